@@ -1,0 +1,1 @@
+"""WHAT Medic does: look, diagnose, choose a runbook, apply it, look again, hand over. Start at `agent/heal.py`."""

@@ -1,0 +1,27 @@
+"""The errors Medic raises on purpose. Expected results (`Hold`, `Refusal`, a SICK verdict) are values, never errors.
+
+Wording, everywhere: `cannot <verb> <object>: <cause>`. Long evidence goes into a field, not into the sentence.
+"""
+
+
+class MedicError(Exception):
+    """Root of every error that Medic raises on purpose."""
+
+
+class ConfigError(MedicError):
+    """The user can put this right: the sentence names the file, the key and what would be right. The CLI exits 2."""
+
+
+class OutsideError(MedicError):
+    """A port failed: Docker, Ansible, the network, the file system.
+
+    transient: True where the same call may well succeed later (a refused socket, a time-out, a 5xx).
+    """
+
+    def __init__(self, sentence: str, *, transient: bool) -> None:
+        super().__init__(sentence)
+        self.transient = transient
+
+
+class StoreError(OutsideError):
+    """The store cannot be read or written. Nothing may be changed in the world while this lasts: no count, no act."""

@@ -1,0 +1,396 @@
+"""What the agent needs from outside, as small protocols. Adapters and the store provide them; `wiring.py` joins the two.
+
+Every implementation passes the contract suite of its port in `tests/contracts/`, the fake as well as the real one. Every
+call that leaves the process has a deadline of its own and raises `OutsideError` (or returns `Blind`) when it cannot answer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from agent.model import (
+    Attempt,
+    Closing,
+    ContainerEvent,
+    ContainerFacts,
+    Delivery,
+    Diagnosis,
+    Ending,
+    Escalation,
+    Evidence,
+    Hold,
+    HostName,
+    Incident,
+    IncidentId,
+    Notice,
+    Observation,
+    Outcome,
+    Plan,
+    PlaybookRun,
+    ProbeRequest,
+    Recorded,
+    Refusal,
+    Request,
+    RequestAnswer,
+    Rule,
+    Runbook,
+    Service,
+    ServiceName,
+    ServiceRecord,
+    StoryEvent,
+    StoryKind,
+    Streak,
+    SweepReport,
+    TaskResult,
+    Verdict,
+)
+
+T = TypeVar("T")
+
+# ---------------------------------------------------------------------------------------------------- time and engine
+
+
+class Clock(Protocol):
+    """The only source of time, so that tests can move it."""
+
+    def now(self) -> datetime:
+        """Return the time of day, aware, UTC. Read it once per decision."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back: for durations and deadlines."""
+
+    def sleep(self, span: timedelta) -> None:
+        """Wait. Not durable: inside one step only."""
+
+
+class Engine(Protocol):
+    """What the durable workflow needs. At-least-once: a step cut by a crash runs again, a finished one never does.
+
+    Between two processes only ids and JSON made by `agent/codec.py` cross it.
+    """
+
+    def step(self, name: str, call: Callable[[], T]) -> T:
+        """Run `call` once and remember its value, or return the remembered one. `name` is unique within the workflow."""
+
+    def sleep(self, name: str, span: timedelta) -> None:
+        """Wait durably: a restart waits for what is left."""
+
+    def wait_for(self, signal: str, timeout: timedelta) -> str | None:
+        """Wait durably for `signal` sent to this workflow; return its text, or None when the time is over."""
+
+
+class Workflows(Protocol):
+    """The other side of the engine: who starts heals."""
+
+    def start(self, incident: IncidentId, round_: int) -> None:
+        """Start `heal` for one incident in the background. The same (incident, round) twice starts once."""
+
+    def running(self) -> tuple[IncidentId, ...]:
+        """Return the incidents whose heal has not ended."""
+
+    def wait(self, incident: IncidentId, round_: int, timeout: timedelta) -> Ending | None:
+        """Wait for one heal; None when the time is over."""
+
+
+# ------------------------------------------------------------------------------------------------------- the world
+
+
+class Prober(Protocol):
+    """Asks many questions at once and answers every one: an observation, or `Blind` with the reason."""
+
+    def ask(self, requests: Sequence[ProbeRequest], deadline: timedelta) -> Mapping[ProbeRequest, Observation]:
+        """Answer all `requests` within `deadline`; equal requests are asked once. Never raises for what is outside."""
+
+
+class Containers(Protocol):
+    """One Docker engine per host, read only."""
+
+    def list(self, host: HostName) -> tuple[ContainerFacts, ...]:
+        """List all containers in one call; those not plainly running are inspected too. Raises OutsideError."""
+
+    def inspect(self, host: HostName, container: str) -> ContainerFacts:
+        """Return all facts of one container (state MISSING when there is none). Raises OutsideError."""
+
+    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
+        """Return the last `limit` bytes of the container's log, stdout and stderr. Raises OutsideError."""
+
+    def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
+        """Return the container's events that the engine still remembers. Raises OutsideError."""
+
+    def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
+        """Yield events as they happen until `stop()` or the connection ends (OutsideError)."""
+
+
+class HostFiles(Protocol):
+    """Configuration files of services on a host."""
+
+    def digest(self, host: HostName, path: str) -> str | None:
+        """Return the sha256 of a file, None when there is none. Raises OutsideError."""
+
+    def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
+        """Return at most `limit` bytes of a file, None when there is none. Raises OutsideError."""
+
+
+class Playbooks(Protocol):
+    """Runs one playbook in its guarded process. Whatever happens, nothing of it is left running."""
+
+    def run(
+        self,
+        plan: Plan,
+        *,
+        run_id: str,
+        check: bool,
+        on_task: Callable[[TaskResult], None],
+        should_stop: Callable[[], str | None],
+    ) -> PlaybookRun:
+        """Run `plan.playbook` with `plan.parameters` and return how it ended.
+
+        run_id: names the run folder and the marker on the target, for example `I12-1`.
+        check: Ansible's check mode with diff; changes nothing.
+        on_task: called as each task ends.
+        should_stop: asked every 100 ms; a word (`halt`, `stopping`) ends the run with CANCELLED or INTERRUPTED.
+        """
+
+    def finished(self, plan: Plan, *, run_id: str) -> bool | None:
+        """Read the marker on the target: True it finished, False it started and did not, None it never started."""
+
+
+class Notifier(Protocol):
+    """One channel."""
+
+    def send(self, notice: Notice) -> None:
+        """Deliver one notice within the channel's deadline. Raises OutsideError."""
+
+
+class KillSwitch(Protocol):
+    """Whether people have said stop."""
+
+    def halted(self) -> str | None:
+        """Return who halted and why, or None. Cheap: asked before every change and every 100 ms during one."""
+
+
+# ----------------------------------------------------------------------------------------------------------- the store
+
+
+class ServiceStore(Protocol):
+    """Desired state."""
+
+    def record(self, service: ServiceName) -> ServiceRecord | None:
+        """Return what is kept of one service."""
+
+    def records(self) -> tuple[ServiceRecord, ...]:
+        """Return all, ordered by service."""
+
+    def service(self, service: ServiceName) -> Service | None:
+        """Return the declaration that was enrolled: what every step works from, also when the container is gone."""
+
+    def services(self) -> tuple[Service, ...]:
+        """Return every enrolled declaration, ordered by name."""
+
+    def enrol(self, service: Service, *, spec_hash: str | None, now: datetime) -> None:
+        """Keep a declaration: as RUNNING if the service is new, leaving its status alone if it is not."""
+
+    def set_status(self, service: ServiceName, status: Recorded, *, by: str, diagnostic: str, now: datetime) -> None:
+        """Change the desired state."""
+
+    def seen_well(
+        self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
+    ) -> None:
+        """Remember how the service looked when WELL: the base of "what changed"."""
+
+    def forget(self, service: ServiceName) -> None:
+        """Drop a service that a person no longer declares."""
+
+    def streaks(self, service: ServiceName) -> tuple[Streak, ...]:
+        """Return the current streak of each of its checks."""
+
+    def keep_streaks(self, service: ServiceName, streaks: Sequence[Streak]) -> None:
+        """Replace the streaks."""
+
+
+class IncidentStore(Protocol):
+    """Incidents and their attempts. State moves by compare-and-set; every method is safe to repeat."""
+
+    def open(self, service: Service, verdict: Verdict, *, fingerprint: str, now: datetime) -> tuple[Incident, bool]:
+        """Return the service's unclosed incident of origin HEARTBEAT and False, or open one and return it and True."""
+
+    def get(self, incident: IncidentId) -> Incident | None:
+        """Return one with its attempts in order."""
+
+    def unclosed(self, service: ServiceName | None = None) -> tuple[Incident, ...]:
+        """Return incidents that are not CLOSED, oldest first."""
+
+    def recent(self, *, service: ServiceName | None = None, limit: int = 50) -> tuple[Incident, ...]:
+        """Return incidents, newest first."""
+
+    def heals_since(self, service: ServiceName, since: datetime) -> int:
+        """Count incidents of the service that closed as HEALED since then."""
+
+    def next_round(self, incident: IncidentId, *, expected: int) -> bool:
+        """HELD or OPEN -> OPEN with round expected + 1. False if someone was first."""
+
+    def keep_diagnosis(self, incident: IncidentId, diagnosis: Diagnosis) -> None:
+        """Keep the latest diagnosis."""
+
+    def hold(self, incident: IncidentId, hold: Hold, *, until: datetime) -> bool:
+        """OPEN -> HELD."""
+
+    def escalate(self, incident: IncidentId, refusal: Refusal) -> bool:
+        """OPEN or HELD -> ESCALATED. False if it already was."""
+
+    def close(self, incident: IncidentId, closing: Closing, *, by: str, now: datetime) -> bool:
+        """Anything unclosed -> CLOSED. False if it already was."""
+
+
+    def request(self, service: Service, verdict: Verdict, plan: Plan, *, by: str, now: datetime) -> Incident:
+        """Open an incident of origin PERSON that carries out `plan` once. It stands beside the heartbeat's own incidents."""
+
+
+class AttemptStore(Protocol):
+    """The ledger. Intent is durable before the first change; the natural key is (incident, number)."""
+
+    def begin(self, incident: IncidentId, number: int, plan: Plan, *, now: datetime) -> Attempt:
+        """Write the intent row, or return the row that stands under this key already."""
+
+    def started(self, incident: IncidentId, number: int) -> int:
+        """Count one more start of the playbook; return how many there are now."""
+
+    def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
+        """Write how the playbook ended. The first writer wins."""
+
+    def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
+        """Write the outcome. The first writer wins."""
+
+
+    def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
+        """Write how the undo of this attempt ended. The first writer wins."""
+
+
+class SweepStore(Protocol):
+    """One report per beat."""
+
+    def keep(self, report: SweepReport) -> None:
+        """Write one report."""
+
+    def latest(self, limit: int = 20) -> tuple[SweepReport, ...]:
+        """Return the newest first."""
+
+    def prune(self, *, before: datetime) -> int:
+        """Delete reports older than that; return how many."""
+
+
+class StoryStore(Protocol):
+    """The timeline of incidents."""
+
+    def tell(self, incident: IncidentId, service: ServiceName, kind: StoryKind, text: str, *, now: datetime, key: str | None = None) -> None:
+        """Write one line. The same (incident, key) twice writes once, so a repeated step does not tell twice."""
+
+    def since(self, id_: int, *, incident: IncidentId | None = None, limit: int = 500) -> tuple[StoryEvent, ...]:
+        """Return events with a larger id, in order."""
+
+
+class OutboxStore(Protocol):
+    """Notices on their way: at least once, one dedup key per edge."""
+
+    def post(self, notice: Notice, channels: Sequence[str]) -> None:
+        """Queue a notice for each channel; the same (dedup key, channel) twice queues once."""
+
+    def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
+        """Return undelivered rows whose time has come, oldest first."""
+
+    def delivered(self, id_: int, *, now: datetime) -> None:
+        """Mark one as delivered."""
+
+    def put_off(self, id_: int, *, error: str, next_try: datetime) -> None:
+        """Keep one for later, counting the try."""
+
+    def undelivered(self) -> int:
+        """Count what is still on its way."""
+
+
+class RequestStore(Protocol):
+    """The request inbox of the one daemon."""
+
+    def ask(self, request: Request) -> None:
+        """Write a request."""
+
+    def claim(self, now: datetime) -> Request | None:
+        """Take the oldest unclaimed request, once."""
+
+    def answer(self, answer: RequestAnswer) -> None:
+        """Write what came of it."""
+
+    def answered(self, request: str) -> RequestAnswer | None:
+        """Return the answer, or None while there is none."""
+
+
+class EvidenceFiles(Protocol):
+    """The bundle of one incident on disk: evidence, reports, Ansible output. Written with fsync before any change."""
+
+    def keep(self, incident: IncidentId, name: str, content: bytes) -> str:
+        """Write one file durably (fsync, rename); return its path relative to the incident's folder. Raises StoreError."""
+
+    def read(self, incident: IncidentId, name: str) -> bytes | None:
+        """Return one file, None when there is none."""
+
+    def folder(self, incident: IncidentId) -> Path:
+        """Return the incident's folder."""
+
+
+class GoodCopies(Protocol):
+    """Configuration files as they were when their service was WELL."""
+
+    def keep(self, service: ServiceName, digest: str, content: bytes) -> None:
+        """Keep one copy, replacing the older one."""
+
+    def latest(self, service: ServiceName) -> tuple[str, Path] | None:
+        """Return the digest and path of the kept copy."""
+
+
+class Locks(Protocol):
+    """Exclusion around the effect itself: queue exclusion ends when a run is taken over (docs/decisions/0003)."""
+
+    def effect(self, service: ServiceName, *, timeout: timedelta) -> AbstractContextManager[None]:
+        """Hold the service's effect lock. Raises OutsideError (transient) when it is not free in time."""
+
+
+
+# ----------------------------------------------------------------------------------------------------------- the world
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Every query group over one database."""
+
+    services: ServiceStore
+    incidents: IncidentStore
+    attempts: AttemptStore
+    sweeps: SweepStore
+    story: StoryStore
+    outbox: OutboxStore
+    requests: RequestStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside, built once by `wiring.py`. `heal` hands each step the two or three parts it uses, never all."""
+
+    clock: Clock
+    prober: Prober
+    containers: Containers
+    files: HostFiles
+    playbooks: Playbooks
+    kill_switch: KillSwitch
+    locks: Locks
+    store: Store
+    bundles: EvidenceFiles
+    good_copies: GoodCopies
+    runbooks: tuple[Runbook, ...]
+    rules: tuple[Rule, ...]
+    channels: tuple[str, ...]
+    """Names of the channels that notices go to."""
+    stopping: Callable[[], bool]
+    """True once the daemon has been told to stop."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy 2: tables, migrations, one query group per file."""
