@@ -18,7 +18,6 @@ from agent.model import (
     ContainerFacts,
     Delivery,
     Diagnosis,
-    Ending,
     Escalation,
     Evidence,
     Hold,
@@ -76,10 +75,8 @@ class Engine(Protocol):
         """Run `call` once and remember its value, or return the remembered one. `name` is unique within the workflow."""
 
     def sleep(self, name: str, span: timedelta) -> None:
-        """Wait durably: a restart waits for what is left."""
-
-    def wait_for(self, signal: str, timeout: timedelta) -> str | None:
-        """Wait durably for `signal` sent to this workflow; return its text, or None when the time is over."""
+        """Wait durably: a restart waits for what is left. Nothing waits longer than a settle time here: a Hold ends the
+        round instead, so no thread is held for it (docs/decisions/0003)."""
 
 
 class Workflows(Protocol):
@@ -90,9 +87,6 @@ class Workflows(Protocol):
 
     def running(self) -> tuple[IncidentId, ...]:
         """Return the incidents whose heal has not ended."""
-
-    def wait(self, incident: IncidentId, round_: int, timeout: timedelta) -> Ending | None:
-        """Wait for one heal; None when the time is over."""
 
 
 # ------------------------------------------------------------------------------------------------------- the world

@@ -1,0 +1,142 @@
+"""The durable engine: the only importer of dbos. Implements `ports.Engine` and `ports.Workflows`.
+
+In: `heal` as a plain function. Out: it runs in the background, step by step; after a crash it goes on where it was. Steps
+are at-least-once, so the facts that count (attempts) live in our own tables under natural keys (docs/decisions/0003).
+
+SQLite: one process per file, which the watch lock guarantees. Postgres: the same code by URL.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+
+from agent import codec
+from agent.errors import OutsideError
+from agent.model import Ending, IncidentId
+from agent.ports import Clock, Engine
+
+T = TypeVar("T")
+
+Body = Callable[[IncidentId, int, Engine], Ending]
+
+APPLICATION_VERSION = "heal-1"
+"""Fixed on purpose: by default DBOS hashes our source and strands every waiting heal after an edit (trap 13)."""
+
+RECOVERIES = 20
+"""A heal whose process died this often stops being resumed; the sweep then starts its next round, and the ledger still counts."""
+
+SLICE = 0.1
+"""Seconds between looks at the stop flag while sleeping."""
+
+
+class Suspended(BaseException):
+    """The daemon is stopping: leave the workflow where it is. Not an Exception, so that no step or heal swallows it
+    and DBOS records nothing; the next start resumes it."""
+
+
+class DbosEngine:
+    """DBOS on SQLite or Postgres, with `heal` registered as its only workflow."""
+
+    def __init__(self, url: str, body: Body, clock: Clock) -> None:
+        self._clock = clock
+        self._stopping = threading.Event()
+        # DBOS prints an advertisement for its console at INFO, and recoveries are our story to tell.
+        logging.getLogger("dbos").setLevel(logging.ERROR)
+        _prepare_sqlite(url)
+        config: DBOSConfig = {
+            "name": "medic",
+            "system_database_url": url,
+            "executor_id": "local",
+            "application_version": APPLICATION_VERSION,
+            "serializer": DBOSPortableJSONSerializer(),
+            "log_level": "ERROR",
+            "enable_otlp": False,
+        }
+        DBOS(config=config)
+
+        @DBOS.workflow(name="heal", max_recovery_attempts=RECOVERIES)
+        def heal(incident: str, round_: int) -> str:
+            return body(IncidentId(incident), round_, self).value
+
+        self._heal = heal
+
+    def launch(self) -> None:
+        """Start, and resume every heal that a crash cut. Raises OutsideError."""
+        try:
+            DBOS.launch()
+        except Exception as exc:  # noqa: BLE001  # DBOS raises whatever its database driver raises; all of them mean "no engine"
+            raise OutsideError(f"cannot start the durable engine: {exc}", transient=False) from exc
+
+    def stop(self, within: timedelta) -> None:
+        """Suspend every heal at its next step, wait up to `within` for running steps, and close the database."""
+        self._stopping.set()
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=int(within.total_seconds()))
+
+    # ------------------------------------------------------------------------------------------------ ports.Engine
+
+    def step(self, name: str, call: Callable[[], T]) -> T:
+        """Run `call` once and remember its value as codec JSON, or return the remembered one."""
+        self._suspend_if_stopping()
+        text = DBOS.run_step({"name": name}, lambda: codec.dumps(call()))
+        value: T = codec.loads(text)
+        return value
+
+    def sleep(self, name: str, span: timedelta) -> None:
+        """Wait until a moment that is itself a remembered step, in slices, so that stopping is never held up."""
+        until = self.step(name, lambda: self._clock.now() + span)
+        while (left := (until - self._clock.now()).total_seconds()) > 0:
+            self._suspend_if_stopping()
+            # A clock that stepped back must not stretch the wait: never longer than `span` from here.
+            self._clock.sleep(timedelta(seconds=min(SLICE, left)))
+            until = min(until, self._clock.now() + span)
+
+    def _suspend_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise Suspended
+
+    # --------------------------------------------------------------------------------------------- ports.Workflows
+
+    def start(self, incident: IncidentId, round_: int) -> None:
+        """Start one heal; its workflow id makes the same (incident, round) start once."""
+        with SetWorkflowID(_id(incident, round_)):
+            DBOS.start_workflow(self._heal, incident, round_)
+
+    def running(self) -> tuple[IncidentId, ...]:
+        """Return the incidents whose heal has not ended."""
+        rows = DBOS.list_workflows(status=["PENDING", "ENQUEUED"], name="heal", load_input=False, load_output=False)
+        return tuple(IncidentId(row.workflow_id.split(":")[1]) for row in rows)
+
+    def prune(self, before: str) -> int:
+        """Delete finished heals older than the ISO time `before`; DBOS keeps them for ever otherwise (trap 18)."""
+        rows = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"], completed_before=before, limit=1000, load_input=False, load_output=False
+        )
+        if rows:
+            DBOS.delete_workflows([row.workflow_id for row in rows])
+        return len(rows)
+
+
+def _id(incident: IncidentId, round_: int) -> str:
+    return f"heal:{incident}:{round_}"
+
+
+def _prepare_sqlite(url: str) -> None:
+    """Switch the file to WAL once, which persists: DBOS leaves it in rollback-journal mode (trap 17)."""
+    if not url.startswith("sqlite:///"):
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as exc:
+        raise OutsideError(f"cannot open the engine's database {str(path)!r}: {exc}", transient=False) from exc
