@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from agent.ports import Clock, Engine
 
 T = TypeVar("T")
 
-Body = Callable[[IncidentId, int, Engine], Ending]
+Body = Callable[[IncidentId, Engine], Ending]
 
 APPLICATION_VERSION = "heal-1"
 """Fixed on purpose: by default DBOS hashes our source and strands every waiting heal after an edit (trap 13)."""
@@ -61,8 +61,8 @@ class DbosEngine:
         DBOS(config=config)
 
         @DBOS.workflow(name="heal", max_recovery_attempts=RECOVERIES)
-        def heal(incident: str, round_: int) -> str:
-            return body(IncidentId(incident), round_, self).value
+        def heal(incident: str) -> str:
+            return body(IncidentId(incident), self).value
 
         self._heal = heal
 
@@ -70,7 +70,7 @@ class DbosEngine:
         """Start, and resume every heal that a crash cut. Raises OutsideError."""
         try:
             DBOS.launch()
-        except Exception as exc:  # noqa: BLE001  # DBOS raises whatever its database driver raises; all of them mean "no engine"
+        except Exception as exc:  # DBOS raises whatever its database driver raises; all of them mean "no engine"
             raise OutsideError(f"cannot start the durable engine: {exc}", transient=False) from exc
 
     def stop(self, within: timedelta) -> None:
@@ -105,17 +105,17 @@ class DbosEngine:
     def start(self, incident: IncidentId, round_: int) -> None:
         """Start one heal; its workflow id makes the same (incident, round) start once."""
         with SetWorkflowID(_id(incident, round_)):
-            DBOS.start_workflow(self._heal, incident, round_)
+            DBOS.start_workflow(self._heal, incident)
 
     def running(self) -> tuple[IncidentId, ...]:
         """Return the incidents whose heal has not ended."""
         rows = DBOS.list_workflows(status=["PENDING", "ENQUEUED"], name="heal", load_input=False, load_output=False)
         return tuple(IncidentId(row.workflow_id.split(":")[1]) for row in rows)
 
-    def prune(self, before: str) -> int:
-        """Delete finished heals older than the ISO time `before`; DBOS keeps them for ever otherwise (trap 18)."""
+    def prune(self, before: datetime) -> int:
+        """Delete finished heals older than `before`; DBOS keeps them for ever otherwise (trap 18)."""
         rows = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR", "CANCELLED"], completed_before=before, limit=1000, load_input=False, load_output=False
+            status=["SUCCESS", "ERROR", "CANCELLED"], completed_before=before.isoformat(), limit=1000, load_input=False, load_output=False
         )
         if rows:
             DBOS.delete_workflows([row.workflow_id for row in rows])

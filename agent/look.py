@@ -3,8 +3,8 @@
 In: services and a `Prober`. Out: judgements per service, before thresholds (`sweep` keeps the streaks), or one raw
 `Verdict` for the steps of `heal`, which look at a single service.
 
-Two rounds of questions: the containers first (one list per host), since a check may name its container's own address,
-then everything else in one batch.
+Two rounds of questions: `hosts` first (one list of containers per host), since a check may name its container's own
+address, then everything else in one batch (`at_all`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,51 +28,62 @@ from agent.model import (
 )
 from agent.ports import Clock, Prober
 
+PAUSE = timedelta(milliseconds=250)
+"""Between the looks of one step."""
+
 DEADLINE = timedelta(seconds=10)
 """For one whole batch. Each probe has its own, shorter time-out; this one bounds a prober that is itself in trouble."""
 
 
 def at(service: Service, prober: Prober, clock: Clock) -> Verdict:
     """Look at one service once with all its checks and return the raw verdict, without thresholds."""
-    judgements = at_all({service.name: service.checks}, (service,), prober)[service.name]
+    observed = hosts((service.host,), prober)
+    judgements = at_all({service.name: service.checks}, (service,), prober, observed)[service.name]
     return verdict(service.name, judgements, clock)
 
 
-def until_steady(service: Service, prober: Prober, clock: Clock, *, within: timedelta, pause: timedelta) -> Verdict:
-    """Look until `well_after` WELL verdicts in a row or until `within` is over; return the last verdict.
+def steadily(service: Service, prober: Prober, clock: Clock) -> Verdict:
+    """Look until it is WELL `well_after` times in a row, or return the first verdict that is not.
 
-    Used before the first change (is the fault really still there?) and by verify (is it really gone?).
+    Asked before anything is changed: one good answer among bad ones does not end an incident, one bad answer goes on with it.
     """
-    needed = max((check.thresholds.well_after for check in service.checks), default=1)
-    end = clock.monotonic() + within.total_seconds()
-    well = 0
-    while True:
+    for _ in range(looks_needed(service)):
         seen = at(service, prober, clock)
-        well = well + 1 if seen.health is Health.WELL else 0
-        if well >= needed or clock.monotonic() >= end:
+        if seen.health is not Health.WELL:
             return seen
-        clock.sleep(pause)
+        clock.sleep(PAUSE)
+    return seen
+
+
+def looks_needed(service: Service) -> int:
+    """Return how many WELL looks in a row make a steady WELL: the largest `well_after` of its checks, at least 1."""
+    return max(1, *(check.thresholds.well_after for check in service.checks), 1)
+
+
+def hosts(names: Sequence[HostName], prober: Prober) -> dict[ProbeRequest, Observation]:
+    """List the containers of each host: one call per host, all at once."""
+    return dict(prober.ask([ContainersRequest(host=name) for name in dict.fromkeys(names)], DEADLINE))
 
 
 def at_all(
-    due: Mapping[ServiceName, Sequence[Check]], services: Sequence[Service], prober: Prober, deadline: timedelta = DEADLINE
+    due: Mapping[ServiceName, Sequence[Check]],
+    services: Sequence[Service],
+    prober: Prober,
+    observed: Mapping[ProbeRequest, Observation],
 ) -> dict[ServiceName, tuple[Judgement, ...]]:
-    """Look at many services in one batch, each with its due checks; return their judgements in the order of the checks."""
-    hosts = sorted({service.host for service in services})
-    observed: dict[ProbeRequest, Observation] = {}
-    observed.update(prober.ask([ContainersRequest(host=host) for host in hosts], deadline))
+    """Look at many services in one batch, each with its due checks; return their judgements in the order of the checks.
 
+    observed: what `hosts` saw.
+    """
     questions: list[ProbeRequest] = []
     for service in services:
         facts = container_of(service, observed)
         for check in due[service.name]:
             questions.extend(checks.requests(check, service, facts))
     asked = [question for question in dict.fromkeys(questions) if question not in observed]
-    if asked:
-        observed.update(prober.ask(asked, deadline))
-
+    answers = {**observed, **(prober.ask(asked, DEADLINE) if asked else {})}
     return {
-        service.name: tuple(checks.judge(check, service, container_of(service, observed), observed) for check in due[service.name])
+        service.name: tuple(checks.judge(check, service, container_of(service, answers), answers) for check in due[service.name])
         for service in services
     }
 
@@ -94,9 +105,3 @@ def verdict(service: ServiceName, judgements: Sequence[Judgement], clock: Clock)
     healths = {judgement.health for judgement in judgements}
     worst = next((health for health in (Health.SICK, Health.UNKNOWN) if health in healths), Health.WELL)
     return Verdict(service=service, health=worst, at=clock.now(), judgements=tuple(judgements))
-
-
-def host_containers(host: HostName, observed: Mapping[ProbeRequest, Observation]) -> tuple[ContainerFacts, ...]:
-    """Return all containers seen on one host; empty when we could not look."""
-    seen = observed.get(ContainersRequest(host=host))
-    return seen.containers if isinstance(seen, ContainersSeen) else ()

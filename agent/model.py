@@ -549,6 +549,8 @@ class Rule:
     """Regular expressions, any of which silences the rule (on the same line)."""
     agree: tuple[tuple[str, str], ...] = ()
     """Structural facts, any of which turns a textual diagnosis from SUSPECTED into CONFIRMED."""
+    cleared_by: tuple[str, ...] = ()
+    """Regular expressions that say "it is over": lines of `log` before the last such line do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -972,8 +974,7 @@ class Request:
     at: datetime
     runbook: RunbookId | None = None
     settings: tuple[tuple[str, str], ...] = ()
-    """`--set` values, as typed by the person, already validated against the runbook's schema."""
-    dry_run: bool = False
+    """`--set` values, as typed by the person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -340,8 +340,8 @@ class GoodCopies(Protocol):
     def keep(self, service: ServiceName, digest: str, content: bytes) -> None:
         """Keep one copy, replacing the older one."""
 
-    def latest(self, service: ServiceName) -> tuple[str, Path] | None:
-        """Return the digest and path of the kept copy."""
+    def latest(self, service: ServiceName) -> Path | None:
+        """Return the path of the kept copy."""
 
 
 class Locks(Protocol):
@@ -384,6 +384,8 @@ class World:
     good_copies: GoodCopies
     runbooks: tuple[Runbook, ...]
     rules: tuple[Rule, ...]
+    reports: "Reports"
+    redact: Callable[[str], str]
     channels: tuple[str, ...]
     """Names of the channels that notices go to."""
     stopping: Callable[[], bool]

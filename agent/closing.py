@@ -1,0 +1,24 @@
+"""Closing an incident: by `heal` when its attempt healed, by `sweep` when the service is steadily WELL again, by a person.
+
+One place, so that the state, the service's record, the story and the notice always move together and in this order. Safe to
+repeat: the compare-and-set on the incident's state decides, everything after it has a natural key.
+"""
+
+from agent import notices
+from agent.model import Closing, Incident, Origin, Recorded, StoryKind
+from agent.ports import Clock, Store
+
+_KIND = {Closing.HEALED: StoryKind.HEALED, Closing.RECOVERED: StoryKind.RECOVERED, Closing.BY_PERSON: StoryKind.CLOSED}
+
+
+def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: tuple[str, ...], clock: Clock) -> bool:
+    """Close one incident. Returns False if it was closed already (the story and the notice are made sure of all the same)."""
+    now = clock.now()
+    moved = store.incidents.close(incident.id, how, by=by, now=now)
+    record = store.services.record(incident.service)
+    if record is not None and record.status is Recorded.ERROR and incident.origin is Origin.HEARTBEAT:
+        store.services.set_status(incident.service, Recorded.RUNNING, by="medic", diagnostic="", now=now)
+    text = f"{how.value} after {(now - incident.opened_at).total_seconds():.1f} s" + (f", by {by}" if how is Closing.BY_PERSON else "")
+    store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
+    store.outbox.post(notices.resolved(incident, how, now=now), channels)
+    return moved

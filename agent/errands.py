@@ -1,0 +1,72 @@
+"""Errands: what a person asks of the daemon, `medic heal` and `medic runbook run`.
+
+In: a `Request`, claimed from the inbox or asked in the foreground. Out: a `RequestAnswer` with the incident to follow, or a
+sentence why not. A person's run goes through the same lock, gate, halt and ledger as every attempt, outside the budget.
+"""
+
+from agent import look, parameters
+from agent.errors import ConfigError
+from agent.model import Health, IncidentState, Request, RequestAnswer, RequestKind, Runbook, RunbookId, Service, ServiceName
+from agent.ports import Workflows, World
+from agent.sweep import Sweep
+
+
+def answer(request: Request, world: World, workflows: Workflows, sweep: Sweep) -> RequestAnswer:
+    """Carry one request as far as its incident; the heal itself goes on in the background."""
+    try:
+        service = service_of(request.service, world)
+        match request.kind:
+            case RequestKind.HEAL:
+                return _heal(request, service, world, sweep)
+            case RequestKind.RUN:
+                return _run(request, service, world, workflows)
+    except ConfigError as exc:
+        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=str(exc))
+
+
+def service_of(name: ServiceName, world: World) -> Service:
+    """Return an enrolled service. Raises ConfigError: no target is never "all"."""
+    service = world.store.services.service(name)
+    if service is None:
+        known = ", ".join(sorted(each.name for each in world.store.services.services())) or "none"
+        raise ConfigError(f"cannot find service {name!r}: the services are {known}")
+    return service
+
+
+def runbook_of(id_: RunbookId | None, runbooks: tuple[Runbook, ...]) -> Runbook:
+    """Return one runbook of the catalogue. Raises ConfigError."""
+    runbook = next((each for each in runbooks if each.id == id_), None)
+    if runbook is None:
+        known = ", ".join(sorted(each.id for each in runbooks))
+        raise ConfigError(f"cannot find runbook {id_!r}: the runbooks are {known}")
+    return runbook
+
+
+def _heal(request: Request, service: Service, world: World, sweep: Sweep) -> RequestAnswer:
+    verdict = sweep.heal_now(service)
+    unclosed = [i for i in world.store.incidents.unclosed(service.name) if i.requested is None]
+    if not unclosed:
+        return RequestAnswer(
+            request=request.id, accepted=verdict.health is Health.WELL, incident=None, sentence=f"{service.name} is {verdict.health.value}"
+        )
+    incident = unclosed[0]
+    if incident.state is IncidentState.ESCALATED:
+        sentence = f"cannot heal {service.name!r}: {incident.id} is escalated; close it first with `medic incident close {incident.id}`"
+        return RequestAnswer(request=request.id, accepted=False, incident=incident.id, sentence=sentence)
+    return RequestAnswer(request=request.id, accepted=True, incident=incident.id, sentence=f"healing {service.name} as {incident.id}")
+
+
+def _run(request: Request, service: Service, world: World, workflows: Workflows) -> RequestAnswer:
+    halted = world.kill_switch.halted()
+    if halted is not None:
+        sentence = f"cannot run {request.runbook!r}: halted ({halted}); `medic resume` first"
+        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence)
+    runbook = runbook_of(request.runbook, world.runbooks)
+    good_copy = world.good_copies.latest(service.name)
+    why = f"asked for by {request.by}"
+    plan = parameters.plan(runbook, service, good_copy=good_copy, settings=dict(request.settings), why=why)
+    verdict = look.at(service, world.prober, world.clock)
+    incident = world.store.incidents.request(service, verdict, plan, by=request.by, now=world.clock.now())
+    workflows.start(incident.id, incident.round)
+    sentence = f"running {runbook.id} on {service.name} as {incident.id}"
+    return RequestAnswer(request=request.id, accepted=True, incident=incident.id, sentence=sentence)

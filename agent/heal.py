@@ -1,0 +1,234 @@
+"""START HERE. The durable workflow of one incident, from the first SICK verdict to WELL or hand-over.
+
+In: an incident that `sweep` (or a person) opened. Out: it is healed, recovered, held or escalated, and every fact on the
+way is in the store. This module only orders the steps; each step is one public function under `agent/steps/`, and they do
+not know one another. The engine remembers each step's value, so after a crash the story goes on where it was.
+
+    diagnose ─ plan ─┬─ Plan ──── apply ─ settle ─ verify ─┬─ WELL ── close
+                     │                                     ├─ worse ─ undo, then the next attempt
+                     │                                     └─ else ── the next attempt
+                     ├─ Hold ──── the round ends; the sweep starts the next one when its time has come
+                     └─ Refusal ─ escalate (budget spent, nothing known helps, cannot see ...)
+"""
+
+import logging
+from pathlib import Path
+
+from agent import closing, look, policy
+from agent.model import (
+    Attempt,
+    Closing,
+    Decision,
+    Ending,
+    Findings,
+    Health,
+    Hold,
+    HoldCode,
+    Incident,
+    IncidentId,
+    Outcome,
+    Plan,
+    Recorded,
+    Refusal,
+    RefusalCode,
+    Service,
+    StoryKind,
+)
+from agent.ports import Engine, World
+from agent.steps import apply, diagnose, escalate, plan, undo, verify
+
+logger = logging.getLogger(__name__)
+
+
+def heal(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
+    """Carry one incident to its end, or to a Hold, which ends this round. Safe to run again after a crash."""
+    try:
+        return _story(incident_id, engine, world)
+    except Exception as bug:
+        # One of the three places that catch bugs: an incident must never go silent because Medic stumbled.
+        logger.exception("heal met a bug", extra={"incident": incident_id})
+        refusal = Refusal(code=RefusalCode.UNEXPECTED, because=f"Medic itself failed: {type(bug).__name__}: {bug}")
+        return engine.step("hand over after a bug", lambda: _escalate(incident_id, refusal, world))
+
+
+def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
+    incident = engine.step("read the incident", lambda: _incident(incident_id, world))
+    service = engine.step("read the service", lambda: world.store.services.service(incident.service))
+    if service is None:
+        return engine.step("escalate", lambda: _escalate(incident_id, _no_service(incident), world))
+    number = len(incident.attempts) + 1
+    while (ending := _one_attempt(incident, number, service, engine, world)) is None:
+        number += 1  # ends at the latest when `plan` refuses because the attempts are spent
+    return ending
+
+
+def _one_attempt(incident: Incident, number: int, service: Service, engine: Engine, world: World) -> Ending | None:
+    """Diagnose, choose, apply, verify, once. Return how the incident ended, or None to go on with the next attempt."""
+    id_ = incident.id
+    findings = engine.step(f"diagnose {number}", lambda: _diagnose(id_, number, service, world))
+    if findings.evidence.verdict.health is Health.WELL and incident.requested is None:
+        return engine.step(f"recovered {number}", lambda: _close(id_, Closing.RECOVERED, world))
+
+    decision = engine.step(f"plan {number}", lambda: _plan(id_, service, findings, world))
+    match decision:
+        case Hold():
+            return engine.step(f"hold {number}", lambda: _hold(id_, decision, world))
+        case Refusal():
+            return engine.step(f"escalate {number}", lambda: _escalate(id_, decision, world))
+        case Plan():
+            pass
+
+    attempt = engine.step(f"apply {number}", lambda: _apply(id_, number, decision, service, world))
+    if attempt.outcome is Outcome.SUPERSEDED:
+        return engine.step(f"recovered {number}", lambda: _close(id_, Closing.RECOVERED, world))
+    if attempt.outcome is Outcome.CANCELLED:
+        return None  # `plan` sees what cancelled it (halted, cannot look) and holds
+
+    engine.sleep(f"settle {number}", decision.settle)
+    attempt = engine.step(f"verify {number}", lambda: _verify(id_, number, service, world))
+    if attempt.outcome is Outcome.HEALED:
+        return engine.step(f"close {number}", lambda: _close(id_, Closing.HEALED, world))
+    if decision.undo is not None and attempt.verdict is not None and policy.worse(findings.evidence.verdict, attempt.verdict):
+        engine.step(f"undo {number}", lambda: _undo(id_, number, service, world))
+    if incident.requested is not None:
+        return engine.step(f"close {number}", lambda: _close(id_, Closing.BY_PERSON, world))
+    return None
+
+
+# Each function below hands one step the few parts of the world that it uses.
+
+
+def _incident(incident_id: IncidentId, world: World) -> Incident:
+    incident = world.store.incidents.get(incident_id)
+    if incident is None:
+        raise LookupError(f"cannot read incident {incident_id!r}: it is not in the store")
+    return incident
+
+
+def _diagnose(incident_id: IncidentId, number: int, service: Service, world: World) -> Findings:
+    verdict = look.steadily(service, world.prober, world.clock)
+    findings = diagnose.explain(
+        service,
+        incident_id,
+        number,
+        verdict,
+        world.store.services.record(service.name),
+        containers=world.containers,
+        files=world.files,
+        bundles=world.bundles,
+        rules=world.rules,
+        redact=world.redact,
+        clock=world.clock,
+    )
+    if verdict.health is not Health.WELL:
+        world.store.incidents.keep_diagnosis(incident_id, findings.diagnosis)
+        _tell(incident_id, service, StoryKind.EXPLAINED, f"{findings.diagnosis.cause.value}: {findings.diagnosis.summary}", number, world)
+    return findings
+
+
+def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
+    now = world.clock.now()
+    return plan.choose(
+        _incident(incident_id, world),
+        service,
+        findings,
+        world.runbooks,
+        good_copy=_good_copy(service, world),
+        heals_in_window=world.store.incidents.heals_since(service.name, now - service.limits.window),
+        halted=world.kill_switch.halted(),
+        now=now,
+    )
+
+
+def _good_copy(service: Service, world: World) -> Path | None:
+    if service.config_file is None:
+        return None
+    template = service.config_file.template
+    return Path(template) if template else world.good_copies.latest(service.name)
+
+
+def _hold(incident_id: IncidentId, hold: Hold, world: World) -> Ending:
+    incident = _incident(incident_id, world)
+    now = world.clock.now()
+    if hold.code is HoldCode.STOPPED_ON_PURPOSE:
+        world.store.services.set_status(incident.service, Recorded.STOPPED, by=hold.because, diagnostic="", now=now)
+    world.store.incidents.hold(incident_id, hold, until=now + hold.look_again)
+    text = f"{hold.code.value}: {hold.because}; until {hold.until}"
+    world.store.story.tell(incident_id, incident.service, StoryKind.HELD, text, now=now, key=f"hold {incident.round}")
+    return Ending.HELD
+
+
+def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World) -> Attempt:
+    return apply.carry_out(
+        _incident(incident_id, world),
+        number,
+        chosen,
+        service,
+        prober=world.prober,
+        playbooks=world.playbooks,
+        attempts=world.store.attempts,
+        story=world.store.story,
+        kill_switch=world.kill_switch,
+        clock=world.clock,
+        stopping=world.stopping,
+    )
+
+
+def _verify(incident_id: IncidentId, number: int, service: Service, world: World) -> Attempt:
+    return verify.confirm(
+        _attempt(incident_id, number, world),
+        service,
+        prober=world.prober,
+        attempts=world.store.attempts,
+        story=world.store.story,
+        clock=world.clock,
+    )
+
+
+def _undo(incident_id: IncidentId, number: int, service: Service, world: World) -> Attempt:
+    return undo.take_back(
+        _attempt(incident_id, number, world),
+        service,
+        world.runbooks,
+        prober=world.prober,
+        playbooks=world.playbooks,
+        attempts=world.store.attempts,
+        story=world.store.story,
+        kill_switch=world.kill_switch,
+        clock=world.clock,
+        stopping=world.stopping,
+    )
+
+
+def _no_service(incident: Incident) -> Refusal:
+    if incident.first.health is Health.UNKNOWN:  # an incident about a host that Medic cannot look at
+        return Refusal(code=RefusalCode.CANNOT_SEE, because="; ".join(incident.first.reasons))
+    return Refusal(code=RefusalCode.NO_TARGET, because=f"service {incident.service!r} is no longer declared")
+
+
+def _attempt(incident_id: IncidentId, number: int, world: World) -> Attempt:
+    return next(attempt for attempt in _incident(incident_id, world).attempts if attempt.number == number)
+
+
+def _escalate(incident_id: IncidentId, refusal: Refusal, world: World) -> Ending:
+    incident = _incident(incident_id, world)
+    escalate.hand_over(
+        incident,
+        world.store.services.service(incident.service),
+        refusal,
+        store=world.store,
+        bundles=world.bundles,
+        reports=world.reports,
+        channels=world.channels,
+        clock=world.clock,
+    )
+    return Ending.ESCALATED
+
+
+def _close(incident_id: IncidentId, how: Closing, world: World) -> Ending:
+    closing.close(_incident(incident_id, world), how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
+    return Ending.HEALED if how is Closing.HEALED else Ending.RECOVERED
+
+
+def _tell(incident_id: IncidentId, service: Service, kind: StoryKind, text: str, number: int, world: World) -> None:
+    world.store.story.tell(incident_id, service.name, kind, text, now=world.clock.now(), key=f"{kind.value} {number}")

@@ -1,0 +1,141 @@
+"""apply: carry out one plan, once. The only step that changes the world.
+
+In: a plan. Out: the attempt, with how its playbook ended (never whether it helped: verify says that).
+
+The order is the product: the intent row is durable, then one more look, then the kill switch, then the playbook in its
+guarded process, then the result row. Entered again after a crash, it first finds out what really ran.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from agent import look
+from agent.errors import OutsideError
+from agent.model import (
+    Attempt,
+    Health,
+    Incident,
+    IncidentId,
+    Outcome,
+    Plan,
+    PlaybookRun,
+    Rerun,
+    RunEnd,
+    Service,
+    StoryKind,
+    TaskResult,
+)
+from agent.ports import AttemptStore, Clock, KillSwitch, Playbooks, Prober, StoryStore
+
+STARTS = 3
+"""How often one attempt may start its playbook: once, and twice more after crashes with `rerun: safe`."""
+
+
+def carry_out(
+    incident: Incident,
+    number: int,
+    plan: Plan,
+    service: Service,
+    *,
+    prober: Prober,
+    playbooks: Playbooks,
+    attempts: AttemptStore,
+    story: StoryStore,
+    kill_switch: KillSwitch,
+    clock: Clock,
+    stopping: Callable[[], bool],
+) -> Attempt:
+    """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
+
+    Raises StoreError when the intent cannot be written: then nothing was changed.
+    """
+    attempt = attempts.begin(incident.id, number, plan, now=clock.now())
+    if attempt.run is not None or attempt.outcome is not None:
+        return attempt  # it finished, and the crash came before the engine remembered it
+
+    def tell(kind: StoryKind, text: str, key: str) -> None:
+        story.tell(incident.id, service.name, kind, text, now=clock.now(), key=f"{key} {number}")
+
+    standing_down = _stand_down(incident, attempt, service, prober, kill_switch, clock)
+    if standing_down is not None:
+        outcome, why = standing_down
+        run = PlaybookRun(end=RunEnd.NOT_RUN, message=why)
+        attempts.ran(incident.id, number, run, now=clock.now())
+        attempts.end(incident.id, number, outcome, None, now=clock.now())
+        tell(StoryKind.TRIED, f"{plan.runbook}: {outcome.value}, {why}", "tried")
+        return replace(attempt, run=run, outcome=outcome)
+
+    run = _what_the_crash_left(attempt, service, prober, playbooks, clock) if attempt.runs else None
+    if run is None:
+        tell(StoryKind.TRYING, f"attempt {number}: {plan.title} ({plan.runbook}), {plan.why}", "trying")
+        attempts.started(incident.id, number)
+        run = _run(plan, run_id(incident.id, number), playbooks, kill_switch, stopping, lambda task: _tell_task(tell, task))
+    attempts.ran(incident.id, number, run, now=clock.now())
+    tell(StoryKind.TRIED, f"{plan.runbook} {run.end.value}{': ' + run.message if run.message else ''}", "tried")
+    return replace(attempt, run=run, ran_until=clock.now())
+
+
+def run_id(incident: IncidentId, number: int) -> str:
+    """Return the name of one attempt's run folder and of its marker on the target."""
+    return f"{incident}-{number}"
+
+
+def _stand_down(
+    incident: Incident, attempt: Attempt, service: Service, prober: Prober, kill_switch: KillSwitch, clock: Clock
+) -> tuple[Outcome, str] | None:
+    """Return why nothing may be changed after all, before the first change; None to go on."""
+    if attempt.runs:
+        return None  # something may have been changed already: what the crash left decides
+    halted = kill_switch.halted()
+    if halted is not None:
+        return Outcome.CANCELLED, f"halted: {halted}"
+    if incident.requested is not None:
+        return None  # a person asked for it, well or not
+    seen = look.steadily(service, prober, clock)
+    match seen.health:
+        case Health.WELL:
+            return Outcome.SUPERSEDED, "the service is well again"
+        case Health.UNKNOWN:
+            return Outcome.CANCELLED, f"cannot look: {'; '.join(seen.reasons)}"
+        case Health.SICK:
+            return None
+
+
+def _what_the_crash_left(
+    attempt: Attempt, service: Service, prober: Prober, playbooks: Playbooks, clock: Clock
+) -> PlaybookRun | None:
+    """Medic died while the playbook ran. Return how it ended as far as that can be known; None to run it again."""
+    if look.steadily(service, prober, clock).health is Health.WELL:
+        return PlaybookRun(end=RunEnd.LOST, message="Medic died during it; the service is well")
+    finished = playbooks.finished(attempt.plan, run_id=run_id(attempt.incident, attempt.number))
+    if finished:
+        return PlaybookRun(end=RunEnd.COMPLETED, message="Medic died during it; the marker on the target says it finished")
+    may_rerun = finished is None or attempt.plan.rerun is Rerun.SAFE
+    if may_rerun and attempt.runs < STARTS:
+        return None
+    return PlaybookRun(end=RunEnd.LOST, message=f"Medic died during it ({attempt.runs} starts); how far it came is not known")
+
+
+def _run(
+    plan: Plan,
+    run_id: str,
+    playbooks: Playbooks,
+    kill_switch: KillSwitch,
+    stopping: Callable[[], bool],
+    on_task: Callable[[TaskResult], None],
+) -> PlaybookRun:
+    def should_stop() -> str | None:
+        if kill_switch.halted() is not None:
+            return "halt"
+        return "stopping" if stopping() else None
+
+    try:
+        return playbooks.run(plan, run_id=run_id, check=False, on_task=on_task, should_stop=should_stop)
+    except OutsideError as exc:
+        end = RunEnd.UNREACHABLE if exc.transient else RunEnd.FAILED
+        return PlaybookRun(end=end, message=str(exc))
+
+
+def _tell_task(tell: Callable[[StoryKind, str, str], None], task: TaskResult) -> None:
+    if task.status != "skipped":
+        tell(StoryKind.TASK, f"{task.status}: {task.name}{' - ' + task.message if task.message else ''}", f"task {task.name}")

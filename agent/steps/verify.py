@@ -1,0 +1,63 @@
+"""verify: look again after an attempt, until steadily WELL or out of time. The only place that may say "healed".
+
+In: an attempt whose playbook has ended, after its settle time. Out: the attempt with its verdict and outcome.
+"""
+
+from dataclasses import replace
+
+from agent import look
+from agent.model import Attempt, Health, Outcome, RunEnd, Service, StoryKind, Verdict
+from agent.ports import AttemptStore, Clock, Prober, StoryStore
+
+HOPELESS = ("container-exited", "container-dead", "container-missing")
+"""Symptoms that do not pass by waiting: nothing but another change brings such a container back."""
+
+HOPELESS_LOOKS = 4
+"""So many looks in a row with a hopeless symptom end verify early: 4 looks at `look.PAUSE` is one second."""
+
+
+def confirm(
+    attempt: Attempt, service: Service, *, prober: Prober, attempts: AttemptStore, story: StoryStore, clock: Clock
+) -> Attempt:
+    """Look until steadily WELL, hopeless, or `limits.verify_within` is over; write and return what that makes of the attempt."""
+    seen = _until_steady(service, prober, clock)
+    result = outcome(attempt, seen)
+    now = clock.now()
+    attempts.end(attempt.incident, attempt.number, result, seen, now=now)
+    saw = "all checks well" if seen.health is Health.WELL else "; ".join(seen.reasons)
+    text = f"{result.value}: {saw}"
+    story.tell(attempt.incident, service.name, StoryKind.SEEN_AGAIN, text, now=now, key=f"seen-again {attempt.number}")
+    return replace(attempt, outcome=result, verdict=seen, ended_at=now)
+
+
+def outcome(attempt: Attempt, seen: Verdict) -> Outcome:
+    """Return what the verdict makes of the attempt. Only a WELL verdict heals; no data never does."""
+    if attempt.outcome is not None:
+        return attempt.outcome  # written before a crash; the first writer wins
+    if seen.health is Health.WELL:
+        return Outcome.HEALED
+    end = attempt.run.end if attempt.run else RunEnd.LOST
+    match end:
+        case RunEnd.COMPLETED:
+            return Outcome.INEFFECTIVE if seen.health is Health.SICK else Outcome.AMBIGUOUS
+        case RunEnd.FAILED:
+            return Outcome.PERMANENT
+        case RunEnd.UNREACHABLE:
+            return Outcome.TRANSIENT
+        case RunEnd.INTERRUPTED | RunEnd.CANCELLED:
+            return Outcome.INTERRUPTED
+        case RunEnd.TIMED_OUT | RunEnd.LOST | RunEnd.NOT_RUN:
+            return Outcome.AMBIGUOUS
+
+
+def _until_steady(service: Service, prober: Prober, clock: Clock) -> Verdict:
+    needed = look.looks_needed(service)
+    end = clock.monotonic() + service.limits.verify_within.total_seconds()
+    well = hopeless = 0
+    while True:
+        seen = look.at(service, prober, clock)
+        well = well + 1 if seen.health is Health.WELL else 0
+        hopeless = hopeless + 1 if any(symptom.word in HOPELESS for symptom in seen.symptoms) else 0
+        if well >= needed or hopeless >= HOPELESS_LOOKS or clock.monotonic() >= end:
+            return seen
+        clock.sleep(look.PAUSE)

@@ -1,0 +1,169 @@
+"""The daemon behind `medic watch`: owns the engine, the heartbeat, the event streams, the request inbox and the outbox.
+
+In: a world, built by `wiring`. Out: it runs until it is told to stop, and then leaves nothing half done: no new work within
+a second, the running playbook swept and recorded as interrupted, every heal suspended where it is.
+
+Threads: the caller's (inbox, outbox, story, housekeeping), the heartbeat's, one per host for Docker events, one for nudges.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from agent import errands, outbox
+from agent.errors import MedicError, OutsideError
+from agent.model import ContainerEvent, HostName, Service, ServiceName, StoryEvent
+from agent.ports import Notifier, Workflows, World
+from agent.sweep import Sweep
+from heartbeat.schedule import Heartbeat
+
+logger = logging.getLogger(__name__)
+
+TICK = timedelta(milliseconds=250)
+"""Between looks at the inbox (DESIGN: a request is claimed within 0.5 s)."""
+
+GRACE = timedelta(seconds=10)
+"""What running steps get to end after SIGTERM; Docker and systemd kill after 10 s and 90 s by default."""
+
+RECONNECT = timedelta(seconds=2)
+HOUSEKEEPING = timedelta(hours=1)
+KEEP_SWEEPS = timedelta(days=7)
+KEEP_HEALS = timedelta(days=7)
+
+NUDGING = ("die", "oom", "destroy", "pause", "unpause", "start", "health_status")
+"""Docker events after which a service is looked at at once."""
+
+
+class DurableEngine(Workflows, Protocol):
+    """The engine's life, beside the starting of heals."""
+
+    def launch(self) -> None:
+        """Start, and resume every heal that a crash cut."""
+
+    def stop(self, within: timedelta) -> None:
+        """Suspend every heal and close."""
+
+    def prune(self, before: datetime) -> int:
+        """Delete finished heals older than that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the daemon runs, made by `wiring`."""
+
+    world: World
+    engine: DurableEngine
+    sweep: Sweep
+    heartbeat: Heartbeat
+    notifiers: Mapping[str, Notifier]
+    hosts: Sequence[HostName]
+    stop: threading.Event
+    """Set by a signal; `world.stopping` reads it."""
+    on_story: Callable[[StoryEvent], None]
+    once_ready: Callable[[], None]
+
+
+def run(parts: Parts) -> None:
+    """Run until `parts.stop` is set, then shut down cleanly."""
+    nudges: queue.SimpleQueue[ServiceName | None] = queue.SimpleQueue()
+    told = _last_story(parts.world)
+    parts.engine.launch()
+    threads = [threading.Thread(target=_nudge_each, args=(parts, nudges), name="nudges")]
+    threads += [threading.Thread(target=_follow, args=(parts, host, nudges), name=f"events {host}") for host in parts.hosts]
+    for thread in threads:
+        thread.start()
+    parts.heartbeat.start()
+    parts.once_ready()
+    try:
+        _attend(parts, told)
+    finally:
+        parts.stop.set()
+        nudges.put(None)
+        parts.heartbeat.stop()
+        parts.engine.stop(GRACE)
+        for thread in threads:
+            thread.join(GRACE.total_seconds())
+
+
+def _attend(parts: Parts, told: int) -> None:
+    """The caller's thread: stories out, requests in, notices out, old rows away."""
+    swept_at = parts.world.clock.monotonic() - HOUSEKEEPING.total_seconds()
+    while True:
+        stopping = parts.stop.wait(TICK.total_seconds())
+        try:
+            told = _tell(parts, told)
+            outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
+            if not stopping:
+                _answer_requests(parts)
+            if parts.world.clock.monotonic() - swept_at >= HOUSEKEEPING.total_seconds():
+                swept_at = parts.world.clock.monotonic()
+                _housekeeping(parts)
+        except MedicError as exc:
+            # The store is away (disk full, locked, restarting): the beat goes on blind, nothing is started without a row.
+            logger.error("cannot attend to the inbox and outbox", extra={"cause": str(exc)})
+        if stopping:
+            return
+
+
+def _tell(parts: Parts, told: int) -> int:
+    for event in parts.world.store.story.since(told):
+        parts.on_story(event)
+        told = event.id
+    return told
+
+
+def _last_story(world: World) -> int:
+    told = 0
+    while events := world.store.story.since(told):
+        told = events[-1].id
+    return told
+
+
+def _answer_requests(parts: Parts) -> None:
+    request = parts.world.store.requests.claim(parts.world.clock.now())
+    if request is not None:
+        parts.world.store.requests.answer(errands.answer(request, parts.world, parts.engine, parts.sweep))
+
+
+def _housekeeping(parts: Parts) -> None:
+    now = parts.world.clock.now()
+    parts.world.store.sweeps.prune(before=now - KEEP_SWEEPS)
+    parts.engine.prune(now - KEEP_HEALS)
+
+
+def _follow(parts: Parts, host: HostName, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
+    """Turn one host's Docker events into nudges; reconnect for as long as the daemon runs."""
+    while not parts.stop.is_set():
+        try:
+            for event in parts.world.containers.follow(host, parts.stop.is_set):
+                for service in _concerned(event, host, parts.world.store.services.services()):
+                    nudges.put(service)
+        except OutsideError as exc:
+            # Events only make Medic faster: without them the beat still sees everything, one interval later.
+            logger.debug("event stream ended", extra={"host": host, "cause": str(exc)})
+        parts.stop.wait(RECONNECT.total_seconds())
+
+
+def _concerned(event: ContainerEvent, host: HostName, services: Sequence[Service]) -> list[ServiceName]:
+    if not event.action.startswith(NUDGING):
+        return []
+    return [service.name for service in services if service.host == host and service.container == event.container]
+
+
+def _nudge_each(parts: Parts, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
+    """Look at nudged services one after the other; a burst of events about one service is one look."""
+    while (service := nudges.get()) is not None:
+        waiting = {service}
+        while not nudges.empty():
+            waiting.add(nudges.get() or service)
+        for each in sorted(waiting):
+            if parts.stop.is_set():
+                return
+            try:
+                parts.sweep.nudge(each)
+            except MedicError as exc:
+                logger.warning("cannot look at a nudged service", extra={"service": each, "cause": str(exc)})
