@@ -1,0 +1,112 @@
+"""The three messages that people get: opened, escalated, resolved. Pure; bounded; one per edge of an incident's state.
+
+In: values of the model. Out: a `Notice` whose dedup key is the same however often the edge is told. Texts name facts and
+never quote logs: a log line in a chat channel is how secrets travel. Every notifier redacts what it sends all the same.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from agent.model import (
+    Closing,
+    Escalation,
+    Health,
+    Incident,
+    Notice,
+    NoticeKind,
+    Outcome,
+    Refusal,
+)
+
+TITLE_LIMIT = 120
+"""Characters. What a phone's lock screen and an e-mail subject show."""
+BODY_LIMIT = 1_500
+"""Characters. Under the smallest limit of the usual chat channels (Discord: 2 000)."""
+
+
+def opened(incident: Incident, *, now: datetime) -> Notice:
+    """Return the notice that an incident was opened: what is wrong, where, since when."""
+    symptoms = ", ".join(dict.fromkeys(symptom.word for symptom in incident.first.symptoms))
+    unseen = incident.first.health is Health.UNKNOWN
+    title = (
+        f"{incident.service} cannot be looked at" if unseen else f"{incident.service} is sick: {symptoms or 'a check is red'}"
+    )
+    body = [*incident.first.reasons, f"On host {incident.host}, seen at {_at(incident.opened_at)}. Medic is on it."]
+    return _notice(incident, NoticeKind.OPENED, title, body, now)
+
+
+def escalated(incident: Incident, refusal: Refusal, escalation: Escalation, *, missing_report: str, now: datetime) -> Notice:
+    """Return the notice that an incident is handed to people: what to do first, why, what was tried, where the report is.
+
+    missing_report: why there is no report; empty when it was written.
+    """
+    body = [f"Do first: {escalation.next_step}", f"Why a person: {refusal.because} ({refusal.code.value})."]
+    if incident.diagnosis is not None:
+        diagnosis = incident.diagnosis
+        body.append(
+            f"Likely cause: {diagnosis.cause.value} ({diagnosis.sureness.value}, says {diagnosis.said_by}): {diagnosis.summary}"
+        )
+    body += [f"Attempt {attempt.number}: {attempt.plan.title}: {_outcome(attempt.outcome)}." for attempt in incident.attempts]
+    body.append(f"No report: {missing_report}" if missing_report else f"Report: {escalation.report}")
+    return _notice(incident, NoticeKind.ESCALATED, f"{incident.service} needs a person", body, now)
+
+
+def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
+    """Return the notice that an incident is over: how it ended, after how long, after which attempts."""
+    counted = [attempt for attempt in incident.attempts if attempt.outcome is not None and attempt.outcome.counts]
+    tried = "; ".join(f"{attempt.plan.title}: {_outcome(attempt.outcome)}" for attempt in counted)
+    match how:
+        case Closing.HEALED:
+            title = f"{incident.service} is well again: healed"
+        case Closing.RECOVERED:
+            title = f"{incident.service} is well again: it recovered by itself"
+        case Closing.BY_PERSON:
+            title = f"{incident.service}: incident closed by a person"
+    body = [f"Open for {_span(now - incident.opened_at)}.", f"Attempts: {tried}." if tried else "No attempt was needed."]
+    return _notice(incident, NoticeKind.RESOLVED, title, body, now)
+
+
+def redacted(notice: Notice, redact: Callable[[str], str]) -> Notice:
+    """Return the notice as it may leave the machine."""
+    return replace(notice, title=redact(notice.title), body=redact(notice.body))
+
+
+def _notice(incident: Incident, kind: NoticeKind, title: str, body: list[str], now: datetime) -> Notice:
+    # The id stands outside the bounded part: a title may lose its end, never what it is about.
+    suffix = f" ({incident.id})"
+    return Notice(
+        dedup_key=f"{incident.id}:{kind.value}",
+        kind=kind,
+        incident=incident.id,
+        service=incident.service,
+        at=now,
+        title=_bounded(title, TITLE_LIMIT - len(suffix)) + suffix,
+        body=_bounded("\n".join(body), BODY_LIMIT),
+    )
+
+
+def _bounded(text: str, limit: int) -> str:
+    """Cut at a blank, never inside a word: half a secret is one that no rule of the redactor knows."""
+    if len(text) <= limit:
+        return text
+    return re.sub(r"\S*$", "", text[: limit - 3]).rstrip() + " ..."
+
+
+def _outcome(outcome: Outcome | None) -> str:
+    return "unfinished" if outcome is None else outcome.value
+
+
+def _at(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _span(span: timedelta) -> str:
+    """Return a span as people say it: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    seconds = int(span.total_seconds())
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
