@@ -1,0 +1,31 @@
+# Every target sets itself up; the second time that takes no time. `make` alone prints this list.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check bench crash
+
+help: ## Print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+install: ## Make .venv with Medic and the test tools, from the locks
+	@scripts/setup.sh dev
+
+demo: ## Break six services for real and watch Medic mend them (under 3 minutes once set up)
+	@scripts/setup.sh demo
+	@scripts/docker.sh .venv/bin/python -m tests.lab.demo
+
+test: ## Run every test, the live ones too (under 15 minutes)
+	@scripts/test.sh
+
+check: ## Run every rule of style that a tool can check
+	@scripts/setup.sh dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: ## Measure Medic against its budgets
+	@scripts/setup.sh dev
+	@scripts/docker.sh .venv/bin/python -m bench
+
+crash: ## Kill Medic at random moments and count what was lost, repeated or left running
+	@scripts/setup.sh dev
+	@scripts/docker.sh .venv/bin/python -m tests.live.crash
