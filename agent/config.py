@@ -1,0 +1,417 @@
+"""Reads medic.yaml and the environment, once, into a frozen `Settings`. The only reader of either.
+
+Nothing is guessed: an unknown key or variable, a wrong type, a number without its unit or a secret written into the file is a
+`ConfigError` of one sentence that names file, key and what would be right. Relative paths are relative to the file. Secrets
+come from files (`*_file`) that not everybody may read.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from pydantic import ValidationError
+
+from agent import config_shape, spans, yaml_text
+from agent.errors import ConfigError
+from agent.model import (
+    Check,
+    ComposeSpec,
+    ConfigFile,
+    ContainerCheck,
+    Host,
+    HostName,
+    HttpCheck,
+    Limits,
+    NginxCheck,
+    Plane,
+    RunSpec,
+    Service,
+    ServiceName,
+    Spec,
+    TcpCheck,
+    Thresholds,
+)
+from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Settings, WebhookChannel
+
+VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
+PLACES = (Path("medic.yaml"), Path("/etc/medic/medic.yaml"))
+"""Where the file is looked for when neither `--config` nor MEDIC_CONFIG names one."""
+
+_SHORTEST_SECRET = 6
+"""Shorter values of env files are not redacted: "true" or "3306" would black out half of every log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a value stands: for the sentence of an error, and for the paths beside it."""
+
+    file: str
+    base: Path
+    keys: tuple[object, ...] = ()
+
+    def at(self, *keys: object) -> "_Place":
+        return replace(self, keys=(*self.keys, *keys))
+
+    def wrong(self, cause: str) -> ConfigError:
+        location = yaml_text.where(self.keys)
+        return ConfigError(f"cannot read {self.file}: {location + ': ' if location else ''}{cause}")
+
+    def path(self, text: str) -> Path:
+        return Path(os.path.normpath(self.base / Path(text).expanduser()))
+
+    def existing(self, text: str) -> Path:
+        path = self.path(text)
+        if not _is_file(path):
+            raise self.wrong(f"there is no file {path}")
+        return path
+
+    def secret(self, text: str) -> str:
+        """Return the content of a file that holds one secret. Raises ConfigError if everybody may read it, or nobody can."""
+        path = self.existing(text)
+        try:
+            if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+                raise self.wrong(f"everybody may read {path}: chmod 600 {path}")
+            content = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise self.wrong(f"cannot read {path}: {_cause(exc)}") from exc
+        if not content:
+            raise self.wrong(f"{path} is empty")
+        return content
+
+
+def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings from medic.yaml and the environment (by default the process's own).
+
+    path: the file to read; None looks at MEDIC_CONFIG, then at PLACES, and is content with no file at all.
+    Raises ConfigError.
+    """
+    variables = _variables(os.environ if environment is None else environment)
+    found = _find(path, variables)
+    document = {} if found is None else yaml_text.parse(_text(found), str(found))
+    place = _Place(file=str(found or "the environment"), base=found.absolute().parent if found else Path.cwd())
+    try:
+        file = config_shape.MedicFile.model_validate(document)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        raise ConfigError(yaml_text.sentence(place.file, document, errors)) from exc
+    return _settings(file, place, found, variables)
+
+
+def load_state_dir(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return settings whose `state_dir` alone is right, whatever else is wrong in the file: enough to halt and resume.
+
+    Raises ConfigError when the file is no YAML at all, for it may name a state folder that cannot be read.
+    """
+    variables = _variables(os.environ if environment is None else environment)
+    found = _find(path, variables)
+    document = {} if found is None else yaml_text.parse(_text(found), str(found))
+    given = document.get("state_dir") if isinstance(document, dict) else None
+    place = _Place(file=str(found or "the environment"), base=found.absolute().parent if found else Path.cwd())
+    return _settings(
+        config_shape.MedicFile(state_dir=given if isinstance(given, str) and given else None), place, found, variables
+    )
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return our variables that are set. Raises ConfigError for one that there is not."""
+    ours = {key: value for key, value in environment.items() if key.startswith("MEDIC_")}
+    for key in ours:
+        if key not in VARIABLES:
+            raise ConfigError(f"cannot read the environment: {key}: there is no such variable{yaml_text.mean(key, VARIABLES)}")
+    home = {key: environment[key] for key in ("XDG_STATE_HOME",) if environment.get(key)}
+    return {**{key: value for key, value in ours.items() if value}, **home}
+
+
+def _find(path: Path | None, variables: Mapping[str, str]) -> Path | None:
+    named = path or (Path(variables["MEDIC_CONFIG"]) if "MEDIC_CONFIG" in variables else None)
+    if named is not None:
+        if not _is_file(named):
+            raise ConfigError(f"cannot read {named}: there is no such file (`medic init` proposes one)")
+        return named
+    return next((place for place in PLACES if _is_file(place)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False  # a folder on the way that we may not enter
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {path}: {_cause(exc)}") from exc
+
+
+def _cause(exc: OSError | UnicodeDecodeError) -> str:
+    return "it is not UTF-8 text" if isinstance(exc, UnicodeDecodeError) else (exc.strerror or str(exc)).lower()
+
+
+# ---------------------------------------------------------------------------------------------------- from file to nouns
+
+
+def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, variables: Mapping[str, str]) -> Settings:
+    state_dir = _state_dir(file, place, variables)
+    store_url, engine_url, password_file, password = _store(file.store, place.at("store"), state_dir, variables)
+    hosts = tuple(Host(name=HostName(key), docker=host.docker) for key, host in file.hosts.items())
+    channels = tuple(_channel(key, channel, place.at("channels", key)) for key, channel in file.channels.items())
+    services = tuple(_service(key, service, file, place.at("services", key)) for key, service in file.services.items())
+    _refuse_shared_containers(services, place)
+    secrets = [*([password] if password else []), *(secret for channel in channels for secret in _secrets_of(channel))]
+    secrets += [secret for service in services for secret in _env_file_secrets(service, place)]
+    return Settings(
+        file=found,
+        state_dir=state_dir,
+        store_url=store_url,
+        engine_url=engine_url,
+        store_password_file=password_file,
+        interval=file.interval,
+        hosts=hosts,
+        services=services,
+        channels=channels,
+        discover_labels=file.discover_labels,
+        retention=Retention(sweeps=file.retention.sweeps, bundles=file.retention.bundles),
+        log=file.log,
+        halted_by_env=_halted(variables),
+        secrets=tuple(dict.fromkeys(secrets)),
+    )
+
+
+def _halted(variables: Mapping[str, str]) -> str | None:
+    word = variables.get("MEDIC_HALT", "")
+    return None if word.lower() in ("", "0", "false", "no") else f"MEDIC_HALT={word}"
+
+
+def _state_dir(file: config_shape.MedicFile, place: _Place, variables: Mapping[str, str]) -> Path:
+    """Return the one folder that state lives under; the environment wins over the file, the file over the default."""
+    if "MEDIC_STATE_DIR" in variables:
+        return Path(variables["MEDIC_STATE_DIR"]).expanduser().absolute()
+    if file.state_dir is not None:
+        return place.at("state_dir").path(file.state_dir)
+    if os.geteuid() == 0:
+        return Path("/var/lib/medic")
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    return Path(variables.get("XDG_STATE_HOME", home / ".local/state")) / "medic"
+
+
+def _store(
+    store: config_shape.StoreShape, place: _Place, state_dir: Path, variables: Mapping[str, str]
+) -> tuple[str, str, Path | None, str | None]:
+    """Return the store's URL, the engine's URL, the password's file and the password.
+
+    A database server holds both; on SQLite each has a file of its own, for one process writes to an engine's file.
+    """
+    for key, given in (("url", store.url), ("engine_url", store.engine_url)):
+        if given and urlsplit(given).password:
+            raise place.at(key).wrong("must not hold a password: put it into a file and name that under store.password_file")
+    chosen = variables.get("MEDIC_STORE_URL") or store.url
+    password_file = place.at("password_file").path(store.password_file) if store.password_file else None
+    password = place.at("password_file").secret(store.password_file) if store.password_file else None
+    if chosen is None or chosen.startswith("sqlite"):
+        chosen = chosen or f"sqlite:///{state_dir / 'medic.db'}"
+        return chosen, store.engine_url or f"sqlite:///{state_dir / 'engine.db'}", password_file, password
+    url = _with_password(chosen, password)
+    return (
+        url,
+        _with_password(store.engine_url, password) if store.engine_url else url,
+        password_file,
+        password or urlsplit(url).password,
+    )
+
+
+def _with_password(url: str, password: str | None) -> str:
+    parts = urlsplit(url)
+    if password is None or parts.password or not parts.hostname:
+        return url
+    place = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{place}").geturl()
+
+
+def _channel(key: str, channel: config_shape.ChannelShape, place: _Place) -> Channel:
+    match channel:
+        case config_shape.AppriseShape():
+            at = place.at("url_file")
+            return AppriseChannel(name=key, url_file=at.path(channel.url_file), url=at.secret(channel.url_file))
+        case config_shape.WebhookShape(secret_file=None):
+            return WebhookChannel(name=key, url=channel.url)
+        case config_shape.WebhookShape(secret_file=str(file)):
+            at = place.at("secret_file")
+            return WebhookChannel(name=key, url=channel.url, secret_file=at.path(file), secret=at.secret(file))
+        case config_shape.FileChannelShape():
+            return FileChannel(name=key, path=place.path(channel.path))
+        case _:
+            raise AssertionError(channel)
+
+
+def _secrets_of(channel: Channel) -> tuple[str, ...]:
+    match channel:
+        case AppriseChannel():
+            return (channel.url,)
+        case WebhookChannel(secret=str(secret)):
+            return (secret,)
+        case _:
+            return ()
+
+
+def _env_file_secrets(service: Service, place: _Place) -> list[str]:
+    """Return the values in a service's env files whose names say that they are secret."""
+    found = []
+    for index, file in enumerate(service.spec.env_files if isinstance(service.spec, RunSpec) else ()):
+        try:
+            lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as exc:
+            raise place.at("services", service.name, "run", "env_files", index).wrong(
+                f"cannot read {file}: {_cause(exc)}"
+            ) from exc
+        pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
+        found += [value.strip(" '\"") for key, _, value in pairs if config_shape.SECRET_KEY.search(key.strip())]
+    return [value for value in found if len(value) >= _SHORTEST_SECRET]
+
+
+def _service(key: str, service: config_shape.ServiceShape, file: config_shape.MedicFile, place: _Place) -> Service:
+    if service.host not in file.hosts:
+        raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
+    given = service.checks or [config_shape.ContainerShape(kind="container")]
+    names = _check_names(given, place)
+    checks = tuple(_check(check, names[i], service, file.interval, place.at("checks", i)) for i, check in enumerate(given))
+    return Service(
+        name=ServiceName(key),
+        host=HostName(service.host),
+        container=service.container or key,
+        checks=checks,
+        limits=Limits(**{field: getattr(service.limits, field) for field in config_shape.LimitsShape.model_fields}),
+        spec=_spec(key, service, place),
+        config_file=_config_file(service.config_file, place.at("config_file")),
+        origin=place.file,
+    )
+
+
+def _refuse_shared_containers(services: tuple[Service, ...], place: _Place) -> None:
+    """Refuse two services on one container: each would heal it behind the other's back."""
+    owners: dict[tuple[str, str], str] = {}
+    for service in services:
+        owner = owners.setdefault((service.host, service.container), service.name)
+        if owner != service.name:
+            at = place.at("services", service.name, "container")
+            raise at.wrong(
+                f"{service.container!r} is the container of service {owner!r} already: give one service all its checks"
+            )
+
+
+def _check_names(given: list[config_shape.CheckShape], place: _Place) -> list[str]:
+    """Return each check's name: its own, or its kind, its plane and a number when that is there twice."""
+    taken: set[str] = set()
+    for index, check in enumerate(given):
+        if check.name is not None and check.name in taken:
+            raise place.at("checks", index, "name").wrong(f"there is a check {check.name!r} already")
+        taken |= {check.name} if check.name else set()
+    names = []
+    for check in given:
+        plain = (
+            f"{check.kind}-{_plane(check).value}"
+            if isinstance(check, config_shape.TcpShape | config_shape.HttpShape)
+            else check.kind
+        )
+        free = (word for word in (plain, *(f"{plain}-{number}" for number in range(2, len(given) + 2))) if word not in taken)
+        names.append(check.name or next(free))
+        taken.add(names[-1])
+    return names
+
+
+def _plane(check: config_shape.TcpShape | config_shape.HttpShape) -> Plane:
+    """Return where a probe looks from: as written, or as its host tells."""
+    if check.plane is not None:
+        return Plane(check.plane)
+    host = urlsplit(check.url).hostname if isinstance(check, config_shape.HttpShape) else check.address.rpartition(":")[0]
+    return {"container": Plane.DIRECT, "127.0.0.1": Plane.HOST_PORT, "localhost": Plane.HOST_PORT}.get(host or "", Plane.PUBLIC)
+
+
+def _check(
+    check: config_shape.CheckShape, name: str, service: config_shape.ServiceShape, interval: timedelta, place: _Place
+) -> Check:
+    every = check.every or service.every or interval
+    if every < interval:
+        raise place.at("every").wrong(f"{spans.text(every)} is shorter than the interval of the beat ({spans.text(interval)})")
+    # What Docker says of a container is structural and does not flicker; a probe may lose one packet.
+    default = Thresholds(sick_after=1) if isinstance(check, config_shape.ContainerShape) else Thresholds()
+    thresholds = Thresholds(
+        sick_after=check.sick_after or service.sick_after or default.sick_after,
+        well_after=check.well_after or service.well_after or default.well_after,
+        unknown_after=check.unknown_after or service.unknown_after or default.unknown_after,
+    )
+    match check:
+        case config_shape.ContainerShape():
+            return ContainerCheck(name=name, every=every, thresholds=thresholds, image_digest=check.image_digest)
+        case config_shape.TcpShape():
+            plane, timeout = _plane(check), check.timeout
+            return TcpCheck(name=name, every=every, thresholds=thresholds, plane=plane, address=check.address, timeout=timeout)
+        case config_shape.HttpShape():
+            return HttpCheck(
+                name=name,
+                every=every,
+                thresholds=thresholds,
+                plane=_plane(check),
+                url=check.url,
+                timeout=check.timeout,
+                status=tuple(check.status),
+                body=check.body,
+                headers=tuple(check.headers.items()),
+                slower_than=check.slower_than,
+                body_limit=check.body_limit,
+            )
+        case config_shape.NginxShape():
+            return NginxCheck(
+                name=name,
+                every=every,
+                thresholds=thresholds,
+                nginx=check.nginx,
+                port=check.port,
+                server_name=check.server_name,
+                location=check.location,
+            )
+        case _:
+            raise AssertionError(check)
+
+
+def _spec(key: str, service: config_shape.ServiceShape, place: _Place) -> Spec | None:
+    if service.compose is not None:
+        file = place.at("compose", "file").existing(service.compose.file)
+        return ComposeSpec(file=str(file), service=service.compose.service or key, project=service.compose.project)
+    return None if service.run is None else _run(service.run, place.at("run"))
+
+
+def _run(run: config_shape.RunShape, place: _Place) -> RunSpec:
+    return RunSpec(
+        image=run.image,
+        command=tuple(run.command),
+        ports=tuple(run.ports),
+        volumes=tuple(_volume(volume, place) for volume in run.volumes),
+        networks=tuple(run.networks),
+        env=tuple(run.env.items()),
+        env_files=tuple(str(place.at("env_files", i).existing(file)) for i, file in enumerate(run.env_files)),
+        labels=tuple(run.labels.items()),
+        memory=run.memory,
+        restart_policy=run.restart_policy,
+        user=run.user,
+        stop_timeout=round(run.stop_timeout.total_seconds()),
+    )
+
+
+def _volume(volume: str, place: _Place) -> str:
+    """Return a volume with a source that is written as a relative path made absolute; a named volume stays as it is."""
+    source, separator, rest = volume.partition(":")
+    return f"{place.path(source)}{separator}{rest}" if source.startswith((".", "~")) else volume
+
+
+def _config_file(file: config_shape.ConfigFileShape | None, place: _Place) -> ConfigFile | None:
+    if file is None:
+        return None
+    template = None if file.template is None else str(place.at("template").existing(file.template))
+    return ConfigFile(path=str(place.at("path").path(file.path)), template=template)

@@ -1,0 +1,202 @@
+"""What medic.yaml and the environment amount to: frozen values, every default filled in, and their text as YAML.
+
+`config.load` makes a `Settings`, `wiring` builds the world of it. Secrets are here as values (for the adapters and the
+redactor) and never in a repr or in `as_yaml`.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from agent import codec, spans
+from agent.model import (
+    Check,
+    ComposeSpec,
+    ContainerCheck,
+    Host,
+    HttpCheck,
+    Limits,
+    NginxCheck,
+    RunSpec,
+    Service,
+    Spec,
+    TcpCheck,
+    Thresholds,
+)
+
+LogFormat = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppriseChannel:
+    """Notices go to one apprise URL, which holds its own credentials and is therefore read from a file."""
+
+    name: str
+    url_file: Path
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookChannel:
+    """Notices go to one URL as a JSON POST, signed where there is a secret."""
+
+    name: str
+    url: str
+    secret_file: Path | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChannel:
+    """Notices are appended to a file, one JSON object per line."""
+
+    name: str
+    path: Path
+
+
+Channel = AppriseChannel | WebhookChannel | FileChannel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long records are kept. What belongs to an unclosed incident is kept whatever its age."""
+
+    sweeps: timedelta = timedelta(days=7)
+    """Sweep reports."""
+    bundles: timedelta = timedelta(days=90)
+    """Evidence, reports and run folders of closed incidents."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a person has decided, with the defaults for the rest."""
+
+    file: Path | None
+    """The medic.yaml that was read; None when there is none and Docker labels alone declare services."""
+    state_dir: Path
+    store_url: str = field(repr=False)
+    """SQLAlchemy URL, with the password where there is one."""
+    engine_url: str = field(repr=False)
+    store_password_file: Path | None = None
+    interval: timedelta = timedelta(seconds=5)
+    """Between two beats."""
+    hosts: tuple[Host, ...] = ()
+    services: tuple[Service, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    discover_labels: bool = True
+    retention: Retention = field(default_factory=Retention)
+    log: LogFormat = "text"
+    halted_by_env: str | None = None
+    """MEDIC_HALT: no change is made to anything while it is set."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Literal values that the redactor removes from every text that leaves."""
+
+
+def as_yaml(settings: Settings) -> str:
+    """Return `settings` as a medic.yaml with every default written out; reading it back gives the same settings."""
+    document = {
+        "interval": spans.text(settings.interval),
+        "state_dir": str(settings.state_dir),
+        "store": _present(
+            url=_without_password(settings.store_url),
+            engine_url=_without_password(settings.engine_url),
+            password_file=settings.store_password_file and str(settings.store_password_file),
+        ),
+        "log": settings.log,
+        "discover_labels": settings.discover_labels,
+        "retention": {"sweeps": spans.text(settings.retention.sweeps), "bundles": spans.text(settings.retention.bundles)},
+        "hosts": {str(host.name): {"docker": host.docker} for host in settings.hosts},
+        "channels": {channel.name: _channel(channel) for channel in settings.channels},
+        "services": {str(service.name): _service(service) for service in settings.services},
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _present(**values: object) -> dict[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _without_password(url: str) -> str:
+    """Return a database URL with its password left out."""
+    scheme, separator, rest = url.partition("://")
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{place}"
+
+
+def _channel(channel: Channel) -> dict[str, object]:
+    match channel:
+        case AppriseChannel():
+            return {"kind": "apprise", "url_file": str(channel.url_file)}
+        case WebhookChannel():
+            secret_file = channel.secret_file and str(channel.secret_file)
+            return _present(kind="webhook", url=channel.url, secret_file=secret_file)
+        case FileChannel():
+            return {"kind": "file", "path": str(channel.path)}
+
+
+def _service(service: Service) -> dict[str, object]:
+    return _present(
+        host=str(service.host),
+        container=service.container,
+        checks=[_check(check) for check in service.checks],
+        **({} if service.spec is None else _spec(service.spec)),
+        config_file=service.config_file and _present(path=service.config_file.path, template=service.config_file.template),
+        limits=_limits(service.limits),
+    )
+
+
+def _check(check: Check) -> dict[str, object]:
+    head: dict[str, object] = {"name": check.name}
+    tail = {"every": spans.text(check.every), **_thresholds(check.thresholds)}
+    match check:
+        case ContainerCheck():
+            return {"kind": "container", **head, **_present(image_digest=check.image_digest), **tail}
+        case TcpCheck():
+            head |= {"plane": check.plane.value, "address": check.address, "timeout": spans.text(check.timeout)}
+            return {"kind": "tcp", **head, **tail}
+        case HttpCheck():
+            return {"kind": "http", **head, **_http(check), **tail}
+        case NginxCheck():
+            head |= _present(nginx=check.nginx, port=check.port, server_name=check.server_name, location=check.location)
+            return {"kind": "nginx", **head, **tail}
+
+
+def _http(check: HttpCheck) -> dict[str, object]:
+    return _present(
+        plane=check.plane.value,
+        url=check.url,
+        timeout=spans.text(check.timeout),
+        status=[f"{low}-{high}" for low, high in check.status],
+        body=check.body,
+        headers=dict(check.headers),
+        slower_than=check.slower_than and spans.text(check.slower_than),
+        body_limit=check.body_limit,
+    )
+
+
+def _thresholds(thresholds: Thresholds) -> dict[str, object]:
+    return {"sick_after": thresholds.sick_after, "well_after": thresholds.well_after, "unknown_after": thresholds.unknown_after}
+
+
+def _spec(spec: Spec) -> dict[str, object]:
+    match spec:
+        case ComposeSpec():
+            return {"compose": _present(file=spec.file, service=spec.service, project=spec.project)}
+        case RunSpec():
+            plain = codec.as_dict(spec)
+            shape = dict(plain) if isinstance(plain, dict) else {}
+            pairs = {"env": dict(spec.env), "labels": dict(spec.labels), "stop_timeout": f"{spec.stop_timeout}s"}
+            return {"run": _present(**{**shape, **pairs})}
+
+
+def _limits(limits: Limits) -> dict[str, object]:
+    return {
+        "attempts": limits.attempts,
+        "start_grace": spans.text(limits.start_grace),
+        "verify_within": spans.text(limits.verify_within),
+        "heals_in_window": limits.heals_in_window,
+        "window": spans.text(limits.window),
+    }

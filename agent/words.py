@@ -1,0 +1,94 @@
+"""The words that people write into medic.yaml and Docker labels: each function returns its text, or says what would be right.
+
+Pure. A ValueError's sentence is shown to a person behind the name of the file and the key, or of the label.
+"""
+
+import re
+import shlex
+from urllib.parse import urlsplit
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+def name(text: str) -> str:
+    """Return a service's, host's, check's or channel's name. Names become file names, so they hold no slash and start plainly."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text[:70]!r} is no name: letters, digits, `_`, `.`, `-`, 63 at most, a letter or digit first")
+    return text
+
+
+def url(text: str) -> str:
+    """Return the URL of an HTTP check. Raises ValueError with what would be right."""
+    if len(text) > 2048 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be a URL of at most 2048 plain ASCII characters without spaces")
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(f"{text[:60]!r} is no URL to check: begin with http:// or https://")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ValueError(f"{text[:60]!r} is no URL: {exc}") from exc
+    if not host or port == 0:
+        raise ValueError(f"{text[:60]!r} has no host or no port that can be asked")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user or a password: what is written here is shown and stored")
+    return text
+
+
+def address(text: str) -> str:
+    """Return the `host:port` of a TCP check. Raises ValueError with what would be right."""
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    plain = text.isascii() and text.isprintable() and not set(host) & set(" /@")
+    if not (host and plain and (bracketed or ":" not in host) and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{text[:60]!r} is no address: write host:port, for example container:6379")
+    return text
+
+
+def digest(text: str) -> str:
+    """Return the digest of an image. Raises ValueError."""
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        raise ValueError(
+            "must be a digest, `sha256:` and 64 hexadecimal digits (docker inspect -f '{{.Image}}' CONTAINER shows it)"
+        )
+    return text
+
+
+def docker_socket(text: str) -> str:
+    """Return the socket of a host's Docker engine. Raises ValueError."""
+    if not text.startswith("unix:///"):
+        raise ValueError(f"{text[:60]!r} is no local Docker socket: write unix:///path (only local engines are driven so far)")
+    return text
+
+
+def status(value: object) -> tuple[int, int]:
+    """Return one accepted range of status codes from `200` or `200-399`."""
+    match = re.fullmatch(r"(\d{3})(?:-(\d{3}))?", str(value), re.ASCII)
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 100 <= low <= high <= 599:
+        raise ValueError(f"{str(value)[:40]!r} is no status: write 200 or 200-399")
+    return low, high
+
+
+def command(value: object) -> object:
+    """Return a command line as a list of words; a list stays as it is. Raises ValueError for quotes that do not close."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return shlex.split(value)
+    except ValueError as exc:
+        raise ValueError(f"{value[:60]!r} is no command line: {str(exc).lower()}") from exc
+
+
+def memory(text: str) -> str:
+    """Return a memory limit as Docker writes it. Raises ValueError."""
+    if not re.fullmatch(r"[1-9][0-9]*[bkmg]", text, re.ASCII):
+        raise ValueError(f"{text[:40]!r} is no amount of memory: write a whole number and b, k, m or g, for example 512m")
+    return text
+
+
+def restart_policy(text: str) -> str:
+    """Return a restart policy as Docker writes it. Raises ValueError."""
+    if not re.fullmatch(r"no|always|unless-stopped|on-failure(:[0-9]+)?", text, re.ASCII):
+        raise ValueError(f"{text[:40]!r} is no restart policy: write no, always, unless-stopped, on-failure or on-failure:3")
+    return text
