@@ -96,6 +96,11 @@ class ContainerCheck:
     thresholds: Thresholds
     image_digest: str | None = None
 
+    @property
+    def plane(self) -> Plane:
+        """Every check says which plane it looks at; this kind has one only."""
+        return Plane.CONTAINER
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpCheck:
@@ -146,6 +151,11 @@ class NginxCheck:
     """The port this service listens on inside its container: upstream targets must use it."""
     server_name: str | None = None
     location: str = "/"
+
+    @property
+    def plane(self) -> Plane:
+        """Every check says which plane it looks at; this kind has one only."""
+        return Plane.NGINX
 
 
 Check = ContainerCheck | TcpCheck | HttpCheck | NginxCheck

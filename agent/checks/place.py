@@ -1,0 +1,56 @@
+"""Where a network check looks: the host it names, or the container's own address where it says `container`."""
+
+from dataclasses import dataclass
+
+from agent.model import Blind, ContainerFacts, ContainerState, Health, Judgement, Plane
+
+OWN = "container"
+"""The host word that stands for the container's own address."""
+
+ADDRESSED = frozenset({ContainerState.RUNNING, ContainerState.PAUSED})
+"""States in which a container has an address. Docker takes it away when the container stops (Engine API 1.41)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """There is nothing to ask: the container that should have the address does not run."""
+
+    why: str
+
+
+def find(host: str, facts: ContainerFacts | Blind) -> str | Gone | Blind:
+    """Return the host to ask for `host`; `Gone` or `Blind` when there is no address to ask."""
+    if host != OWN:
+        return host
+    if isinstance(facts, Blind):
+        return facts
+    if facts.state not in ADDRESSED:
+        return Gone(why=f"the container is {facts.state.value}")
+    address = next((network.address for network in facts.networks if network.address), None)
+    if address:
+        return address
+    if on_host_network(facts):
+        return "127.0.0.1"
+    return Blind(why="the container has no address of its own")
+
+
+def on_host_network(facts: ContainerFacts) -> bool:
+    """True where the container shares its host's network, so that its ports are the host's."""
+    return any(network.name == "host" for network in facts.networks)
+
+
+def bracketed(host: str) -> str:
+    """Return `host` as URLs and `host:port` write it: an IPv6 address goes into brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def not_asked(check: str, plane: Plane, why: Gone | Blind) -> Judgement:
+    """Judge a check that had nobody to ask.
+
+    Gone is SICK by consequence and names no symptom: the container check says what is wrong, and only once.
+    """
+    match why:
+        case Gone(why=reason):
+            return Judgement(check=check, plane=plane, health=Health.SICK, detail=f"not asked: {reason}")
+        case Blind(why=reason):
+            return Judgement(check=check, plane=plane, health=Health.UNKNOWN, detail=f"cannot look: {reason}")

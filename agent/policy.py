@@ -1,0 +1,109 @@
+"""Pure rules about looking: when a check is due, when a streak of judgements counts, how equal troubles read equal.
+
+In: what the last beats saw and what this one saw. Out: streaks, a `Verdict` after thresholds. No clock, no I/O.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from agent.model import Check, Health, Judgement, Service, ServiceName, Streak, Symptom, Thresholds, Verdict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+LATE_BEAT = timedelta(seconds=0.5)
+"""How much earlier than `every` a check may be asked again, at most: beats jitter by milliseconds, and a beat that comes
+just before a check's moment must not put it off by a whole interval."""
+
+
+def due(check: Check, last_at: datetime | None, now: datetime, *, spread_by: str = "") -> bool:
+    """Say whether a check is to be asked now. A check never asked, or asked in the future (a clock step), is.
+
+    spread_by: the service's name. Its hash moves the moments of the check within `check.every`, so that the checks of 500
+    services, all asked together at the first beat, are asked all over the interval from then on.
+    """
+    if last_at is None or last_at > now:
+        return True
+    seed = hashlib.sha256(f"{spread_by}\n{check.name}".encode()).digest()
+    offset = check.every * (int.from_bytes(seed[:4], "big") / 2**32)
+    moments_passed = (now - _EPOCH - offset) // check.every - (last_at - _EPOCH - offset) // check.every
+    return moments_passed > 0 or now - last_at >= check.every - min(LATE_BEAT, check.every / 10)
+
+
+def advance(previous: Sequence[Streak], checks: Sequence[Check], judgements: Sequence[Judgement]) -> tuple[Streak, ...]:
+    """Return the streaks after one look, in the order of `checks`.
+
+    judgements: those of the checks that were due; a check without one keeps its streak. A check that is gone from `checks`
+    loses its streak.
+    """
+    before = {streak.check: streak for streak in previous}
+    seen = {judgement.check: judgement.health for judgement in judgements}
+    after = []
+    for check in checks:
+        streak = before.get(check.name)
+        if check.name in seen:
+            streak = _longer(streak, check, seen[check.name])
+        if streak is not None:
+            after.append(streak)
+    return tuple(after)
+
+
+def settled(service: Service, streaks: Sequence[Streak], judgements: Sequence[Judgement], now: datetime) -> Verdict:
+    """Return the verdict after thresholds: each judgement with the health that its check counts as.
+
+    judgements: the latest of each check. A symptom stays in the verdict only while its check counts as SICK.
+    """
+    by_check = {streak.check: streak for streak in streaks}
+    thresholds = {check.name: check.thresholds for check in service.checks}
+    counted = tuple(
+        _counted(judgement, by_check[judgement.check], thresholds[judgement.check])
+        for judgement in judgements
+        if judgement.check in by_check and judgement.check in thresholds
+    )
+    healths = {judgement.health for judgement in counted}
+    worst = next((health for health in (Health.SICK, Health.UNKNOWN) if health in healths), Health.WELL)
+    return Verdict(service=service.name, health=worst, at=now, judgements=counted)
+
+
+def fingerprint(service: ServiceName, symptoms: Iterable[Symptom]) -> str:
+    """Return a short name for "this trouble of this service", made of facts only: equal troubles read equal.
+
+    Shape: `web:http-status+oom-killed:1f0c2a9b`.
+    """
+    words = "+".join(sorted({symptom.word for symptom in symptoms})) or "no-symptom"
+    return f"{service}:{words}:{hashlib.sha256(f'{service}:{words}'.encode()).hexdigest()[:8]}"
+
+
+def _longer(streak: Streak | None, check: Check, health: Health) -> Streak:
+    if streak is None:
+        # Nothing to weigh a first look against: WELL counts at once, one red probe is not yet a sick service.
+        first = Streak(check=check.name, health=health, length=1, settled=Health.UNKNOWN)
+        return replace(first, settled=health if health is Health.WELL else _settle(first, check.thresholds))
+    length = streak.length + 1 if streak.health is health else 1
+    now = replace(streak, health=health, length=length)
+    return replace(now, settled=_settle(now, check.thresholds))
+
+
+def _settle(streak: Streak, thresholds: Thresholds) -> Health:
+    return streak.health if streak.length >= _needed(streak.health, thresholds) else streak.settled
+
+
+def _needed(health: Health, thresholds: Thresholds) -> int:
+    match health:
+        case Health.SICK:
+            return thresholds.sick_after
+        case Health.WELL:
+            return thresholds.well_after
+        case Health.UNKNOWN:
+            return thresholds.unknown_after
+
+
+def _counted(judgement: Judgement, streak: Streak, thresholds: Thresholds) -> Judgement:
+    if judgement.health is streak.settled:
+        return judgement
+    needed = _needed(judgement.health, thresholds)
+    detail = (
+        f"{judgement.detail} ({judgement.health.value} {streak.length} of {needed} in a row, so still {streak.settled.value})"
+    )
+    return replace(judgement, health=streak.settled, detail=detail, symptoms=())
