@@ -41,6 +41,8 @@ def unreachable(doing: str, url: str, exc: BaseException) -> OutsideError:
         cause = f"nothing listens at {url}; is Docker started?"
     elif number in _OUR_OWN_LIMITS:
         cause = f"Medic itself is out of resources: {_brief(system or exc)}"
+    elif isinstance(exc, TimeoutError) and exc.args:
+        cause = str(exc)
     elif any("timed out" in str(found).lower() or isinstance(found, TimeoutError) for found in chain):
         cause = f"the engine at {url} did not answer in time"
     elif system is not None:

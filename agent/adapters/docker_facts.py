@@ -57,17 +57,19 @@ def from_inspect(found: Object) -> ContainerFacts:
     state, config, host = (_object(found.get(key)) for key in ("State", "Config", "HostConfig"))
     network = _object(found.get("NetworkSettings"))
     health = _text(_object(state.get("Health")).get("Status"))
+    word = _state(state.get("Status"))
+    alive = word in (ContainerState.RUNNING, ContainerState.PAUSED)
     return ContainerFacts(
         name=_text(found.get("Name")).removeprefix("/"),
         id=_text(found.get("Id")),
-        state=_state(state.get("Status")),
+        state=word,
         image=_text(config.get("Image")),
         image_id=_text(found.get("Image")),
         health=health if health and health != "none" else None,
         labels=_pairs(config.get("Labels")),
         networks=_networks(network.get("Networks")),
         ports=_inspected_ports(network.get("Ports")),
-        exit_code=_whole(state.get("ExitCode")),
+        exit_code=None if alive else _whole(state.get("ExitCode")),  # Docker says 0 of what has not exited
         oom_killed=state.get("OOMKilled") is True,
         restart_count=_whole(found.get("RestartCount")),
         restart_policy=_text(_object(host.get("RestartPolicy")).get("Name")) or None,
@@ -81,10 +83,8 @@ def from_inspect(found: Object) -> ContainerFacts:
 def joined(listed: ContainerFacts, inspected: ContainerFacts) -> ContainerFacts:
     """Return the inspected facts under the list's newer state, sentence, health, addresses and ports.
 
-    A running container may have lost a child to the OOM killer since it was inspected, and what it "exited" with belongs
-    to an earlier life: both stay unknown while it runs.
+    A container that runs may have lost a child to the OOM killer since it was inspected: that stays unknown.
     """
-    runs = listed.state is ContainerState.RUNNING
     aliases = {network.name: network.aliases for network in inspected.networks}
     return replace(
         inspected,
@@ -94,8 +94,7 @@ def joined(listed: ContainerFacts, inspected: ContainerFacts) -> ContainerFacts:
         health=listed.health,
         networks=tuple(replace(network, aliases=aliases.get(network.name, ())) for network in listed.networks),
         ports=listed.ports,
-        exit_code=None if runs else inspected.exit_code,
-        oom_killed=None if runs else inspected.oom_killed,
+        oom_killed=None if listed.state is ContainerState.RUNNING else inspected.oom_killed,
     )
 
 

@@ -84,7 +84,7 @@ class Stream:
         """Yield bytes until the engine closes. Raises TimeoutError at `until`, however fast they come; StopAskedError, OSError."""
         while (chunk := self.read(until)) != b"":
             if chunk is None or self._clock.monotonic() >= until:
-                raise TimeoutError("the answer did not end in time")
+                raise TimeoutError("it did not end in time")
             yield chunk
 
     def begin(self, request: bytes, until: float) -> None:
@@ -92,10 +92,10 @@ class Stream:
         self._connection.settimeout(max(until - self._clock.monotonic(), _SHORTEST_WAIT))
         self._connection.sendall(request)
         head = b""
-        for chunk in self.chunks(until):
+        while b"\r\n\r\n" not in head and len(head) <= _HEAD_LIMIT and (chunk := self.read(until)) != b"":
+            if chunk is None:
+                raise TimeoutError
             head += chunk
-            if b"\r\n\r\n" in head or len(head) > _HEAD_LIMIT:
-                break
         top, found, self._ahead = head.partition(b"\r\n\r\n")
         words = top.split(b" ", 2)
         if not found or len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():

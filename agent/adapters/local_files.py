@@ -1,0 +1,71 @@
+"""Configuration files on this very machine. Reads only plain files, bounded: a pipe, a device or an endless file cannot hold us."""
+
+import contextlib
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from agent.errors import OutsideError
+from agent.model import Host, HostName
+
+MOST = 67_108_864
+"""Bytes of a file whose digest we take: no configuration is larger."""
+_CHUNK = 1_048_576
+
+
+class LocalFiles:
+    """`ports.HostFiles` for hosts whose engine answers on a local socket: their files are ours."""
+
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self._local = frozenset(host.name for host in hosts if host.docker.startswith("unix://"))
+
+    def digest(self, host: HostName, path: str) -> str | None:
+        """Return the sha256 of a file in hex, None when there is none. Raises OutsideError, also for more than `MOST` bytes."""
+        with self._opened(host, path) as descriptor:
+            if descriptor is None:
+                return None
+            digest, size = hashlib.sha256(), 0
+            while chunk := os.read(descriptor, _CHUNK):
+                size += len(chunk)
+                if size > MOST:
+                    raise OutsideError(
+                        f"cannot read {path!r} on host {host!r}: it is larger than {MOST} bytes", transient=False
+                    )
+                digest.update(chunk)
+            return digest.hexdigest()
+
+    def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
+        """Return at most `limit` bytes of a file, None when there is none. Raises OutsideError."""
+        with self._opened(host, path) as descriptor:
+            if descriptor is None:
+                return None
+            content = bytearray()
+            while len(content) < limit and (chunk := os.read(descriptor, min(_CHUNK, limit - len(content)))):
+                content += chunk
+            return bytes(content)
+
+    @contextlib.contextmanager
+    def _opened(self, host: HostName, path: str) -> Iterator[int | None]:
+        """Open a plain file for reading. A link is followed (configurations are often linked), what it leads to must be plain."""
+        if host not in self._local:
+            raise OutsideError(
+                f"cannot read {path!r} on host {host!r}: only files of this machine can be read", transient=False
+            )
+        descriptor = None
+        try:
+            if not Path(path).is_absolute() or "\0" in path:
+                raise OutsideError(f"cannot read {path!r}: not an absolute path", transient=False)
+            # Without O_NONBLOCK, opening a pipe waits for its writer.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            if descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OutsideError(f"cannot read {path!r}: not a plain file", transient=False)
+            yield descriptor
+        except OSError as exc:
+            transient = not isinstance(exc, PermissionError)
+            raise OutsideError(f"cannot read {path!r} on host {host!r}: {exc.strerror or exc}", transient=transient) from exc
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
