@@ -46,6 +46,7 @@ class DbosEngine:
     def __init__(self, url: str, body: Body, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
+        self._active: list[str] = []
         # DBOS prints an advertisement for its console at INFO, and recoveries are our story to tell.
         logging.getLogger("dbos").setLevel(logging.ERROR)
         _prepare_sqlite(url)
@@ -62,7 +63,11 @@ class DbosEngine:
 
         @DBOS.workflow(name="heal", max_recovery_attempts=RECOVERIES)
         def heal(incident: str) -> str:
-            return body(IncidentId(incident), self).value
+            self._active.append(incident)
+            try:
+                return body(IncidentId(incident), self).value
+            finally:
+                self._active.remove(incident)
 
         self._heal = heal
 
@@ -76,7 +81,11 @@ class DbosEngine:
     def stop(self, within: timedelta) -> None:
         """Suspend every heal at its next step, wait up to `within` for running steps, and close the database."""
         self._stopping.set()
-        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=int(within.total_seconds()))
+        end = self._clock.monotonic() + within.total_seconds()
+        while self._active and self._clock.monotonic() < end:
+            self._clock.sleep(timedelta(seconds=SLICE / 2))
+        # DBOS's own wait sleeps whole seconds, also when nothing runs.
+        DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=0)
 
     # ------------------------------------------------------------------------------------------------ ports.Engine
 

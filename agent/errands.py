@@ -4,6 +4,8 @@ In: a `Request`, claimed from the inbox or asked in the foreground. Out: a `Requ
 sentence why not. A person's run goes through the same lock, gate, halt and ledger as every attempt, outside the budget.
 """
 
+from pathlib import Path
+
 from agent import look, parameters
 from agent.errors import ConfigError
 from agent.model import Health, IncidentState, Request, RequestAnswer, RequestKind, Runbook, RunbookId, Service, ServiceName
@@ -42,6 +44,11 @@ def runbook_of(id_: RunbookId | None, runbooks: tuple[Runbook, ...]) -> Runbook:
     return runbook
 
 
+def good_copy(service: Service, world: World) -> Path | None:
+    """Return what the service's configuration can be restored from."""
+    return parameters.good_copy(service, world.good_copies.latest(service.name))
+
+
 def _heal(request: Request, service: Service, world: World, sweep: Sweep) -> RequestAnswer:
     verdict = sweep.heal_now(service)
     unclosed = [i for i in world.store.incidents.unclosed(service.name) if i.requested is None]
@@ -62,9 +69,9 @@ def _run(request: Request, service: Service, world: World, workflows: Workflows)
         sentence = f"cannot run {request.runbook!r}: halted ({halted}); `medic resume` first"
         return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence)
     runbook = runbook_of(request.runbook, world.runbooks)
-    good_copy = world.good_copies.latest(service.name)
     why = f"asked for by {request.by}"
-    plan = parameters.plan(runbook, service, good_copy=good_copy, settings=dict(request.settings), why=why)
+    copy = good_copy(service, world)
+    plan = parameters.plan(runbook, service, good_copy=copy, settings=dict(request.settings), why=why)
     verdict = look.at(service, world.prober, world.clock)
     incident = world.store.incidents.request(service, verdict, plan, by=request.by, now=world.clock.now())
     workflows.start(incident.id, incident.round)

@@ -12,9 +12,8 @@ not know one another. The engine remembers each step's value, so after a crash t
 """
 
 import logging
-from pathlib import Path
 
-from agent import closing, look, policy
+from agent import closing, look, parameters, policy
 from agent.model import (
     Attempt,
     Closing,
@@ -133,18 +132,11 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
         service,
         findings,
         world.runbooks,
-        good_copy=_good_copy(service, world),
+        good_copy=parameters.good_copy(service, world.good_copies.latest(service.name)),
         heals_in_window=world.store.incidents.heals_since(service.name, now - service.limits.window),
         halted=world.kill_switch.halted(),
         now=now,
     )
-
-
-def _good_copy(service: Service, world: World) -> Path | None:
-    if service.config_file is None:
-        return None
-    template = service.config_file.template
-    return Path(template) if template else world.good_copies.latest(service.name)
 
 
 def _hold(incident_id: IncidentId, hold: Hold, world: World) -> Ending:

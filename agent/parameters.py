@@ -50,6 +50,18 @@ def unmet(runbook: Runbook, service: Service, *, good_copy: Path | None) -> str 
     return next((words for need, (words, met) in needs.items() if need in runbook.needs and not met), None)
 
 
+def good_copy(service: Service, kept: tuple[str, Path] | None) -> Path | None:
+    """Return what the service's configuration can be restored from: its template, else the copy kept while it was WELL.
+
+    kept: its digest and path, from `GoodCopies`.
+    """
+    if service.config_file is None:
+        return None
+    if service.config_file.template:
+        return Path(service.config_file.template)
+    return kept[1] if kept else None
+
+
 def nginx_of(service: Service) -> str | None:
     """Return the nginx container in front of the service, from its nginx check."""
     return next((check.nginx for check in service.checks if isinstance(check, NginxCheck)), None)

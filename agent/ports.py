@@ -5,7 +5,6 @@ call that leaves the process has a deadline of its own and raises `OutsideError`
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -340,16 +339,20 @@ class GoodCopies(Protocol):
     def keep(self, service: ServiceName, digest: str, content: bytes) -> None:
         """Keep one copy, replacing the older one."""
 
-    def latest(self, service: ServiceName) -> Path | None:
-        """Return the path of the kept copy."""
+    def latest(self, service: ServiceName) -> tuple[str, Path] | None:
+        """Return the digest and path of the kept copy."""
 
 
-class Locks(Protocol):
-    """Exclusion around the effect itself: queue exclusion ends when a run is taken over (docs/decisions/0003)."""
+class Reports(Protocol):
+    """Makes the escalation report of one incident."""
 
-    def effect(self, service: ServiceName, *, timeout: timedelta) -> AbstractContextManager[None]:
-        """Hold the service's effect lock. Raises OutsideError (transient) when it is not free in time."""
+    def render(
+        self, incident: Incident, service: Service | None, evidence: Sequence[Evidence], story: Sequence[StoryEvent], escalation: Escalation
+    ) -> Mapping[str, bytes]:
+        """Return the report's files by name: `report.md`, `report.json`, `report.html`, `recheck.sh`. Redacted, bounded.
 
+        evidence: oldest first; empty when none could be read. service: None when it is no longer declared.
+        """
 
 
 # ----------------------------------------------------------------------------------------------------------- the world
@@ -378,7 +381,6 @@ class World:
     files: HostFiles
     playbooks: Playbooks
     kill_switch: KillSwitch
-    locks: Locks
     store: Store
     bundles: EvidenceFiles
     good_copies: GoodCopies

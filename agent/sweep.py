@@ -139,7 +139,7 @@ class Sweep:
         if everything_due:
             return service.checks
         asked = self._asked_at
-        return tuple(check for check in service.checks if policy.due(check, asked.get((service.name, check.name)), now))
+        return tuple(check for check in service.checks if policy.due(check, asked.get((service.name, check.name)), now, spread_by=service.name))
 
     def _look(
         self, services: Sequence[Service], due: Mapping[ServiceName, Sequence[Check]], observed: Observed
@@ -188,17 +188,21 @@ class Sweep:
                 return None
             case Health.SICK:
                 return self._sick(service, verdict, incident, now)
+            case Health.UNKNOWN if not policy.blind(self._world.store.services.streaks(service.name), service.checks):
+                return None  # not known yet: too few looks so far
             case Health.UNKNOWN:
                 # A host that cannot be seen at all is one incident of its own (`_watch_hosts`), not one per service.
                 return None if isinstance(facts, Blind) else self._sick(service, verdict, incident, now)
 
     def _well(self, service: Service, facts: ContainerFacts | Blind, incident: Incident | None, now: datetime) -> None:
         if incident is not None and not self._is_healing(incident):
-            closing.close(
-                incident, Closing.RECOVERED, by="medic", store=self._world.store, channels=self._world.channels, clock=self._world.clock
-            )
+            self._recovered(incident)
         if isinstance(facts, ContainerFacts) and incident is None:
             self._remember_well(service, facts, now)
+
+    def _recovered(self, incident: Incident) -> None:
+        world = self._world
+        closing.close(incident, Closing.RECOVERED, by="medic", store=world.store, channels=world.channels, clock=world.clock)
 
     def _remember_well(self, service: Service, facts: ContainerFacts, now: datetime) -> None:
         """Keep how the service looks while it is well: the base of "what changed" and of the last good configuration."""
@@ -269,10 +273,8 @@ class Sweep:
                     opened += [incident] if incident else []
             elif self._blind_hosts.pop(host, BLIND_LOOKS) >= BLIND_LOOKS:
                 # The default makes the first look after a restart close what an earlier run left open.
-                for incident in self._world.store.incidents.unclosed(name):
-                    closing.close(
-                        incident, Closing.RECOVERED, by="medic", store=self._world.store, channels=self._world.channels, clock=self._world.clock
-                    )
+                for over in self._world.store.incidents.unclosed(name):
+                    self._recovered(over)
                 self._blind_hosts[host] = 0
         return opened
 

@@ -3,7 +3,8 @@
 In: a world, built by `wiring`. Out: it runs until it is told to stop, and then leaves nothing half done: no new work within
 a second, the running playbook swept and recorded as interrupted, every heal suspended where it is.
 
-Threads: the caller's (inbox, outbox, story, housekeeping), the heartbeat's, one per host for Docker events, one for nudges.
+Threads: the caller's (inbox, story, housekeeping), the heartbeat's, one per host for Docker events, one for nudges, one for
+the outbox.
 """
 
 import logging
@@ -29,6 +30,7 @@ TICK = timedelta(milliseconds=250)
 GRACE = timedelta(seconds=10)
 """What running steps get to end after SIGTERM; Docker and systemd kill after 10 s and 90 s by default."""
 
+DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
 HOUSEKEEPING = timedelta(hours=1)
 KEEP_SWEEPS = timedelta(days=7)
@@ -73,6 +75,7 @@ def run(parts: Parts) -> None:
     told = _last_story(parts.world)
     parts.engine.launch()
     threads = [threading.Thread(target=_nudge_each, args=(parts, nudges), name="nudges")]
+    threads += [threading.Thread(target=_deliver, args=(parts,), name="outbox")]
     threads += [threading.Thread(target=_follow, args=(parts, host, nudges), name=f"events {host}") for host in parts.hosts]
     for thread in threads:
         thread.start()
@@ -90,13 +93,12 @@ def run(parts: Parts) -> None:
 
 
 def _attend(parts: Parts, told: int) -> None:
-    """The caller's thread: stories out, requests in, notices out, old rows away."""
+    """The caller's thread: stories out, requests in, old rows away."""
     swept_at = parts.world.clock.monotonic() - HOUSEKEEPING.total_seconds()
     while True:
         stopping = parts.stop.wait(TICK.total_seconds())
         try:
             told = _tell(parts, told)
-            outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
             if not stopping:
                 _answer_requests(parts)
             if parts.world.clock.monotonic() - swept_at >= HOUSEKEEPING.total_seconds():
@@ -104,7 +106,19 @@ def _attend(parts: Parts, told: int) -> None:
                 _housekeeping(parts)
         except MedicError as exc:
             # The store is away (disk full, locked, restarting): the beat goes on blind, nothing is started without a row.
-            logger.error("cannot attend to the inbox and outbox", extra={"cause": str(exc)})
+            logger.error("cannot attend to the inbox", extra={"cause": str(exc)})
+        if stopping:
+            return
+
+
+def _deliver(parts: Parts) -> None:
+    """Send notices from a thread of their own: a slow channel must not keep a request waiting."""
+    while True:
+        stopping = parts.stop.wait(DELIVER_EVERY.total_seconds())
+        try:
+            outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
+        except MedicError as exc:
+            logger.error("cannot deliver notices", extra={"cause": str(exc)})
         if stopping:
             return
 

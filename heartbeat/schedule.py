@@ -24,7 +24,7 @@ EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 class Heartbeat:
     """One APScheduler entry and the watchdog that keeps it going across clock steps."""
 
-    def __init__(self, interval: timedelta, beat: Callable[[int], None], pulse: Pulse) -> None:
+    def __init__(self, interval: timedelta, beat: Callable[[int], object], pulse: Pulse) -> None:
         self._interval = interval
         self._beat = beat
         self._pulse = pulse

@@ -1,0 +1,337 @@
+"""The only construction site: settings in; adapters, store and engine joined to the ports; a world, or a running daemon, out.
+
+Surfaces call the functions here and nothing else of the house. Imports are lazy, so that a fast command pays only for what
+it uses: `medic check` opens no store and no engine.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from agent import labels, look
+from agent.adapters.kill_file import KillFile
+from agent.adapters.system_clock import SystemClock
+from agent.errors import OutsideError
+from agent.model import (
+    ContainersRequest,
+    ContainersSeen,
+    IncidentId,
+    IncidentState,
+    Observation,
+    PlaybookRun,
+    ProbeRequest,
+    Request,
+    RequestAnswer,
+    Runbook,
+    RunbookId,
+    Service,
+    ServiceName,
+    StoryEvent,
+    Verdict,
+)
+from agent.ports import Containers, Notifier, Prober, Store, World
+from agent.settings import AppriseChannel, Channel, FileChannel, Settings, WebhookChannel
+
+if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
+    from agent.watch import Parts
+
+CLOCK = SystemClock()
+
+STUCK = 70
+"""Exit code of a daemon whose heartbeat could not be revived (EX_SOFTWARE): whoever supervises it starts it afresh."""
+
+ANSWER_WITHIN = timedelta(seconds=10)
+FOLLOW_WITHIN = timedelta(minutes=30)
+FOLLOW_EVERY = timedelta(milliseconds=250)
+
+
+def settings(config: Path | None) -> Settings:
+    """Read medic.yaml and the environment. Raises ConfigError."""
+    from agent import config as config_file
+
+    return config_file.load(config)
+
+
+# ------------------------------------------------------------------------------------------------------------- parts
+
+
+def containers(using: Settings) -> Containers:
+    """Return the Docker engines of all hosts."""
+    from agent.adapters.docker_engine import DockerEngine
+
+    return DockerEngine(using.hosts, CLOCK)
+
+
+def prober(using: Settings) -> Prober:
+    """Return the one prober for every kind of request."""
+    from agent.adapters.docker_engine import DockerEngine
+    from agent.adapters.prober import BatchProber
+
+    return BatchProber(DockerEngine(using.hosts, CLOCK), CLOCK)
+
+
+@contextlib.contextmanager
+def open_store(using: Settings) -> Iterator[Store]:
+    """Open the store, upgrading it if it is older. Raises ConfigError (newer, corrupt, unwritable) or StoreError."""
+    from agent.store import store
+
+    opened = store.open_store(using.store_url, CLOCK)
+    try:
+        yield opened
+    finally:
+        store.close(opened)
+
+
+def kill_file(using: Settings) -> KillFile:
+    """Return the kill switch."""
+    return KillFile(using.state_dir, environment=using.halted_by_env)
+
+
+def runbooks() -> tuple[Runbook, ...]:
+    """Load the catalogue: of the checkout, or the one that travels in the wheel. Raises ConfigError."""
+    from agent import runbook_file
+
+    return runbook_file.load_runbooks(shipped("runbooks"), shipped("ansible") / "playbooks")
+
+
+def shipped(folder: str) -> Path:
+    """Return the folder `runbooks` or `ansible`: inside the package when installed from a wheel, else beside it."""
+    package = Path(__file__).parent
+    inside = package / "_shipped" / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+@contextlib.contextmanager
+def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iterator[World]:
+    """Build the whole world: every port, joined. Raises ConfigError or OutsideError."""
+    from agent import rule_file
+    from agent.adapters.ansible_playbooks import AnsiblePlaybooks
+    from agent.adapters.bundles import BundleFiles
+    from agent.adapters.docker_engine import DockerEngine
+    from agent.adapters.good_copies import GoodCopyFiles
+    from agent.adapters.local_files import LocalFiles
+    from agent.adapters.prober import BatchProber
+    from agent.adapters.reports import ReportFiles
+    from agent.redact import Redactor
+
+    redact = Redactor(using.secrets)
+    docker = DockerEngine(using.hosts, CLOCK)
+    playbooks = AnsiblePlaybooks(
+        ansible=shipped("ansible"), state_dir=using.state_dir, redact=redact, docker=using.hosts[0].docker
+    )
+    try:
+        with open_store(using) as store:
+            _enrol(using, store)
+            yield World(
+                clock=CLOCK,
+                prober=BatchProber(docker, CLOCK),
+                containers=docker,
+                files=LocalFiles(using.hosts),
+                playbooks=playbooks,
+                kill_switch=kill_file(using),
+                store=store,
+                bundles=BundleFiles(using.state_dir),
+                good_copies=GoodCopyFiles(using.state_dir),
+                runbooks=runbooks(),
+                rules=rule_file.load_rules(Path(__file__).parent / "rules"),
+                reports=ReportFiles(redact),
+                redact=redact,
+                channels=tuple(channel.name for channel in using.channels),
+                stopping=stopping,
+            )
+    finally:
+        playbooks.close()
+
+
+def _enrol(using: Settings, store: Store) -> None:
+    """Keep what medic.yaml declares; drop what it once declared and no longer does."""
+    declared = {service.name for service in using.services}
+    for service in using.services:
+        store.services.enrol(service, spec_hash=None, now=CLOCK.now())
+    for old in store.services.services():
+        if old.name not in declared and old.origin != labels.ORIGIN:
+            store.services.forget(old.name)
+
+
+def notifier(channel: Channel, redact: Callable[[str], str]) -> Notifier:
+    """Return the notifier of one channel. Raises ConfigError."""
+    from agent.adapters.apprise_notifier import AppriseNotifier
+    from agent.adapters.file_notifier import FileNotifier
+    from agent.adapters.webhook_notifier import WebhookNotifier
+
+    match channel:
+        case AppriseChannel():
+            return AppriseNotifier(channel.name, channel.url, redact=redact)
+        case WebhookChannel():
+            return WebhookNotifier(channel.name, channel.url, secret=channel.secret, redact=redact)
+        case FileChannel():
+            return FileNotifier(channel.name, channel.path, redact=redact)
+
+
+# ------------------------------------------------------------------------------------------------------- looking by hand
+
+
+def check(using: Settings, service: ServiceName | None) -> tuple[Verdict, ...]:
+    """Look at every declared service (or one) once, without thresholds. Changes nothing and opens no incident."""
+    eyes = prober(using)
+    observed = look.hosts([host.name for host in using.hosts], eyes)
+    found = {each.name: each for each in (*_labelled(observed), *using.services)}
+    chosen = [each for each in found.values() if service in (None, each.name)]
+    judgements = look.at_all({each.name: each.checks for each in chosen}, chosen, eyes, observed)
+    return tuple(look.verdict(name, judged, CLOCK) for name, judged in judgements.items())
+
+
+def _labelled(observed: Mapping[ProbeRequest, Observation]) -> list[Service]:
+    read = [
+        labels.read(facts, request.host)
+        for request, seen in observed.items()
+        if isinstance(request, ContainersRequest) and isinstance(seen, ContainersSeen)
+        for facts in seen.containers
+    ]
+    return [service for service in read if isinstance(service, Service)]
+
+
+def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: Mapping[str, str]) -> PlaybookRun:
+    """Run one runbook in Ansible's check mode with diff: says what it would change, and changes nothing."""
+    from agent import errands, parameters
+
+    with build(using) as world:
+        declared = errands.service_of(service, world)
+        plan = parameters.plan(
+            errands.runbook_of(runbook, world.runbooks),
+            declared,
+            good_copy=errands.good_copy(declared, world),
+            settings=values,
+            why="dry run",
+        )
+        run_id = f"dry-{os.getpid()}"
+        return world.playbooks.run(plan, run_id=run_id, check=True, on_task=lambda _task: None, should_stop=lambda: None)
+
+
+# ------------------------------------------------------------------------------------------------------------ the daemon
+
+
+def watch(using: Settings, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]) -> None:
+    """Run the daemon until SIGTERM or SIGINT; a second one ends the process at once. Raises OutsideError if one runs already."""
+    from agent import watch as daemon
+    from agent.adapters.file_locks import WatchLock
+
+    stop = threading.Event()
+
+    def told(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    with WatchLock(using.state_dir).held():
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, told)
+        with _parts(using, stop, on_story, once_ready) as parts:
+            daemon.run(parts)
+
+
+def watch_is_running(using: Settings) -> int | None:
+    """Return the pid of the daemon that owns the state folder, or None."""
+    from agent.adapters.file_locks import WatchLock
+
+    return WatchLock(using.state_dir).owner()
+
+
+@contextlib.contextmanager
+def _parts(
+    using: Settings, stop: threading.Event, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]
+) -> Iterator["Parts"]:
+    from agent import heal
+    from agent.adapters import own_limits
+    from agent.engine import DbosEngine
+    from agent.sweep import Sweep
+    from agent.watch import Parts
+    from heartbeat.pulse import Pulse
+    from heartbeat.schedule import Heartbeat
+
+    own_limits.raise_open_files()
+    with build(using, stop.is_set) as world:
+        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, world), CLOCK)
+        hosts = [host.name for host in using.hosts]
+        sweep = Sweep(world, engine, hosts, discover=using.discover_labels)
+        pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: os._exit(STUCK))
+        yield Parts(
+            world=world,
+            engine=engine,
+            sweep=sweep,
+            heartbeat=Heartbeat(using.interval, sweep.beat, pulse),
+            notifiers={channel.name: notifier(channel, world.redact) for channel in using.channels},
+            hosts=hosts,
+            stop=stop,
+            on_story=on_story,
+            once_ready=once_ready,
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------- asking
+
+
+def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:
+    """Ask the running daemon and follow what comes of it live; without one, take the lock and do it in the foreground.
+
+    Raises OutsideError when the daemon does not answer within `ANSWER_WITHIN`.
+    """
+    from agent.adapters.file_locks import WatchLock
+
+    if watch_is_running(using) is not None:
+        with open_store(using) as store:
+            store.requests.ask(request)
+            answer = _wait_for_answer(store, request.id)
+            if answer.accepted and answer.incident is not None:
+                _follow(store, answer.incident, on_story)
+            return answer
+
+    stop = threading.Event()
+    with WatchLock(using.state_dir).held(), _parts(using, stop, on_story, lambda: None) as parts:
+        return _in_the_foreground(parts, request, on_story)
+
+
+def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:
+    from agent import errands
+
+    parts.engine.launch()
+    try:
+        answer = errands.answer(request, parts.world, parts.engine, parts.sweep)
+        if answer.accepted and answer.incident is not None:
+            _follow(parts.world.store, answer.incident, on_story)
+        return answer
+    finally:
+        parts.stop.set()
+        parts.engine.stop(timedelta(seconds=10))
+
+
+def _wait_for_answer(store: Store, request: str) -> RequestAnswer:
+    end = CLOCK.monotonic() + ANSWER_WITHIN.total_seconds()
+    while CLOCK.monotonic() < end:
+        answer = store.requests.answered(request)
+        if answer is not None:
+            return answer
+        CLOCK.sleep(FOLLOW_EVERY)
+    raise OutsideError(
+        f"cannot follow request {request!r}: the daemon did not answer within {ANSWER_WITHIN.total_seconds():.0f} s", transient=True
+    )
+
+
+def _follow(store: Store, incident: IncidentId, on_story: Callable[[StoryEvent], None]) -> None:
+    """Tell the incident's story as it grows, until its round ends."""
+    told = 0
+    end = CLOCK.monotonic() + FOLLOW_WITHIN.total_seconds()
+    while CLOCK.monotonic() < end:
+        now = store.incidents.get(incident)
+        for event in store.story.since(told, incident=incident):
+            on_story(event)
+            told = event.id
+        if now is None or now.state is not IncidentState.OPEN:
+            return
+        CLOCK.sleep(FOLLOW_EVERY)

@@ -1,0 +1,187 @@
+"""A make-believe machine for whole-heal stories: containers that can break, and playbooks that do what the story says.
+
+One object stands for everything outside (`ports.Prober`, `Containers`, `HostFiles`, `Playbooks`), so that what a playbook
+changes is what the next look sees. Time moves only when the code under test waits.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from agent.model import (
+    Blind,
+    ContainerEvent,
+    ContainerFacts,
+    ContainersRequest,
+    ContainersSeen,
+    ContainerState,
+    HostName,
+    HttpRequest,
+    HttpSeen,
+    Network,
+    Observation,
+    Plan,
+    PlaybookRun,
+    ProbeRequest,
+    RunEnd,
+    TaskResult,
+)
+from tests.fakes import FakeClock
+
+
+@dataclass
+class Box:
+    """One container of the machine."""
+
+    facts: ContainerFacts
+    answers: bool = True
+    """Whether its HTTP endpoint answers 200 while it runs."""
+    log: bytes = b"ready\n"
+
+
+@dataclass
+class Machine:
+    """Containers by name, plus what each playbook does to them."""
+
+    clock: FakeClock
+    boxes: dict[str, Box] = field(default_factory=dict)
+    effects: dict[str, Callable[[], RunEnd | None]] = field(default_factory=dict)
+    """Runbook id -> what its playbook does to the machine. Returns how it ended; None for COMPLETED."""
+    played: list[str] = field(default_factory=list)
+    """`<runbook> <run id>` of every playbook that was really started, in order: the ground truth of the ledger."""
+    markers: dict[str, bool] = field(default_factory=dict)
+    said: list[ContainerEvent] = field(default_factory=list)
+    blind: str | None = None
+    """Set: the Docker engine cannot be asked, and why."""
+    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    # ------------------------------------------------------------------------------------------------------ story words
+
+    def add(self, name: str) -> Box:
+        """Start a healthy container that has been up for an hour."""
+        up = self.clock.now() - timedelta(hours=1)
+        facts = ContainerFacts(
+            name=name,
+            id=f"{next(self._ids):064x}",
+            state=ContainerState.RUNNING,
+            image="app:1",
+            image_id="sha256:" + "a" * 64,
+            status="Up 1 hour",
+            networks=(Network(name="net", address=f"10.0.0.{len(self.boxes) + 2}"),),
+            started_at=up,
+            created_at=up,
+        )
+        self.boxes[name] = Box(facts=facts)
+        return self.boxes[name]
+
+    def crash(self, name: str, *, exit_code: int = 1, oom: bool = False, log: bytes = b"") -> None:
+        """The main process ends by itself."""
+        box = self.boxes[name]
+        box.log += log
+        box.facts = replace(
+            box.facts,
+            state=ContainerState.EXITED,
+            status=f"Exited ({exit_code}) 1 second ago",
+            exit_code=exit_code,
+            oom_killed=oom,
+            finished_at=self.clock.now(),
+        )
+        self._say(name, "die", exit_code=exit_code)
+
+    def stop_by_hand(self, name: str) -> None:
+        """`docker stop`, by a person."""
+        self._say(name, "kill", signal="15")
+        self.crash(name, exit_code=143)
+        self._say(name, "stop")
+
+    def start(self, name: str) -> None:
+        """The container runs again, from now on."""
+        box = self.boxes[name]
+        box.facts = replace(
+            box.facts, state=ContainerState.RUNNING, status="Up 1 second", exit_code=None, oom_killed=None, started_at=self.clock.now()
+        )
+        self._say(name, "start")
+
+    def remove(self, name: str) -> None:
+        """`docker rm -f`, without a `stop` before it."""
+        self._say(name, "kill", signal="9")
+        self._say(name, "die", exit_code=137)
+        self._say(name, "destroy")
+        del self.boxes[name]
+
+    def _say(self, name: str, action: str, *, exit_code: int | None = None, signal: str | None = None) -> None:
+        self.said.append(
+            ContainerEvent(container=name, action=action, at=self.clock.now(), exit_code=exit_code, signal=signal)
+        )
+
+    # ------------------------------------------------------------------------------------------------------ ports.Prober
+
+    def ask(self, requests: Sequence[ProbeRequest], deadline: timedelta) -> Mapping[ProbeRequest, Observation]:
+        self.clock.move(timedelta(milliseconds=20))
+        return {request: self._answer(request) for request in requests}
+
+    def _answer(self, request: ProbeRequest) -> Observation:
+        match request:
+            case ContainersRequest():
+                if self.blind:
+                    return Blind(why=self.blind)
+                return ContainersSeen(containers=tuple(box.facts for box in self.boxes.values()))
+            case HttpRequest():
+                box = next((b for b in self.boxes.values() if f"//{b.facts.networks[0].address}:" in request.url), None)
+                if box is None or box.facts.state is not ContainerState.RUNNING:
+                    return HttpSeen(status=None, latency=timedelta(milliseconds=1), error="connection-refused")
+                if not box.answers:
+                    return HttpSeen(status=None, latency=request.timeout, error="timeout")
+                return HttpSeen(status=200, latency=timedelta(milliseconds=3), body="ok")
+            case _:
+                return Blind(why="the make-believe machine does not answer this")
+
+    # -------------------------------------------------------------------------------------------------- ports.Containers
+
+    def list(self, host: HostName) -> tuple[ContainerFacts, ...]:
+        return tuple(box.facts for box in self.boxes.values())
+
+    def inspect(self, host: HostName, container: str) -> ContainerFacts:
+        box = self.boxes.get(container)
+        return box.facts if box else ContainerFacts(name=container, id="", state=ContainerState.MISSING)
+
+    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
+        return self.boxes[container].log[-limit:] if container in self.boxes else b""
+
+    def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
+        return tuple(event for event in self.said if event.container == container and event.at >= since)
+
+    def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
+        yield from ()
+
+    # --------------------------------------------------------------------------------------------------- ports.HostFiles
+
+    def digest(self, host: HostName, path: str) -> str | None:
+        return None
+
+    def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
+        return None
+
+    # --------------------------------------------------------------------------------------------------- ports.Playbooks
+
+    def run(
+        self,
+        plan: Plan,
+        *,
+        run_id: str,
+        check: bool,
+        on_task: Callable[[TaskResult], None],
+        should_stop: Callable[[], str | None],
+    ) -> PlaybookRun:
+        self.played.append(f"{plan.runbook} {run_id}")
+        self.markers[run_id] = False
+        self.clock.move(timedelta(seconds=1))
+        effect = self.effects.get(plan.runbook)
+        end = (effect() if effect else None) or RunEnd.COMPLETED
+        on_task(TaskResult(name=plan.title, status="changed"))
+        self.markers[run_id] = end is RunEnd.COMPLETED
+        return PlaybookRun(end=end, message="")
+
+    def finished(self, plan: Plan, *, run_id: str) -> bool | None:
+        return self.markers.get(run_id)
