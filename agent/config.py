@@ -186,7 +186,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
 
 def _halted(variables: Mapping[str, str]) -> str | None:
     word = variables.get("MEDIC_HALT", "")
-    return None if word.lower() in ("", "0", "false", "no") else f"MEDIC_HALT={word}"
+    return None if word.lower() in ("", "0", "false", "no") else word
 
 
 def _state_dir(file: config_shape.MedicFile, place: _Place, variables: Mapping[str, str]) -> Path:

@@ -21,10 +21,14 @@ from agent.model import (
     Check,
     ContainerCheck,
     ContainerFacts,
+    ContainersRequest,
+    ContainersSeen,
     HostName,
     HttpCheck,
     NginxCheck,
+    Observation,
     Plane,
+    ProbeRequest,
     Service,
     ServiceName,
     TcpCheck,
@@ -73,6 +77,13 @@ def read(facts: ContainerFacts, host: HostName) -> Service | str | None:
         return _service(given, facts, host) if _enabled(given) else None
     except ValueError as exc:
         return f"cannot read the labels of {_cut(facts.name)}: {exc}"
+
+
+def services(observed: Mapping[ProbeRequest, Observation]) -> tuple[Service, ...]:
+    """Return the services that the containers seen declare themselves, ordered by name; nonsense is left out."""
+    seen = [(request.host, answer) for request, answer in observed.items() if isinstance(request, ContainersRequest)]
+    read_all = [read(facts, host) for host, answer in seen if isinstance(answer, ContainersSeen) for facts in answer.containers]
+    return tuple(sorted((found for found in read_all if isinstance(found, Service)), key=lambda service: service.name))
 
 
 def _enabled(given: Mapping[str, str]) -> bool:

@@ -90,7 +90,7 @@ class Settings:
     retention: Retention = field(default_factory=Retention)
     log: LogFormat = "text"
     halted_by_env: str | None = None
-    """MEDIC_HALT: no change is made to anything while it is set."""
+    """The value of MEDIC_HALT: nothing is changed while it is set."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Literal values that the redactor removes from every text that leaves."""
 
