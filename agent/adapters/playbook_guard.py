@@ -1,0 +1,291 @@
+"""The short-lived process that runs one playbook and leaves nothing behind: `python -m agent.adapters.playbook_guard`.
+
+In: one `Order` on standard input. Out: reports on standard output (see `playbook_order`). ansible-runner's own time limit
+and cancel leave workers and their children running (measured, 2.4.3), and a killed agent leaves the whole playbook. So this
+process makes itself the reaper of everything it starts, asks the kernel for SIGTERM when the agent dies, and on a time-out, a
+signal or the end of the playbook kills every descendant until none is left. The only importer of ansible_runner.
+"""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TextIO  # ansible-runner ships no types: its events and results are plain dictionaries
+
+import ansible_runner
+import psutil
+import yaml
+
+from agent.adapters import playbook_order
+from agent.adapters.playbook_order import Busy, Ended, Order, Output, Ready, Report, TaskEnded, cut
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+"""Source of both numbers: linux/prctl.h, prctl(2)."""
+SWEEP_WITHIN = 10.0
+"""Seconds given to a sweep. SIGKILL takes milliseconds; what outlives this is stuck in the kernel."""
+WAIT = 0.02
+"""Seconds between two looks, while waiting for a lock, an end or a death."""
+
+TASK_EVENTS = {
+    "runner_on_ok": "ok",
+    "runner_on_failed": "failed",
+    "runner_on_skipped": "skipped",
+    "runner_on_unreachable": "unreachable",
+}
+BOILERPLATE = ("", "non-zero return code", "All items completed")
+"""What Ansible says when it has nothing to say."""
+
+
+def main() -> int:
+    """Run the order on standard input. Exit 0 when the last report was written, 3 when the agent was gone before the start."""
+    out = _own_stdout()
+    order = playbook_order.read_order(sys.stdin.readline())
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    _tie_to_parent()
+    try:
+        # The agent may have died before the kernel knew that we care; then nobody sends the signal.
+        if os.getppid() != order.agent:
+            return 3
+        with Path(order.lock).open("w", encoding="utf-8") as lock:
+            if not _take(lock, order.lock_wait, stop):
+                _say(out, Ended(end="stopped", message="was told to stop", swept=0, left=0) if stop.is_set() else Busy())
+                return 0
+            _say(out, Ready())
+            _say(out, _guard(order, stop, lambda report: _say(out, report)))
+    finally:
+        shutil.rmtree(order.private, ignore_errors=True)
+    return 0
+
+
+def _guard(order: Order, stop: threading.Event, say: Callable[[Report], None]) -> Ended:
+    """Run the playbook until it ends, is stopped or is out of time; then sweep. Nothing of it lives when this returns."""
+    deadline = time.monotonic() + order.timeout
+    running = ThreadPoolExecutor(max_workers=1).submit(_play, order, stop, say)
+    while not (running.done() or stop.is_set() or time.monotonic() >= deadline):
+        time.sleep(WAIT)  # noqa: TID251 -- a process of its own: there is no port and no test clock in here
+    if running.done():
+        end, message = running.result()
+    elif stop.is_set():
+        end, message = "stopped", "was told to stop"
+    else:
+        end, message = "timed-out", f"did not end within {order.timeout:g} s"
+    stop.set()
+    swept, left = sweep(until=running)
+    return Ended(end=end, message=message, swept=swept, left=left)
+
+
+def sweep(until: Future[Any]) -> tuple[int, int]:
+    """Kill all descendants until none is left and `until` is done; return how many were killed and how many would not die.
+
+    Orphans come back to us (we are their reaper), so a process cannot slip away by starting a session of its own.
+    `until`: the thread that starts ansible-playbook; before it is done, "no descendants" may be a moment too early.
+    """
+    killed: set[int] = set()
+    end = time.monotonic() + SWEEP_WITHIN
+    while True:
+        living = _descendants()
+        if (not living and until.done()) or time.monotonic() >= end:
+            break
+        for process in living:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+            killed.add(process.pid)
+        time.sleep(WAIT)  # noqa: TID251 -- as above
+    return len(killed), len(living)
+
+
+def _descendants() -> list[psutil.Process]:
+    """Return every descendant that still runs. A zombie does not: it is gone but for its exit code."""
+    return [process for process in psutil.Process().children(recursive=True) if _runs(process)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _play(order: Order, stop: threading.Event, say: Callable[[Report], None]) -> tuple[str, str]:
+    """Run ansible-playbook; return the end and a sentence. Its children are swept by the caller."""
+    private = Path(order.private)
+    _write_private(private, order)
+    if stop.is_set():
+        return "stopped", "was told to stop"
+    teller = _Teller(say)
+    try:
+        result = ansible_runner.run(
+            private_data_dir=str(private),
+            project_dir=str(Path(order.playbook).parent),
+            playbook=order.playbook,
+            ident="run",
+            cmdline="--check --diff" if order.check else None,
+            quiet=True,
+            settings={"suppress_output_file": True, "suppress_ansible_output": True},
+            event_handler=teller.hear,
+        )
+    except (ansible_runner.AnsibleRunnerException, OSError) as exc:
+        return "failed", f"cannot run ansible-playbook: {exc}"
+    if result.status == "successful":
+        return "completed", f"{teller.changed} changed, {teller.ended} in all"
+    return ("unreachable" if teller.unreachable else "failed"), teller.trouble or f"ansible-playbook exited {result.rc}"
+
+
+class _Teller:
+    """Turns ansible-runner's events into reports, each bounded, and remembers the first trouble."""
+
+    def __init__(self, say: Callable[[Report], None]) -> None:
+        self._say = say
+        self._output_left = playbook_order.OUTPUT_LIMIT
+        self.ended = 0
+        self.changed = 0
+        self.trouble = ""
+        self.unreachable = False
+
+    def hear(self, event: Mapping[str, Any]) -> bool:
+        """Report one event. False: ansible-runner need not write it to a file, where secrets could lie."""
+        kind = event["event"]
+        if text := event.get("stdout"):
+            self._print(text, diff=kind == "runner_on_file_diff" or kind == "runner_on_diff")
+        if status := TASK_EVENTS.get(kind):
+            self._end_task(status, event["event_data"])
+        elif kind == "error" and not self.trouble:
+            self.trouble = cut(str(text).strip().split("\n")[0], playbook_order.MESSAGE_LIMIT)
+        return False
+
+    def _print(self, text: str, *, diff: bool) -> None:
+        if self._output_left > 0:
+            kept = cut(text, self._output_left)
+            self._output_left -= len(kept)
+            self._say(Output(text=kept, diff=diff))
+
+    def _end_task(self, status: str, event: Mapping[str, Any]) -> None:
+        result = event.get("res") or {}
+        if status == "ok" and result.get("changed"):
+            status = "changed"
+        message = _message(result)
+        self.ended += 1
+        self.changed += status == "changed"
+        if status in ("failed", "unreachable") and not event.get("ignore_errors"):
+            self.unreachable = self.unreachable or status == "unreachable"
+            self.trouble = self.trouble or message or f"{event.get('task')}: {status}"
+        if self.ended <= playbook_order.TASK_LIMIT:
+            self._say(TaskEnded(name=cut(str(event.get("task", "")), 200), status=status, message=message))
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    """Return what a task said: its own sentence; of a command that failed, what it printed."""
+    said = result.get("msg") or ""
+    if said in BOILERPLATE:
+        said = (result.get("stderr") or result.get("stdout") or said) if result.get("rc") else ""
+    return cut(str(said).strip(), playbook_order.MESSAGE_LIMIT)
+
+
+class _Unsafe(str):
+    """Text that Ansible must never read as a template, whatever braces it holds."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes `_Unsafe` with Ansible's own tag for it."""
+
+
+_Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
+
+
+def _unsafe(value: object) -> object:
+    match value:
+        case str():
+            return _Unsafe(value)
+        case list():
+            return [_unsafe(part) for part in value]
+        case dict():
+            return {str(key): _unsafe(part) for key, part in value.items()}
+        case _:
+            return value
+
+
+def _write_private(private: Path, order: Order) -> None:
+    """Write the inventory (one target, this machine) and the variables where ansible-runner expects them."""
+    inventory = {
+        "all": {
+            "hosts": {
+                "target": {
+                    "ansible_connection": "local",
+                    # Discovery may pick a shim that cannot run (measured with pyenv), so we name our own interpreter.
+                    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+                }
+            }
+        }
+    }
+    for folder, name, text in (
+        ("inventory", "hosts.yml", yaml.safe_dump(inventory)),
+        ("env", "extravars", yaml.dump(_unsafe(order.variables), Dumper=_Dumper, allow_unicode=True)),
+    ):
+        (private / folder).mkdir(mode=0o700)
+        (private / folder / name).write_text(text, encoding="utf-8")
+
+
+def _own_stdout() -> TextIO:
+    """Return our way to the agent, and send everything else that prints to standard error.
+
+    The new descriptor closes itself in every program we start: no grandchild can write into the reports or keep them open.
+    """
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return out
+
+
+_saying = threading.Lock()
+
+
+def _say(out: TextIO, report: Report) -> None:
+    with _saying:
+        try:
+            out.write(playbook_order.write(report))
+            out.flush()
+        except BrokenPipeError:
+            return  # the agent is dead; its death also sends us SIGTERM, and the sweep goes on without a listener
+
+
+def _tie_to_parent() -> None:
+    """Become the reaper of all descendants, and ask for SIGTERM when the thread that started us ends."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for option, value in ((PR_SET_CHILD_SUBREAPER, 1), (PR_SET_PDEATHSIG, int(signal.SIGTERM))):
+        if libc.prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl failed")
+
+
+def _take(lock: TextIO, wait: float, stop: threading.Event) -> bool:
+    """Take the lock within `wait` seconds. The kernel gives it back when this process ends, however it ends."""
+    end = time.monotonic() + wait
+    while not stop.is_set():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(WAIT)  # noqa: TID251 -- as above
+        else:
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    # Not sys.exit: it would wait for threads, and after a sweep there is nothing worth waiting for.
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,343 @@
+"""Reads `runbooks/<id>/` into `model.Runbook`, and publishes the schema that editors check `runbook.yaml` against.
+
+In: a folder of runbooks and the playbooks they name. Out: the catalogue, or a ConfigError that names the file, the key and what
+would be right: a remedy that was misread would change the wrong thing. `python -m agent.runbook_file` writes the schema.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar  # Any: YAML and what pydantic hands to a validator are not typed yet
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from agent import spans, yaml_text
+from agent.errors import ConfigError
+from agent.model import Cause, ContainerState, Parameter, ParameterSource, Rerun, Risk, Runbook, RunbookId
+
+SYMPTOMS = (
+    "container-exited",
+    "container-dead",
+    "container-created",
+    "container-missing",
+    "container-paused",
+    "container-restarting",
+    "oom-killed",
+    "healthcheck-red",
+    "image-drift",
+    "port-closed",
+    "port-timeout",
+    "http-refused",
+    "http-timeout",
+    "http-broken",
+    "http-status",
+    "http-body",
+    "http-slow",
+    "nginx-ghost-route",
+    "nginx-missing-route",
+    "nginx-wrong-service",
+    "nginx-invalid-config",
+    "nginx-down",
+    "cannot-look",
+)
+"""The closed list of docs/glossary.md."""
+FILES = ("runbook.yaml", "inject.yml", "expect.yaml", "revert.yml")
+"""What a runbook's folder holds: the declaration, and how it is put to the test on a throw-away container."""
+LONGEST = timedelta(hours=1)
+"""No playbook may run longer: a person should see by then what it is doing."""
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+_ID = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_NEEDED: Mapping[ParameterSource, str] = {
+    ParameterSource.SPEC: "spec",
+    ParameterSource.CONFIG_PATH: "config-file",
+    ParameterSource.CONFIG_GOOD_COPY: "config-file",
+    ParameterSource.NGINX: "nginx-check",
+}
+_KINDS: Mapping[ParameterSource, str] = {ParameterSource.SPEC: "json", ParameterSource.STOP_TIMEOUT: "integer"}
+"""Kinds of values that come from the declaration; every other source of it gives a string."""
+
+
+def _span(value: object) -> timedelta:
+    span = spans.parse(str(value))
+    if span > LONGEST:
+        raise ValueError(f"must be at most {spans.text(LONGEST)}, not {spans.text(span)}")
+    return span
+
+
+def _symptom(word: object) -> object:
+    if isinstance(word, str) and word not in SYMPTOMS:
+        raise ValueError(f"there is no symptom {word!r}{yaml_text.mean(word, SYMPTOMS)}")
+    return word
+
+
+Span = Annotated[
+    timedelta, BeforeValidator(_span), WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"})
+]
+SymptomWord = Annotated[str, BeforeValidator(_symptom), WithJsonSchema({"type": "string", "enum": list(SYMPTOMS)})]
+CauseWord = Annotated[Cause, Field(strict=False)]
+Text = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class _Keys(BaseModel):
+    """Refuses unknown keys with the key that was meant."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_known(cls, given: Any) -> Any:
+        for key in given if isinstance(given, Mapping) else ():
+            if key not in cls.model_fields:
+                wrong = yaml_text.unknown_key(key, cls.model_fields)
+                raise PydanticCustomError("unknown_key", "{wrong}", {"key": key, "wrong": wrong})
+        return given
+
+
+class TreatsShape(_Keys):
+    """What the remedy is for. A cause counts only when it is confirmed; a symptom counts when it is seen."""
+
+    causes: list[CauseWord] = []
+    symptoms: list[SymptomWord] = []
+
+
+class WhenShape(_Keys):
+    """Pre-conditions."""
+
+    container_states: list[Annotated[ContainerState, Field(strict=False)]] = []
+    needs: list[Literal["spec", "config-file", "nginx-check"]] = []
+
+
+class ParameterShape(_Keys):
+    """One typed parameter and where its value comes from. There is no source for log text."""
+
+    source: Annotated[ParameterSource, Field(strict=False)]
+    kind: Literal["string", "integer", "boolean", "json"] = "string"
+    default: str | None = None
+    choices: list[str] = []
+    minimum: int | None = None
+    maximum: int | None = None
+    help: Text
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "ParameterShape":
+        if self.source is ParameterSource.PERSON:
+            return self
+        right = _KINDS.get(self.source, "string")
+        if self.kind != right:
+            raise ValueError(f"its kind must be {right!r}, which is what source {self.source.value!r} gives")
+        if self.default is not None or self.choices or self.minimum is not None or self.maximum is not None:
+            raise ValueError("default, choices, minimum and maximum are for source 'person' only")
+        return self
+
+
+class RunbookShape(_Keys):
+    """One `runbook.yaml`."""
+
+    id: Annotated[str, Field(pattern=_ID, max_length=60)]
+    title: Text
+    treats: TreatsShape = TreatsShape()
+    never_for: list[CauseWord] = []
+    when: WhenShape = WhenShape()
+    rung: Annotated[int, Field(ge=1, le=99)]
+    risk: Annotated[Risk, Field(strict=False)]
+    parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], ParameterShape] = {}
+    playbook: Annotated[str, Field(pattern=r"^[a-z0-9-]+\.yml$")]
+    timeout: Span
+    settle: Span
+    rerun: Annotated[Rerun, Field(strict=False)]
+    undo: str | None = None
+    evidence: Literal["required", "optional"] = "required"
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "RunbookShape":
+        for name, parameter in self.parameters.items():
+            need = _NEEDED.get(parameter.source)
+            if need is not None and need not in self.when.needs:
+                raise ValueError(f"parameter {name!r} comes from the declaration, so when.needs must name {need!r}")
+        both = [cause.value for cause in self.treats.causes if cause in self.never_for]
+        if both:
+            raise ValueError(f"treats.causes and never_for both name {both[0]!r}")
+        if self.undo == self.id:
+            raise ValueError("undo names the runbook itself")
+        return self
+
+
+class ExpectShape(_Keys):
+    """One `expect.yaml`: what Medic must see and think after `inject.yml`."""
+
+    symptoms: Annotated[list[SymptomWord], Field(min_length=1)]
+    causes: Annotated[list[CauseWord], Field(min_length=1)]
+
+
+def load_runbooks(folder: Path, playbooks: Path) -> tuple[Runbook, ...]:
+    """Return every runbook below `folder`, by rung, then id. Raises ConfigError for the first wrong one.
+
+    playbooks: the folder `ansible/playbooks`; the roles they use stand beside it, in `ansible/roles`.
+    """
+    folders = sorted(path for path in _children(folder) if path.is_dir() and not path.name.startswith((".", "_")))
+    if not folders:
+        raise ConfigError(f"cannot load runbooks from {folder}: there is no runbook in it")
+    runbooks = {path.name: _runbook(path, playbooks) for path in folders}
+    for runbook in runbooks.values():
+        if runbook.undo is not None and runbook.undo not in runbooks:
+            raise ConfigError(
+                f"cannot read {folder / runbook.id / 'runbook.yaml'}: undo: there is no runbook {runbook.undo!r}"
+                f"{yaml_text.mean(runbook.undo, runbooks)}"
+            )
+    return tuple(sorted(runbooks.values(), key=lambda runbook: (runbook.rung, runbook.id)))
+
+
+def load_expectation(folder: Path) -> ExpectShape:
+    """Return what a runbook's `expect.yaml` says. Raises ConfigError."""
+    return _validated(ExpectShape, folder / "expect.yaml")
+
+
+def schema() -> str:
+    """Return the JSON schema of `runbook.yaml`, as it stands in `runbooks/runbook.schema.json`."""
+    return json.dumps(RunbookShape.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def _runbook(folder: Path, playbooks: Path) -> Runbook:
+    missing = next((name for name in FILES if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise ConfigError(f"cannot read runbook {folder.name!r}: there is no {folder / missing}")
+    shape = _validated(RunbookShape, folder / "runbook.yaml")
+    if shape.id != folder.name:
+        raise ConfigError(
+            f"cannot read {folder / 'runbook.yaml'}: id: must be {folder.name!r}, the name of its folder, not {shape.id!r}"
+        )
+    playbook = playbooks / shape.playbook
+    if not playbook.is_file():
+        known = [path.name for path in _children(playbooks)]
+        raise ConfigError(
+            f"cannot read {folder / 'runbook.yaml'}: playbook: there is no {playbook}{yaml_text.mean(shape.playbook, known)}"
+        )
+    load_expectation(folder)
+    return Runbook(
+        id=RunbookId(shape.id),
+        title=shape.title,
+        treats_causes=tuple(shape.treats.causes),
+        treats_symptoms=tuple(shape.treats.symptoms),
+        never_for=tuple(shape.never_for),
+        container_states=tuple(shape.when.container_states),
+        needs=tuple(shape.when.needs),
+        rung=shape.rung,
+        risk=shape.risk,
+        parameters=tuple(_parameter(name, parameter) for name, parameter in shape.parameters.items()),
+        playbook=shape.playbook,
+        timeout=shape.timeout,
+        settle=shape.settle,
+        rerun=shape.rerun,
+        undo=RunbookId(shape.undo) if shape.undo else None,
+        evidence_required=shape.evidence == "required",
+        hash=_hash(folder, playbook),
+    )
+
+
+def _parameter(name: str, shape: ParameterShape) -> Parameter:
+    return Parameter(
+        name=name,
+        kind=shape.kind,
+        source=shape.source,
+        default=shape.default,
+        choices=tuple(shape.choices),
+        minimum=shape.minimum,
+        maximum=shape.maximum,
+        help=shape.help,
+    )
+
+
+def _validated(kind: type[Shape], file: Path) -> Shape:
+    document = yaml_text.parse(_text(file), str(file))
+    try:
+        return kind.model_validate(document)
+    except ValidationError as exc:
+        raise ConfigError(yaml_text.sentence(str(file), document, exc.errors(include_url=False))) from exc
+
+
+def _hash(folder: Path, playbook: Path) -> str:
+    """Return the sha256 over everything that decides what the runbook does: its folder, its playbook, the roles that uses."""
+    digest = hashlib.sha256()
+    root = playbook.parent.parent
+    files = [(f"runbook/{path.relative_to(folder)}", path) for path in _files(folder)]
+    files += [(str(path.relative_to(root)), path) for path in (playbook, *_role_files(playbook, root / "roles"))]
+    for name, path in sorted(files):
+        content = _bytes(path)
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def _role_files(playbook: Path, roles: Path) -> Iterator[Path]:
+    """Yield every file of every role that the playbook uses, and of the roles those use."""
+    unread = [playbook]
+    seen: set[str] = set()
+    while unread:
+        file = unread.pop()
+        if file.suffix not in (".yml", ".yaml"):
+            continue
+        for role in set(_roles(yaml_text.parse(_text(file), str(file)))) - seen:
+            seen.add(role)
+            found = list(_files(roles / role))
+            if not found:
+                raise ConfigError(f"cannot read {file}: role {role!r} is not in {roles}")
+            unread += found
+            yield from found
+
+
+def _roles(document: object) -> Iterator[str]:
+    """Yield the names of the roles that a parsed playbook or task file imports or includes, at any depth."""
+    match document:
+        case list():
+            for part in document:
+                yield from _roles(part)
+        case dict():
+            for key, value in document.items():
+                if key.endswith(("import_role", "include_role")):
+                    yield str(value["name"])
+                else:
+                    yield from _roles(value)
+        case _:
+            return
+
+
+def _children(folder: Path) -> Iterable[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as exc:
+        raise ConfigError(f"cannot read folder {folder}: {exc.strerror}") from exc
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _text(file: Path) -> str:
+    try:
+        return _bytes(file).decode()
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"cannot read {file}: it is not UTF-8 text (byte {exc.start})") from exc
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {file}: {exc.strerror}") from exc
+
+
+def main() -> None:
+    """Write the schema to the path given, else to `runbooks/runbook.schema.json` of this checkout."""
+    target = (
+        Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[1] / "runbooks" / "runbook.schema.json"
+    )
+    target.write_text(schema(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
