@@ -64,11 +64,13 @@ class Pulse:
         self._ended.set()
 
     def _watch(self) -> None:
-        revivals = 0
+        revivals, revived_at = 0, self._last
         while not self._ended.wait(self._late / 8):
-            if self.age <= self._late:
-                revivals = 0
-            elif self._beating:
+            if self._last > revived_at:
+                revivals, revived_at = 0, self._last  # a beat came since
+            if time.monotonic() - revived_at <= self._late:
+                continue
+            if self._beating:
                 logger.warning("a beat is taking long", extra={"seconds": round(self.age, 1)})
             elif revivals >= REVIVALS:
                 self._stuck()
@@ -77,4 +79,4 @@ class Pulse:
                 revivals += 1
                 logger.warning("no beat for two intervals; reviving the schedule", extra={"seconds": round(self.age, 1)})
                 self._revive()
-                self._last = time.monotonic()
+            revived_at = time.monotonic()
