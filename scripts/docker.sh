@@ -25,8 +25,8 @@ apt_install() {
     apt-get -qq install -y "$@" </dev/null >/dev/null || stop "apt-get could not install $*"
 }
 
+[[ -z ${DOCKER_HOST:-} ]] || answers || stop "nothing answers at DOCKER_HOST=$DOCKER_HOST"
 if ! answers && ! command -v dockerd >/dev/null; then
-    [[ -z ${DOCKER_HOST:-} ]] || stop "nothing answers at DOCKER_HOST=$DOCKER_HOST"
     can_install || stop "no engine answers; install Docker and start it, or run this as root on Debian or Ubuntu"
     apt_install docker.io
     # Newer Debian has the command-line client in a package of its own.
