@@ -1,0 +1,189 @@
+"""The first step of `heal`: gather evidence, save it, then say why the service is sick.
+
+In: the service, its verdict and three ports to look through. Out: `Findings`. Evidence comes first and is on disk before
+any rule reads it, since the remedy that follows may destroy what it rests on. Each part is gathered by itself: one that
+cannot be had becomes a sentence in `gaps`, never an error. Every text from outside is cleaned, bounded and redacted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from agent import codec
+from agent.diagnosis import log_cut, match
+from agent.errors import OutsideError, StoreError
+from agent.model import (
+    Change,
+    ContainerEvent,
+    ContainerFacts,
+    ContainerState,
+    Evidence,
+    Findings,
+    IncidentId,
+    LogLine,
+    Rule,
+    Service,
+    ServiceRecord,
+    Verdict,
+)
+from agent.ports import Clock, Containers, EvidenceFiles, HostFiles
+
+EVENTS_OF = timedelta(hours=1)
+"""How far back Docker's events are asked for: longer than any start-up, shorter than yesterday's trouble."""
+
+MOST_EVENTS = 200
+"""A container that restarts every second fills an hour with thousands of events; the latest ones are kept."""
+
+T = TypeVar("T")
+
+
+def explain(
+    service: Service,
+    incident: IncidentId,
+    number: int,
+    verdict: Verdict,
+    record: ServiceRecord | None,
+    *,
+    containers: Containers,
+    files: HostFiles,
+    bundles: EvidenceFiles,
+    rules: tuple[Rule, ...],
+    redact: Callable[[str], str],
+    clock: Clock,
+) -> Findings:
+    """Gather and save the evidence of one attempt, then apply the rules to it.
+
+    number: of the attempt this is gathered for; names the files, so that a repeated step replaces its own bundle only.
+    record: how the service looked when last WELL; None when Medic never saw it so.
+    The evidence comes back without its log: the lines stay in the bundle, the diagnosis carries those it rests on.
+    """
+    gathering = _Gathering(service=service, redact=redact, clean=lambda text: log_cut.clean(redact(text)))
+    evidence = gathering.evidence(incident, verdict, record, containers=containers, files=files, now=clock.now())
+    evidence, why_not_saved = _save(evidence, number, bundles)
+    return Findings(
+        evidence=replace(evidence, log=()),
+        diagnosis=match.diagnose(evidence, rules),
+        saved=not why_not_saved,
+        why_not_saved=why_not_saved,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Gathering:
+    """Collects the parts of one evidence, and a sentence for each part that could not be had."""
+
+    service: Service
+    redact: Callable[[str], str]
+    clean: Callable[[str], str]
+    gaps: list[str] = field(default_factory=list)
+
+    def evidence(
+        self,
+        incident: IncidentId,
+        verdict: Verdict,
+        record: ServiceRecord | None,
+        *,
+        containers: Containers,
+        files: HostFiles,
+        now: datetime,
+    ) -> Evidence:
+        service = self.service
+        container = self._try(lambda: containers.inspect(service.host, service.container))
+        log, note = self._log(container, containers)
+        events = self._try(lambda: containers.events(service.host, service.container, since=now - EVENTS_OF)) or ()
+        changes = self._changes(container, record, files)
+        return Evidence(
+            incident=incident,
+            at=now,
+            verdict=_redacted_verdict(verdict, self.clean),
+            container=_redacted_container(container, self.clean) if container is not None else None,
+            log=log,
+            log_note=note,
+            events=tuple(_redacted_event(event, self.clean) for event in events[-MOST_EVENTS:]),
+            changes=changes,
+            gaps=tuple(self.gaps),
+        )
+
+    def _log(self, container: ContainerFacts | None, containers: Containers) -> tuple[tuple[LogLine, ...], str]:
+        """Return the cut, redacted lines and how they were cut."""
+        service = self.service
+        if container is not None and container.state is ContainerState.MISSING:
+            return (), "there is no container, so there is no log"
+        raw = self._try(lambda: containers.logs(service.host, service.container, limit=log_cut.RAW_BYTES))
+        if raw is None:
+            return (), "the log could not be read"
+        # Redacted in one piece and before the cut: a private key spans lines, and half a secret looks like none.
+        cut = log_cut.cut(self.redact(log_cut.readable(raw)))
+        return tuple(LogLine(id=f"L{number}", text=text) for number, text in enumerate(cut.lines, start=1)), cut.note
+
+    def _changes(self, container: ContainerFacts | None, record: ServiceRecord | None, files: HostFiles) -> tuple[Change, ...]:
+        """Return what is not as it was when the service was last WELL."""
+        if record is None or record.well_at is None:
+            self.gaps.append("cannot say what changed: the service was never seen well")
+            return ()
+        service = self.service
+        found: list[Change] = []
+        if record.image_id and container is not None and container.image_id and container.image_id != record.image_id:
+            found.append(Change(what="image", before=record.image_id, after=container.image_id))
+        config = service.config_file
+        if config is not None and record.config_hash is not None:
+            try:
+                digest = files.digest(service.host, config.path)
+            except OutsideError as exc:
+                self.gaps.append(self.clean(str(exc)))
+            else:
+                if digest != record.config_hash:
+                    found.append(Change(what="config", before=record.config_hash, after=digest or "no file"))
+        return tuple(found)
+
+    def _try(self, call: Callable[[], T]) -> T | None:
+        """Return what `call` gives, or None after noting why it could not."""
+        try:
+            return call()
+        except OutsideError as exc:
+            self.gaps.append(self.clean(str(exc)))
+            return None
+
+
+def _save(evidence: Evidence, number: int, bundles: EvidenceFiles) -> tuple[Evidence, str]:
+    """Write the bundle durably; return the evidence with the names of its files, and why it could not be saved, if so."""
+    text = "".join(f"{line.id:<5} {line.text}\n" for line in evidence.log)
+    try:
+        log = bundles.keep(evidence.incident, f"log-{number}.txt", f"{evidence.log_note}\n\n{text}".encode())
+        evidence = replace(evidence, files=(log,))
+        whole = bundles.keep(evidence.incident, f"evidence-{number}.json", codec.dumps(evidence).encode())
+    except StoreError as exc:
+        return evidence, str(exc)
+    return replace(evidence, files=(log, whole)), ""
+
+
+def _redacted_verdict(verdict: Verdict, clean: Callable[[str], str]) -> Verdict:
+    """Judgements quote what services said: bodies, headers, nginx's own sentences."""
+    return replace(
+        verdict,
+        judgements=tuple(
+            replace(
+                judgement,
+                detail=clean(judgement.detail),
+                symptoms=tuple(replace(symptom, detail=clean(symptom.detail)) for symptom in judgement.symptoms),
+            )
+            for judgement in verdict.judgements
+        ),
+    )
+
+
+def _redacted_container(container: ContainerFacts, clean: Callable[[str], str]) -> ContainerFacts:
+    """Labels are written by anybody, and Docker's error quotes the command."""
+    return replace(
+        container,
+        image=clean(container.image),
+        status=clean(container.status),
+        error=clean(container.error) if container.error is not None else None,
+        labels=tuple((clean(key), clean(value)) for key, value in container.labels),
+    )
+
+
+def _redacted_event(event: ContainerEvent, clean: Callable[[str], str]) -> ContainerEvent:
+    """The action `exec_create: <command>` carries a whole command line."""
+    return replace(event, action=clean(event.action))
