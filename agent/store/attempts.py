@@ -1,0 +1,104 @@
+"""The ledger of attempts: one row per (incident, number), written before the first change and added to, never overwritten."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Row, insert, select, update
+
+from agent.errors import StoreError
+from agent.model import Attempt, IncidentId, Outcome, Plan, PlaybookRun, Verdict
+from agent.store.database import Database, incident_id, row_number
+from agent.store.tables import attempts
+
+
+class Attempts:
+    """`ports.AttemptStore` over SQL. Writing to an attempt that was never begun is a StoreError: a count must not be lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, incident: IncidentId, number: int, plan: Plan, *, now: datetime) -> Attempt:
+        """Write the intent row, or return the row that stands under this key already."""
+        key = {"incident": row_number(incident), "number": number}
+        standing = select(attempts).filter_by(**key)
+
+        def begin_once(connection: Connection) -> Attempt:
+            row = connection.execute(standing).one_or_none()
+            if row is None:
+                connection.execute(insert(attempts).values(**key, plan=plan, intent_at=now, runs=0))
+                row = connection.execute(standing).one()
+            return _attempt(row)
+
+        return self._database.write(f"begin {_name(incident, number)}", begin_once)
+
+    def started(self, incident: IncidentId, number: int) -> int:
+        """Count one more start of the playbook; return how many there are now."""
+        count = (
+            update(attempts)
+            .filter_by(incident=row_number(incident), number=number)
+            .values(runs=attempts.c.runs + 1)
+            .returning(attempts.c.runs)
+        )
+
+        def count_one(connection: Connection) -> int:
+            runs: int | None = connection.execute(count).scalar_one_or_none()
+            if runs is None:
+                raise _never_begun("count a start of", incident, number)
+            return runs
+
+        return self._database.write(f"count a start of {_name(incident, number)}", count_one)
+
+    def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
+        """Write how the playbook ended. The first writer wins."""
+        self._write_once("write the run of", incident, number, attempts.c.run, run=run, ran_until=now)
+
+    def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
+        """Write the outcome. The first writer wins."""
+        self._write_once(
+            "write the outcome of", incident, number, attempts.c.outcome, outcome=outcome, verdict=verdict, ended_at=now
+        )
+
+    def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
+        """Write how the undo of this attempt ended. The first writer wins."""
+        self._write_once("write the undo of", incident, number, attempts.c.undo, undo=run, undone_at=now)
+
+    def _write_once(self, verb: str, incident: IncidentId, number: int, unwritten: Column[Any], **values: object) -> None:
+        key = {"incident": row_number(incident), "number": number}
+        change = update(attempts).filter_by(**key).where(unwritten.is_(None)).values(**values)
+        standing = select(attempts.c.number).filter_by(**key)
+
+        def write(connection: Connection) -> None:
+            if connection.execute(change).rowcount == 0 and connection.execute(standing).one_or_none() is None:
+                raise _never_begun(verb, incident, number)
+
+        self._database.write(f"{verb} {_name(incident, number)}", write)
+
+
+def attempts_of(connection: Connection, incident: int) -> tuple[Attempt, ...]:
+    """Return the attempts of one incident in order. incident: its row number."""
+    query = select(attempts).where(attempts.c.incident == incident).order_by(attempts.c.number)
+    return tuple(_attempt(row) for row in connection.execute(query))
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        incident=incident_id(row.incident),
+        number=row.number,
+        plan=row.plan,
+        intent_at=row.intent_at,
+        run=row.run,
+        ran_until=row.ran_until,
+        runs=row.runs,
+        outcome=row.outcome,
+        verdict=row.verdict,
+        ended_at=row.ended_at,
+        undo=row.undo,
+    )
+
+
+def _name(incident: IncidentId, number: int) -> str:
+    return f"attempt {number} of {incident}"
+
+
+def _never_begun(verb: str, incident: IncidentId, number: int) -> StoreError:
+    return StoreError(f"cannot {verb} {_name(incident, number)}: it was never begun", transient=False)

