@@ -1,0 +1,165 @@
+"""Reads what `nginx -T` prints into routes. The text comes from a container and is data: it is bounded, never run, and names
+no file that is opened here.
+
+crossplane is nginx's own parser. It would open included files by their path, on *this* machine; so each section of the
+dump is parsed by itself from a private folder, and includes are joined among the sections of the dump alone.
+"""
+
+import functools
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any  # crossplane ships no types: a statement is a dictionary
+
+import crossplane
+
+from agent.model import NginxRoute, NginxTarget
+
+_SECTION = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
+"""How `nginx -T` heads each file (src/core/nginx.c, since 1.9.2)."""
+
+_STDERR_LINE = re.compile(r"^nginx: .*\n?", re.MULTILINE)
+
+_PASSES = {"proxy_pass": 80, "grpc_pass": 80, "uwsgi_pass": None, "fastcgi_pass": None, "scgi_pass": None}
+"""Directives that send a location elsewhere, and the port they mean without one. Only the first two may leave it out."""
+
+_SECURE = frozenset({"https", "grpcs"})
+
+_BLOCKS_IN_LOCATIONS = frozenset({"if", "limit_except"})
+
+Statement = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What every location of one `server` block shares."""
+
+    listen: tuple[str, ...]
+    names: tuple[str, ...]
+    upstreams: Mapping[str, tuple[NginxTarget, ...]]
+
+
+@functools.lru_cache(maxsize=16)
+def routes(dump: str) -> tuple[NginxRoute, ...]:
+    """Return the routes of a dump, in its order. Raises ValueError when it cannot be read.
+
+    A target that depends on a variable stays as written, with port 0; so does a Unix socket.
+    """
+    files = _split(dump)
+    if not files:
+        raise ValueError("no configuration in what nginx printed")
+    try:
+        parsed = _parse(files)
+        main = next(iter(parsed))
+        statements = list(_joined(main, parsed, PurePosixPath(main).parent, ()))
+        return tuple(_routes(statements))
+    except (crossplane.errors.NgxParserBaseException, RecursionError, StopIteration, RuntimeError) as exc:
+        # A text that ends inside a directive ends crossplane's token iterator: StopIteration, or RuntimeError by PEP 479.
+        raise ValueError(f"nginx's configuration cannot be read: {str(exc)[:200] or type(exc).__name__}") from exc
+
+
+def _split(dump: str) -> dict[str, str]:
+    """Return the text of each file of a dump; nginx's own messages between them are dropped."""
+    parts = _SECTION.split(_STDERR_LINE.sub("", dump))
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _parse(files: Mapping[str, str]) -> dict[str, list[Statement]]:
+    parsed = {}
+    with tempfile.TemporaryDirectory(prefix="medic-nginx-") as folder:
+        private = Path(folder) / "section.conf"
+        for name, text in files.items():
+            private.write_text(text, encoding="utf-8", errors="replace")
+            # nginx has checked contexts and arguments already; a section alone would fail the check of contexts.
+            payload = crossplane.parse(str(private), single=True, catch_errors=True, check_ctx=False, check_args=False)
+            errors = payload["errors"]
+            if errors:
+                raise ValueError(f"{name}: {str(errors[0]['error']).replace(str(private), name)[:200]}")
+            parsed[name] = payload["config"][0]["parsed"]
+    return parsed
+
+
+def _joined(
+    name: str, parsed: Mapping[str, list[Statement]], prefix: PurePosixPath, within: tuple[str, ...]
+) -> Iterator[Statement]:
+    """Yield the statements of one file with its includes in their place."""
+    yield from _with_includes(parsed[name], parsed, prefix, (*within, name))
+
+
+def _with_includes(
+    statements: Sequence[Statement], parsed: Mapping[str, list[Statement]], prefix: PurePosixPath, within: tuple[str, ...]
+) -> Iterator[Statement]:
+    for statement in statements:
+        if statement["directive"] == "include" and statement["args"]:
+            # nginx reads a relative path from the folder of its main file, and a pattern in the order of names.
+            pattern = str(prefix / statement["args"][0])
+            for included in sorted(name for name in parsed if PurePosixPath(name).match(pattern) and name not in within):
+                yield from _joined(included, parsed, prefix, within)
+        elif "block" in statement:
+            yield {**statement, "block": list(_with_includes(statement["block"], parsed, prefix, within))}
+        else:
+            yield statement
+
+
+def _routes(statements: Sequence[Statement]) -> Iterator[NginxRoute]:
+    for http in _blocks(statements, "http"):
+        upstreams = {
+            upstream["args"][0]: _servers(upstream) for upstream in _blocks(http["block"], "upstream") if upstream["args"]
+        }
+        for server in _blocks(http["block"], "server"):
+            listen = tuple(" ".join(each["args"]) for each in server["block"] if each["directive"] == "listen")
+            names = tuple(name for each in server["block"] if each["directive"] == "server_name" for name in each["args"])
+            yield from _locations(server["block"], _Site(listen, names, upstreams))
+
+
+def _locations(statements: Sequence[Statement], site: _Site) -> Iterator[NginxRoute]:
+    for location in _blocks(statements, "location"):
+        targets = tuple(dict.fromkeys(_targets(location["block"], site)))
+        if targets:
+            yield NginxRoute(listen=site.listen, server_names=site.names, location=" ".join(location["args"]), targets=targets)
+        yield from _locations(location["block"], site)
+
+
+def _targets(statements: Sequence[Statement], site: _Site) -> Iterator[NginxTarget]:
+    for statement in statements:
+        directive = statement["directive"]
+        if directive in _PASSES and statement["args"]:
+            yield from _passed(statement["args"][0], _PASSES[directive], site.upstreams)
+        elif directive in _BLOCKS_IN_LOCATIONS and "block" in statement:
+            yield from _targets(statement["block"], site)
+
+
+def _passed(
+    written: str, default_port: int | None, upstreams: Mapping[str, tuple[NginxTarget, ...]]
+) -> tuple[NginxTarget, ...]:
+    scheme, separator, rest = written.partition("://")
+    place = rest if separator else written
+    if place.startswith("unix:"):
+        return (NginxTarget(host=place, port=0),)
+    authority = place.partition("/")[0]
+    if "$" in authority or "$" in scheme:
+        return (NginxTarget(host=written, port=0),)
+    if authority in upstreams:
+        return upstreams[authority]
+    return (_target(authority, 443 if scheme in _SECURE else default_port or 0),)
+
+
+def _servers(upstream: Statement) -> tuple[NginxTarget, ...]:
+    """Return the servers of an `upstream` block but those marked `down`. Port 80 is nginx's default there."""
+    lines = [each["args"] for each in upstream["block"] if each["directive"] == "server" and each["args"]]
+    return tuple(_target(args[0], 80) for args in lines if "down" not in args[1:])
+
+
+def _target(written: str, default_port: int) -> NginxTarget:
+    if written.startswith("unix:") or "$" in written:
+        return NginxTarget(host=written, port=0)
+    host, colon, port = written.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit():
+        host, port = written, str(default_port)
+    return NginxTarget(host=host.removeprefix("[").removesuffix("]"), port=int(port[:6]))
+
+
+def _blocks(statements: Sequence[Statement], directive: str) -> list[Statement]:
+    return [each for each in statements if each["directive"] == directive and "block" in each]

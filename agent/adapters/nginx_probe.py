@@ -1,0 +1,47 @@
+"""The nginx probe: `nginx -T` inside one container, read into an observation. Observes, does not judge."""
+
+from datetime import timedelta
+from typing import Protocol
+
+from agent.adapters import nginx_dump
+from agent.errors import OutsideError
+from agent.model import Blind, HostName, NginxRequest, NginxSeen
+
+ARGV = ("nginx", "-q", "-T")
+"""Test and dump the configuration; `-q` keeps the sentences of success out of the dump. Changes nothing."""
+
+OUTPUT_LIMIT = 4 * 1024 * 1024
+"""Bytes of configuration that are read. A longer one is not judged by half."""
+
+_MESSAGE_LIMIT = 500
+
+
+class Exec(Protocol):
+    """Runs one program inside a container. Provided by the Docker adapter."""
+
+    def exec(
+        self, host: HostName, container: str, argv: tuple[str, ...], *, timeout: timedelta, limit: int
+    ) -> tuple[int, bytes]:
+        """Return the exit code and the first `limit` bytes of output. Raises OutsideError."""
+
+
+def probe(engine: Exec, request: NginxRequest, deadline: timedelta) -> NginxSeen | Blind:
+    """Return what nginx routes, that it refuses its configuration, or why we cannot tell. Never raises for what is outside."""
+    try:
+        code, output = engine.exec(request.host, request.container, ARGV, timeout=deadline, limit=OUTPUT_LIMIT)
+    except OutsideError as exc:
+        return Blind(why=str(exc))
+    if len(output) >= OUTPUT_LIMIT:
+        return Blind(why=f"the nginx configuration in {request.container} is longer than {OUTPUT_LIMIT} bytes")
+    text = output.decode("utf-8", errors="replace")
+    if code == 0:
+        try:
+            return NginxSeen(valid=True, routes=nginx_dump.routes(text))
+        except ValueError as exc:
+            return Blind(why=f"container {request.container}: {exc}")
+    refusal = next((line for line in text.splitlines() if line.startswith("nginx: [emerg]")), None)
+    if refusal is None:
+        # No such program (126, 127), killed (137), not allowed: this says nothing of the configuration.
+        first = text.strip().splitlines()[0][:_MESSAGE_LIMIT] if text.strip() else "no output"
+        return Blind(why=f"cannot run nginx -T in container {request.container}: exit code {code}, {first}")
+    return NginxSeen(valid=False, message=refusal.removeprefix("nginx: ")[:_MESSAGE_LIMIT])
