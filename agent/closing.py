@@ -18,6 +18,9 @@ def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: 
     record = store.services.record(incident.service)
     if record is not None and record.status is Recorded.ERROR and incident.origin is Origin.HEARTBEAT:
         store.services.set_status(incident.service, Recorded.RUNNING, by="medic", diagnostic="", now=now)
+    if how is not Closing.BY_PERSON:
+        # It was seen steadily well: a streak from before would make it sick again at the next look.
+        store.services.keep_streaks(incident.service, ())
     text = f"{how.value} after {(now - incident.opened_at).total_seconds():.1f} s" + (f", by {by}" if how is Closing.BY_PERSON else "")
     store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
     store.outbox.post(notices.resolved(incident, how, now=now), channels)

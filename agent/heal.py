@@ -18,6 +18,7 @@ from agent.model import (
     Attempt,
     Closing,
     Decision,
+    Diagnosis,
     Ending,
     Findings,
     Health,
@@ -120,9 +121,19 @@ def _diagnose(incident_id: IncidentId, number: int, service: Service, world: Wor
         clock=world.clock,
     )
     if verdict.health is not Health.WELL:
-        world.store.incidents.keep_diagnosis(incident_id, findings.diagnosis)
-        _tell(incident_id, service, StoryKind.EXPLAINED, f"{findings.diagnosis.cause.value}: {findings.diagnosis.summary}", number, world)
+        _explain(incident_id, service, findings.diagnosis, number, world)
     return findings
+
+
+def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, number: int, world: World) -> None:
+    """Keep the diagnosis, and tell it unless it is the one that was told before."""
+    before = _incident(incident_id, world).diagnosis
+    if before is None or (before.cause, before.summary) != (diagnosis.cause, diagnosis.summary):
+        text = f"{diagnosis.cause.value}: {diagnosis.summary}"
+        world.store.story.tell(
+            incident_id, service.name, StoryKind.EXPLAINED, text, now=world.clock.now(), key=f"explained {number}"
+        )
+    world.store.incidents.keep_diagnosis(incident_id, diagnosis)
 
 
 def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
@@ -220,7 +231,3 @@ def _escalate(incident_id: IncidentId, refusal: Refusal, world: World) -> Ending
 def _close(incident_id: IncidentId, how: Closing, world: World) -> Ending:
     closing.close(_incident(incident_id, world), how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
     return Ending.HEALED if how is Closing.HEALED else Ending.RECOVERED
-
-
-def _tell(incident_id: IncidentId, service: Service, kind: StoryKind, text: str, number: int, world: World) -> None:
-    world.store.story.tell(incident_id, service.name, kind, text, now=world.clock.now(), key=f"{kind.value} {number}")
