@@ -97,7 +97,19 @@ class Settings:
 
 def as_yaml(settings: Settings) -> str:
     """Return `settings` as a medic.yaml with every default written out; reading it back gives the same settings."""
-    document = {
+    return yaml.dump(as_document(settings), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that writes a value out where it comes twice: `yaml_text` reads no aliases."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
+def as_document(settings: Settings) -> dict[str, object]:
+    """Return `settings` in the shape of medic.yaml. Passwords are left out; the files that hold them are named."""
+    return {
         "interval": spans.text(settings.interval),
         "state_dir": str(settings.state_dir),
         "store": _present(
@@ -112,7 +124,6 @@ def as_yaml(settings: Settings) -> str:
         "channels": {channel.name: _channel(channel) for channel in settings.channels},
         "services": {str(service.name): _service(service) for service in settings.services},
     }
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _present(**values: object) -> dict[str, object]:

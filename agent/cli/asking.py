@@ -1,0 +1,60 @@
+"""Asking the daemon (or the foreground) for something, following it on the screen, and what its end amounts to."""
+
+import typer
+
+from agent import wiring
+from agent.cli import options, screen
+from agent.model import IncidentId, IncidentState, Request, RequestAnswer, RequestKind, RunbookId, ServiceName, StoryEvent
+from agent.settings import Settings
+
+
+def ask(
+    settings: Settings,
+    kind: RequestKind,
+    service: str,
+    *,
+    runbook: str | None = None,
+    values: tuple[tuple[str, str], ...] = (),
+    as_json: bool,
+) -> None:
+    """Ask, follow the timeline live, print how it ended, and exit with the code that says so. Raises typer.Exit."""
+    import uuid
+
+    request = Request(
+        id=uuid.uuid4().hex,
+        kind=kind,
+        service=ServiceName(service),
+        by=options.login(),
+        at=wiring.CLOCK.now(),
+        runbook=RunbookId(runbook) if runbook else None,
+        settings=values,
+    )
+    to = screen.console(stderr=as_json)
+
+    def tell(event: StoryEvent) -> None:
+        to.print(screen.story_line(event), soft_wrap=not to.is_terminal)
+
+    answer = wiring.ask(settings, request, tell)
+    if as_json:
+        screen.print_json(answer)
+    else:
+        typer.echo(screen.plain(answer.sentence))
+    raise typer.Exit(_exit_code(settings, answer))
+
+
+def _exit_code(settings: Settings, answer: RequestAnswer) -> int:
+    if not answer.accepted:
+        return options.REFUSED
+    return options.WELL if answer.incident is None else _incident_code(settings, answer.incident)
+
+
+def _incident_code(settings: Settings, incident: IncidentId) -> int:
+    with wiring.open_store(settings) as store:
+        ended = store.incidents.get(incident)
+    match ended.state if ended else IncidentState.OPEN:
+        case IncidentState.CLOSED:
+            return options.WELL
+        case IncidentState.HELD:
+            return options.REFUSED
+        case IncidentState.ESCALATED | IncidentState.OPEN:
+            return options.SICK

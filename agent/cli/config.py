@@ -1,0 +1,25 @@
+"""`medic config`: every setting as it is in force, defaults and environment included."""
+
+from typing import Annotated
+
+import typer
+
+from agent.cli import options
+
+
+def config(
+    ctx: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether it loads.")] = False,
+) -> None:
+    """Show every setting with its default, as a medic.yaml. Passwords are left out."""
+    from agent import settings as shown
+    from agent.cli import screen
+
+    settings = options.settings(ctx)
+    if options.given(ctx).as_json:
+        screen.print_json(shown.as_document(settings))
+    elif check:
+        typer.echo(f"{settings.file or 'no medic.yaml'}: well, {len(settings.services)} services")
+    else:
+        typer.echo(f"# {settings.file or 'no medic.yaml: all defaults'}")
+        typer.echo(shown.as_yaml(settings), nl=False)

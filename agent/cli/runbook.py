@@ -1,0 +1,131 @@
+"""`medic runbook list | show | run`: the catalogue of remedies, and one of them on demand."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agent.cli import options
+
+if TYPE_CHECKING:  # types only: a fast command must not pay for them
+    from agent.model import PlaybookRun, Runbook
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and run the remedies that Medic knows.")
+
+Id = Annotated[str, typer.Argument(help="Id of a runbook, for example restart-container.", metavar="ID")]
+
+
+@app.command("list")
+def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
+    """List every runbook: its risk, its rung on the ladder, and what it treats."""
+    from agent import wiring
+    from agent.cli import screen
+
+    runbooks = sorted(wiring.runbooks(), key=lambda runbook: (runbook.rung, runbook.id))
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(runbooks)
+    else:
+        screen.console().print(screen.runbooks_table(runbooks))
+
+
+@app.command("show")
+def show(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
+    """Show one runbook: when it applies, its parameters, its limits and its undo."""
+    from agent import errands, wiring
+    from agent.cli import screen
+    from agent.model import RunbookId
+
+    runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(runbook)
+    else:
+        screen.console().print(screen.pairs(_rows(runbook)))
+
+
+@app.command("run")
+def run(
+    ctx: typer.Context,
+    id_: Id,
+    service: options.Service,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter that a person gives.", metavar="NAME=VALUE")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ansible's check mode with diff: changes nothing.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run one runbook on one service, now. It is recorded, verified and, if it must, escalated like any other attempt."""
+    from agent import errands, wiring
+    from agent.cli import asking, screen
+    from agent.model import RequestKind, RunbookId, ServiceName
+
+    settings = options.settings(ctx)
+    lines = as_json or options.given(ctx).as_json
+    runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
+    values = tuple(_pair(text) for text in set_ or ())
+    if not dry_run:
+        asking.ask(settings, RequestKind.RUN, service, runbook=runbook.id, values=values, as_json=lines)
+    with screen.console(stderr=True).status(f"{runbook.id}: check mode"):
+        ended = wiring.dry_run(settings, ServiceName(service), runbook.id, dict(values))
+    if lines:
+        screen.print_json(ended)
+    else:
+        _print_dry_run(ended)
+    raise typer.Exit(_dry_run_code(ended))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from agent.errors import ConfigError
+
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ConfigError(f"cannot read --set {text!r}: write NAME=VALUE")
+    return name, value
+
+
+def _print_dry_run(ended: "PlaybookRun") -> None:
+    from rich.text import Text
+
+    from agent.cli import screen
+
+    to = screen.console()
+    for task in ended.tasks:
+        to.print(Text(screen.plain(f"{task.status:<11} {task.name}  {task.message}".rstrip())), soft_wrap=True)
+    for line in ended.diff.splitlines():
+        style = {"+": "green", "-": "red"}.get(line[:1], "")
+        to.print(Text(screen.plain(line), style=style), soft_wrap=True)
+    to.print(Text(screen.plain(f"dry run {ended.end.value}: {ended.message}")), soft_wrap=True)
+
+
+def _dry_run_code(ended: "PlaybookRun") -> int:
+    from agent.model import RunEnd
+
+    return options.WELL if ended.end is RunEnd.COMPLETED else options.SICK
+
+
+def _rows(runbook: "Runbook") -> list[tuple[str, str]]:
+    from agent.cli import screen
+
+    rows = [
+        ("id", runbook.id),
+        ("title", runbook.title),
+        ("treats", ", ".join([*(cause.value for cause in runbook.treats_causes), *runbook.treats_symptoms])),
+        ("never for", ", ".join(cause.value for cause in runbook.never_for) or "-"),
+        ("container is", ", ".join(state.value for state in runbook.container_states) or "in any state"),
+        ("needs", ", ".join(runbook.needs) or "-"),
+        ("risk", runbook.risk.value),
+        ("rung", str(runbook.rung)),
+        ("playbook", runbook.playbook),
+        ("timeout", screen.span(runbook.timeout)),
+        ("settle", screen.span(runbook.settle)),
+        ("rerun", runbook.rerun.value),
+        ("undo", runbook.undo or "-"),
+        ("hash", runbook.hash),
+    ]
+    for parameter in runbook.parameters:
+        default = f", default {parameter.default}" if parameter.default is not None else ""
+        rows.append(
+            (
+                f"--set {parameter.name}" if parameter.source.value == "person" else parameter.name,
+                f"{parameter.kind} from {parameter.source.value}{default}. {parameter.help}",
+            )
+        )
+    return rows

@@ -1,0 +1,228 @@
+"""How Medic looks in a terminal: tables, timelines, one sentence. 80 columns are enough; colours only where they are wanted.
+
+All text from outside (logs, labels, names, answers) passes `plain` and travels as `rich.text.Text`, never as markup: neither
+`[red]` nor an escape sequence of a container reaches the terminal. Rich honours NO_COLOR and a stdout that is no terminal.
+"""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agent import codec, spans
+from agent.model import (
+    Health,
+    Incident,
+    IncidentState,
+    Judgement,
+    Recorded,
+    Runbook,
+    Service,
+    ServiceRecord,
+    StoryEvent,
+    StoryKind,
+    SweepReport,
+    Verdict,
+)
+
+LONGEST = 500
+"""Characters of one text from outside on one line."""
+
+_HEALTH = {Health.WELL: ("✓", "green"), Health.SICK: ("✗", "red"), Health.UNKNOWN: ("?", "yellow")}
+
+_STORY = {
+    StoryKind.SEEN: ("●", "red"),
+    StoryKind.EXPLAINED: ("?", "magenta"),
+    StoryKind.HELD: ("‖", "yellow"),
+    StoryKind.PLANNED: ("→", "cyan"),
+    StoryKind.REFUSED: ("⊘", "yellow"),
+    StoryKind.TRYING: ("▶", "cyan"),
+    StoryKind.TASK: ("·", "dim"),
+    StoryKind.TRIED: ("■", "cyan"),
+    StoryKind.SEEN_AGAIN: ("○", "blue"),
+    StoryKind.UNDONE: ("↶", "yellow"),
+    StoryKind.HEALED: ("✓", "bold green"),
+    StoryKind.RECOVERED: ("✓", "green"),
+    StoryKind.ESCALATED: ("!", "bold red"),
+    StoryKind.CLOSED: ("✓", "dim"),
+}
+
+_STATE = {
+    IncidentState.OPEN: "cyan",
+    IncidentState.HELD: "yellow",
+    IncidentState.ESCALATED: "bold red",
+    IncidentState.CLOSED: "green",
+}
+
+_RECORDED = {Recorded.RUNNING: "", Recorded.STOPPED: "yellow", Recorded.ERROR: "bold red"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on stdout (or stderr) that reads no markup and guesses no colours."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def plain(text: str, limit: int = LONGEST) -> str:
+    """Return text from outside as one bounded line without control, bidirectional and other invisible characters."""
+    shown = "".join(" " if character in "\n\r\t" else character for character in text[: limit + 1])
+    shown = "".join(character for character in shown if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return shown if len(text) <= limit else f"{shown[: limit - 1]}…"
+
+
+def say(sentence: str) -> None:
+    """Print one sentence for a person on stderr."""
+    print(f"medic: {plain(sentence, 2000)}", file=sys.stderr)  # noqa: T201  no Rich: an error must be quick and always readable
+
+
+def print_json(value: object) -> None:
+    """Print a value of the model, or a plain mapping, as JSON on stdout."""
+    shown = value if isinstance(value, dict) else codec.as_dict(value)
+    print(json.dumps(shown, indent=2, ensure_ascii=True))  # noqa: T201  Rich would wrap it
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """Return how long ago something was, in its largest unit: `3s`, `12m`, `5h`, `4d`."""
+    seconds = max(0, int((now - then).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def clock(at: datetime) -> str:
+    """Return the time of day where the person is."""
+    return at.astimezone().strftime("%H:%M:%S")
+
+
+def story_line(event: StoryEvent, width: int = 8) -> Text:
+    """Return one line of a timeline: `12:00:03  web       ● seen        container exited (137), oom-killed`.
+
+    width: columns of the service's name.
+    """
+    symbol, style = _STORY[event.kind]
+    line = Text(f"{clock(event.at)}  {plain(event.service, 32):<{width}}  ")
+    line.append(f"{symbol} {event.kind.value:<11}", style=style)
+    line.append(f" {plain(event.text)}", style="dim" if event.kind is StoryKind.TASK else "")
+    return line
+
+
+def print_story(events: Iterable[StoryEvent], to: Console) -> None:
+    """Print a timeline; a pipe gets whole lines, a terminal wraps them."""
+    for event in events:
+        to.print(story_line(event), soft_wrap=not to.is_terminal)
+
+
+def services_table(
+    verdicts: Sequence[Verdict], services: Sequence[Service], records: Sequence[ServiceRecord], now: datetime
+) -> Table:
+    """Return one row per verdict: what each plane says, the recorded status, and what is wrong."""
+    hosts = {service.name: service.host for service in services}
+    recorded = {record.service: record for record in records}
+    several_hosts = len(set(hosts.values())) > 1
+    columns = ("service", *(("host",) if several_hosts else ()), "status", "health", "planes", "since", "what")
+    table = _table(*columns)
+    for verdict in verdicts:
+        record = recorded.get(verdict.service)
+        symbol, style = _HEALTH[verdict.health]
+        table.add_row(
+            _text(verdict.service),
+            *((_text(hosts.get(verdict.service, "")),) if several_hosts else ()),
+            Text(record.status.value, style=_RECORDED[record.status]) if record else Text("new", style="dim"),
+            Text(f"{symbol} {verdict.health.value}", style=style),
+            _planes(verdict.judgements),
+            _text(ago(record.since, now) if record else "-"),
+            _text("; ".join(verdict.reasons) or (record.diagnostic if record else "")),
+        )
+    return table
+
+
+def _planes(judgements: Sequence[Judgement]) -> Text:
+    """Return each plane with the worst that its checks say."""
+    order = [Health.WELL, Health.UNKNOWN, Health.SICK]
+    planes: dict[str, Health] = {}
+    for judgement in judgements:
+        planes[judgement.plane.value] = max(planes.get(judgement.plane.value, Health.WELL), judgement.health, key=order.index)
+    text = Text()
+    for plane, health in planes.items():
+        symbol, style = _HEALTH[health]
+        text.append(f"{symbol} {plane}\n", style=style)
+    text.rstrip()
+    return text
+
+
+def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
+    """Return one row per incident."""
+    table = _table("id", "service", "state", "opened", "attempts", "cause", "what")
+    for incident in incidents:
+        cause = incident.diagnosis.cause.value if incident.diagnosis else "-"
+        table.add_row(
+            _text(incident.id),
+            _text(incident.service),
+            Text(incident.closing.value if incident.closing else incident.state.value, style=_STATE[incident.state]),
+            _text(f"{ago(incident.opened_at, now)} ago"),
+            _text(str(sum(1 for attempt in incident.attempts if attempt.outcome is None or attempt.outcome.counts))),
+            _text(cause),
+            _text("; ".join(incident.first.reasons)),
+        )
+    return table
+
+
+def sweeps_table(reports: Sequence[SweepReport]) -> Table:
+    """Return one row per sweep report."""
+    table = _table("at", "took", "checked", "issues", "opened", "fixed", "not as recorded")
+    for report in reports:
+        issues = [*(f"{name} sick" for name in report.sick), *(f"{name} unknown" for name in report.unknown)]
+        astray = [*(f"{name} missing" for name in report.missing), *(f"{name} unrecorded" for name in report.unrecorded)]
+        table.add_row(
+            _text(clock(report.at)),
+            _text(f"{report.took / timedelta(milliseconds=1):.0f} ms"),
+            _text(str(len(report.checked))),
+            Text(plain(", ".join(issues) or "none"), style="red" if report.sick else "yellow" if issues else "green"),
+            _text(", ".join(report.opened)),
+            _text(", ".join(report.healed)),
+            _text(", ".join(astray)),
+        )
+    return table
+
+
+def runbooks_table(runbooks: Sequence[Runbook]) -> Table:
+    """Return one row per runbook."""
+    table = _table("id", "risk", "rung", "title", "treats")
+    for runbook in runbooks:
+        treats = ", ".join([*(cause.value for cause in runbook.treats_causes), *runbook.treats_symptoms])
+        table.add_row(
+            _text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title), _text(treats)
+        )
+    return table
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    """Return names and values, one pair per row, without a frame."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows:
+        table.add_row(_text(key), _text(value))
+    return table
+
+
+def span(value: timedelta) -> str:
+    """Return a span of time as medic.yaml writes it."""
+    return spans.text(value)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _text(text: str) -> Text:
+    return Text(plain(text))
