@@ -1,0 +1,116 @@
+"""The read-only script beside each report: it collects again the facts that the report cites, so that a person can see
+whether it is still so. Pure: text out of the service's declaration.
+
+Only what people declared (container names, addresses, URLs) goes in, each quoted for the shell; nothing that a log, a
+container or a model said. Every command is one that looks, with a bound. tests/unit/test_recheck.py parses the script and
+refuses any other command.
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+from datetime import timedelta
+
+from agent.model import Check, ContainerCheck, HttpCheck, Incident, NginxCheck, Service, TcpCheck
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+"""Docker's own rule for container names. Source: moby, daemon/names/names.go, RestrictedNameChars."""
+_LOG_LINES = 200
+_BODY_BYTES = 2_048
+_BOUND = "timeout 10"
+
+
+def script(incident: Incident, service: Service | None, redact: Callable[[str], str]) -> str:
+    """Return the text of `recheck.sh`. redact: applied to declared texts that may hold a secret (URLs, headers)."""
+    lines = [
+        "#!/bin/sh",
+        f"# Collects again what the report of incident {_comment(incident.id)} cites. It changes nothing.",
+        f"# Run it on {_comment(incident.host)}, or with DOCKER_HOST set to its engine. Needs: docker, curl, timeout.",
+        "set -u",
+        "date -u",
+    ]
+    if service is None:
+        lines.append(_say(f"service {incident.service} is no longer declared: there is nothing to look at"))
+        return "\n".join([*lines, ""])
+    if not _NAME.fullmatch(service.container):
+        lines.append(_say("the declared container name is not one that Docker knows: containers are left out"))
+    else:
+        lines += _container(service.container)
+    for check in service.checks:
+        lines += _check(check, service, redact)
+    return "\n".join([*lines, ""])
+
+
+def _container(name: str) -> list[str]:
+    quoted = shlex.quote(name)
+    state = "{{json .State}} restarts={{.RestartCount}} image={{.Image}} policy={{.HostConfig.RestartPolicy.Name}}"
+    addresses = "{{range .NetworkSettings.Networks}}{{println .IPAddress}}{{end}}"
+    return [
+        _say(f"container {name}"),
+        f"{_BOUND} docker ps --all --no-trunc --filter {shlex.quote(f'name=^/{re.escape(name)}$')}",
+        f"{_BOUND} docker inspect --type container --format {shlex.quote(state)} {quoted}",
+        _say(f"the last {_LOG_LINES} log lines of {name}"),
+        f"{_BOUND} docker logs --timestamps --tail {_LOG_LINES} {quoted} 2>&1 | head -c 65536",
+        f'address="$({_BOUND} docker inspect --type container --format {shlex.quote(addresses)} {quoted} | head -n 1)"',
+    ]
+
+
+def _check(check: Check, service: Service, redact: Callable[[str], str]) -> list[str]:
+    match check:
+        case ContainerCheck():
+            return []  # the container's own facts stand above
+        case TcpCheck(address=address):
+            host, _, port = address.rpartition(":")
+            target = f"telnet://{_host(host, service)}:{shlex.quote(port)}"
+            bounds = _curl_bounds(check.timeout, "=telnet")
+            connected = shlex.quote("%{time_connect} s to connect (0 means it did not)\\n")
+            return [
+                _say(f"check {check.name}: a connection to {address} opens"),
+                f"curl {bounds} --output /dev/null --write-out {connected} {target} < /dev/null",
+            ]
+        case HttpCheck():
+            return [_say(f"check {check.name}: GET {redact(check.url)}"), *_get(check, service, redact)]
+        case NginxCheck(nginx=nginx) if _NAME.fullmatch(nginx):
+            return [
+                _say(f"check {check.name}: what nginx in {nginx} routes"),
+                f"{_BOUND} docker exec {shlex.quote(nginx)} nginx -T 2>&1 | head -c 65536",
+            ]
+        case NginxCheck():
+            return [_say(f"check {check.name}: the declared nginx container name is not one that Docker knows: left out")]
+
+
+def _get(check: HttpCheck, service: Service, redact: Callable[[str], str]) -> list[str]:
+    headers = "".join(f" --header {shlex.quote(redact(f'{name}: {value}'))}" for name, value in check.headers)
+    ask = f"curl {_curl_bounds(check.timeout, '=http,https')} --max-redirs 0{headers}"
+    answered = shlex.quote("status %{http_code} after %{time_total} s\\n")
+    url = _url(redact(check.url), service)
+    lines = [f"{ask} --output /dev/null --write-out {answered} {url}"]
+    if check.body is not None:
+        lines += [_say(f"it should hold: {redact(check.body)}"), f"{ask} {url} | head -c {_BODY_BYTES}"]
+    return lines
+
+
+def _curl_bounds(timeout: timedelta, protocols: str) -> str:
+    seconds = f"{max(timeout.total_seconds(), 0.1):g}"
+    return f"--silent --show-error --globoff --noproxy '*' --proto {shlex.quote(protocols)} --max-time {seconds}"
+
+
+def _url(url: str, service: Service) -> str:
+    """Return a declared URL for the shell; the host `container` becomes the address that the script just read."""
+    own = re.match(r"(https?://)container(?=[:/?#]|$)", url)
+    if own and _NAME.fullmatch(service.container):
+        return f'{shlex.quote(own[1])}"$address"{shlex.quote(url[own.end() :])}'
+    return f"--url {shlex.quote(url)}"
+
+
+def _host(host: str, service: Service) -> str:
+    return '"$address"' if host == "container" and _NAME.fullmatch(service.container) else shlex.quote(host)
+
+
+def _say(sentence: str) -> str:
+    return f"printf '\\n== %s\\n' {shlex.quote(_comment(sentence))}"
+
+
+def _comment(value: str) -> str:
+    """Return text that stays on its line."""
+    return " ".join("".join(char if char.isprintable() else " " for char in value).split())[:300]
