@@ -33,10 +33,12 @@ LOG_ENTRIES = 64
 """Log entries asked for first. An entry is at most 16 KiB (longer lines are stored in parts), so this is 1 MiB at most."""
 EVENTS_LIMIT = 1_048_576
 """Bytes of remembered events read at most; the engine remembers 256."""
+VERSION_LIMIT = 65_536
+"""Bytes of the engine's account of itself read at most."""
 EXEC_POLL = timedelta(milliseconds=10)
 """Between looks at a program whose output has ended and whose exit code is not there yet."""
-SILENCE = 5.0
-"""Seconds without an event after which the engine is asked whether it is still there."""
+SILENCE = timedelta(seconds=5)
+"""Without an event after which the engine is asked whether it is still there."""
 
 _VENDOR = (docker.errors.DockerException, OSError)
 """What the SDK raises: its own errors, those of requests and the operating system's (requests' are OSErrors, too)."""
@@ -47,10 +49,13 @@ EVENTS = ("create", "start", "restart", "die", "oom", "kill", "stop", "pause", "
 class DockerEngine:
     """`ports.Containers` on real engines. Safe to share between threads; `close` it in the end."""
 
-    def __init__(self, hosts: Sequence[Host], clock: Clock, *, timeout: timedelta = TIMEOUT) -> None:
+    def __init__(
+        self, hosts: Sequence[Host], clock: Clock, *, timeout: timedelta = TIMEOUT, silence: timedelta = SILENCE
+    ) -> None:
         self._urls = {host.name: host.docker for host in hosts}
         self._clock = clock
         self._timeout = timeout.total_seconds()
+        self._silence = silence.total_seconds()
         self._clients: dict[HostName, docker.APIClient] = {}
         self._memories = {host.name: InspectMemory() for host in hosts}
 
@@ -165,7 +170,7 @@ class DockerEngine:
         """Yield whole lines of an endless answer, asking a silent engine whether it is still there."""
         rest = b""
         while True:
-            chunk = stream.read(self._clock.monotonic() + SILENCE)
+            chunk = stream.read(self._clock.monotonic() + self._silence)
             if chunk == b"":
                 raise ConnectionError("the engine ended the event stream")
             if chunk is None:
@@ -198,12 +203,23 @@ class DockerEngine:
     def _client(self, host: HostName) -> docker.APIClient:
         client = self._clients.get(host)
         if client is None:
-            made = docker.APIClient(base_url=self._url(host), version="auto", timeout=self._timeout)  # type: ignore[arg-type]  # requests takes fractions
+            # The SDK would ask for the version itself, but leaks a socket for every engine that is not there (docker 7.2).
+            version = self._api_version(host)
+            made = docker.APIClient(self._url(host), version=version, timeout=self._timeout)  # type: ignore[arg-type]  # requests takes fractions
             made.trust_env = False  # no proxy and no .netrc stands between us and an engine; saves reading both for every call
             client = self._clients.setdefault(host, made)
             if client is not made:  # another thread was first
                 made.close()
         return client
+
+    def _api_version(self, host: HostName) -> str:
+        until = self._clock.monotonic() + self._timeout
+        with self._stream(host, "/version", until) as stream:
+            said = docker_stream.first(stream.chunks(until), VERSION_LIMIT)
+        try:
+            return str(json.loads(said)["ApiVersion"])
+        except (ValueError, KeyError, TypeError) as exc:
+            raise ConnectionError("it does not tell its API version") from exc
 
     def _stream(
         self,

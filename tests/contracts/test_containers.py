@@ -1,0 +1,162 @@
+"""What every `ports.Containers` does: the engine in memory and a real one."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import docker
+import pytest
+
+from agent.adapters.docker_engine import DockerEngine
+from agent.adapters.system_clock import SystemClock
+from agent.errors import OutsideError
+from agent.model import ContainerFacts, ContainerState, Host, HostName
+from agent.ports import Clock, Containers
+from tests.fakes_docker import FakeContainers
+from tests.live.conftest import Make, container, docker_client, tiny_image  # noqa: F401  # fixtures
+
+LOCAL = HostName("local")
+WAIT = 5.0
+"""Seconds that an engine under load may take to show what was just done to it."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One implementation, and how a test does things to its containers."""
+
+    containers: Containers
+    clock: Clock
+    start: Callable[[], str]
+    crash: Callable[[str, int], None]
+    pause: Callable[[str], None]
+    remove: Callable[[str], None]
+    say: Callable[[str, bytes], None]
+
+    def shown(self, name: str, state: ContainerState) -> ContainerFacts:
+        """Return the listed facts of a container once it is in `state`."""
+        until = self.clock.monotonic() + WAIT
+        while True:
+            found = [facts for facts in self.containers.list(LOCAL) if facts.name == name]
+            if found and found[0].state is state:
+                return found[0]
+            assert self.clock.monotonic() < until, f"{name} is not {state}: {found}"
+            self.clock.sleep(timedelta(milliseconds=20))
+
+
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.live)])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if request.param == "memory":
+        yield _in_memory()
+        return
+    real = DockerEngine((Host(name=LOCAL),), SystemClock())
+    yield _real(real, request.getfixturevalue("docker_client"), request.getfixturevalue("container"))
+    real.close()
+
+
+def _in_memory() -> Engine:
+    clock = SystemClock()
+    fake = FakeContainers(clock)
+    return Engine(fake, clock, lambda: fake.start("web").name, fake.crash, fake.pause, fake.remove, fake.say)
+
+
+def _real(real: DockerEngine, client: docker.APIClient, make: Make) -> Engine:
+    def inside(name: str, script: str, word: str) -> None:
+        client.exec_start(client.exec_create(name, ["sh", "-c", script, "sh", word])["Id"])
+
+    return Engine(
+        containers=real,
+        clock=SystemClock(),
+        start=lambda: make(["sh", "-c", "while [ ! -s /crash ]; do sleep 0.02; done; exit $(cat /crash)"]),
+        crash=lambda name, code: inside(name, 'echo "$1" > /crash', str(code)),
+        pause=client.pause,
+        remove=lambda name: client.remove_container(name, force=True),
+        say=lambda name, text: inside(name, 'printf %s "$1" > /proc/1/fd/1', text.decode()),
+    )
+
+
+def test_lists_a_running_container_with_what_identifies_it(engine: Engine) -> None:
+    name = engine.start()
+    seen = engine.shown(name, ContainerState.RUNNING)
+    assert len(seen.id) == 64
+    assert seen.image_id.startswith("sha256:")
+    assert seen.exit_code is None
+
+
+def test_inspects_the_container_that_it_lists(engine: Engine) -> None:
+    name = engine.start()
+    listed, inspected = engine.shown(name, ContainerState.RUNNING), engine.containers.inspect(LOCAL, name)
+    assert (inspected.id, inspected.state, inspected.started_at) == (listed.id, listed.state, listed.started_at)
+    assert inspected.started_at is not None
+
+
+def test_a_crashed_container_is_listed_with_its_exit_code_and_end(engine: Engine) -> None:
+    name = engine.start()
+    engine.crash(name, 3)
+    seen = engine.shown(name, ContainerState.EXITED)
+    assert (seen.exit_code, seen.oom_killed) == (3, False)
+    assert seen.finished_at is not None
+
+
+def test_a_paused_container_is_listed_as_paused(engine: Engine) -> None:
+    name = engine.start()
+    engine.pause(name)
+    assert engine.shown(name, ContainerState.PAUSED).name == name
+
+
+def test_a_removed_container_is_listed_no_more_and_inspected_as_missing(engine: Engine) -> None:
+    name = engine.start()
+    engine.remove(name)
+    assert name not in {facts.name for facts in engine.containers.list(LOCAL)}
+    assert engine.containers.inspect(LOCAL, name).state is ContainerState.MISSING
+
+
+def test_the_log_is_cut_to_its_last_bytes(engine: Engine) -> None:
+    name = engine.start()
+    engine.say(name, b"first line\n")
+    engine.say(name, b"last line\n")
+    assert engine.containers.logs(LOCAL, name, limit=1000) == b"first line\nlast line\n"
+    assert engine.containers.logs(LOCAL, name, limit=4).endswith(b"ne\n")
+
+
+def test_the_log_of_a_missing_container_cannot_be_read(engine: Engine) -> None:
+    with pytest.raises(OutsideError, match="cannot read the log of container 'no-such'") as raised:
+        engine.containers.logs(LOCAL, "no-such", limit=10)
+    assert not raised.value.transient
+
+
+def test_remembered_events_tell_how_it_died(engine: Engine) -> None:
+    name, since = engine.start(), engine.clock.now() - timedelta(minutes=1)
+    engine.crash(name, 4)
+    engine.shown(name, ContainerState.EXITED)
+    events = engine.containers.events(LOCAL, name, since=since)
+    assert ("die", 4) in [(event.action, event.exit_code) for event in events]
+    assert "start" in [event.action for event in events]
+    assert {event.container for event in events} == {name}
+
+
+def test_followed_events_come_as_they_happen_and_end_with_stop(engine: Engine) -> None:
+    name = engine.start()
+    stopping = threading.Event()
+    crash = threading.Timer(0.3, engine.crash, (name, 5))
+    crash.start()
+    deaths = []
+    for event in engine.containers.follow(LOCAL, stopping.is_set):
+        if (event.container, event.action) == (name, "die"):
+            deaths.append(event.exit_code)
+            stopping.set()
+    crash.join()
+    assert deaths == [5]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda containers: containers.list(HostName("elsewhere")),
+        lambda containers: containers.inspect(HostName("elsewhere"), "web"),
+        lambda containers: containers.logs(HostName("elsewhere"), "web", limit=1),
+    ],
+)
+def test_a_host_nobody_declared_cannot_be_asked(engine: Engine, ask: Callable[[Containers], object]) -> None:
+    with pytest.raises(OutsideError, match="elsewhere"):
+        ask(engine.containers)

@@ -1,0 +1,56 @@
+"""Real containers for live tests: made from the lab's tiny image, labelled `medic.test=docker`, and each removed by its own test.
+
+That an engine answers is settled before any fixture runs (`tests/conftest.py`: skipped on a laptop, an error with CI=true).
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import docker
+import pytest
+
+from tests.lab import images
+
+LABELS = {"medic.test": "docker"}
+
+Make = Callable[..., str]
+"""Takes a command and `create_host_config` or `create_container` options; returns the name of the container."""
+
+
+@pytest.fixture(scope="session")
+def docker_client() -> Iterator[docker.APIClient]:
+    """A client of the local engine for arranging tests; what is tested has a client of its own."""
+    client = docker.APIClient(version="auto", timeout=30)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_image(docker_client: docker.APIClient) -> str:
+    """busybox and nothing else; built in a second when it is not there."""
+    return images.ensure(images.TINY)
+
+
+@pytest.fixture
+def container(docker_client: docker.APIClient, tiny_image: str) -> Iterator[Make]:
+    """A factory of containers that removes exactly those it made."""
+    made: list[str] = []
+
+    def make(command: list[str], *, start: bool = True, host: dict[str, object] | None = None, **options: object) -> str:
+        id_ = docker_client.create_container(
+            tiny_image,
+            command,
+            labels=LABELS,
+            # No network unless a test asks for one: it starts faster and needs nothing of the machine's bridges.
+            host_config=docker_client.create_host_config(**{"network_mode": "none", **(host or {})}),
+            **options,
+        )["Id"]
+        made.append(id_)
+        if start:
+            docker_client.start(id_)
+        return str(docker_client.inspect_container(id_)["Name"]).removeprefix("/")
+
+    yield make
+    for id_ in made:
+        with contextlib.suppress(docker.errors.NotFound):  # the test itself may have removed it
+            docker_client.remove_container(id_, force=True, v=True)
