@@ -1,0 +1,115 @@
+"""Rules that every shipped playbook keeps: bounded commands, quoted words, markers around the change, one target."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = sorted((ROOT / "ansible" / "playbooks").glob("*.yml"))
+TRIALS = sorted((ROOT / "runbooks").glob("*/*.yml"))
+TASK_FILES = sorted((ROOT / "ansible" / "roles").glob("*/tasks/*.yml"))
+COMMANDS = ("command", "shell", "raw", "script", "expect")
+WITHOUT_CHECK_MODE = ("shell", "script", "expect", "docker_container_exec", "uri")
+"""Modules that cannot say what they would change. `command` and `raw` are skipped in check mode; here they always are."""
+
+
+def plays(file: Path) -> list[dict[str, Any]]:
+    return yaml.safe_load(file.read_text())
+
+
+def tasks(file: Path) -> Iterator[dict[str, Any]]:
+    document = yaml.safe_load(file.read_text())
+    for entry in document:
+        listed = (
+            [entry]
+            if file in TASK_FILES
+            else [task for key in ("pre_tasks", "tasks", "post_tasks") for task in entry.get(key, [])]
+        )
+        for task in listed:
+            yield task
+            for block in ("block", "rescue", "always"):
+                yield from task.get(block, [])
+
+
+def module(task: dict[str, Any]) -> tuple[str, Any]:
+    """Return the short name and the arguments of the module that a task runs."""
+    names = [key for key in task if "." in key]
+    assert len(names) == 1, f"{task.get('name')}: name one module, by its full name"
+    return names[0].rsplit(".", 1)[1], task[names[0]]
+
+
+def command_of(task: dict[str, Any]) -> str | None:
+    name, arguments = module(task)
+    if name not in COMMANDS:
+        return None
+    return arguments if isinstance(arguments, str) else str(arguments.get("cmd") or " ".join(arguments["argv"]))
+
+
+EVERY = [pytest.param(file, id=str(file.relative_to(ROOT))) for file in (*PLAYBOOKS, *TRIALS, *TASK_FILES)]
+SHIPPED = [pytest.param(file, id=file.stem) for file in PLAYBOOKS]
+
+
+@pytest.mark.parametrize("file", EVERY)
+def test_every_command_has_a_bound_on_the_target(file: Path) -> None:
+    # A kill on this side cannot reach what a command started on another host.
+    for task in tasks(file):
+        command = command_of(task)
+        assert command is None or "async" in task or re.match(r"timeout -k \S+ (\d+|\{\{.+?\}\}) ", command), task["name"]
+
+
+@pytest.mark.parametrize("file", EVERY)
+def test_every_word_in_a_command_is_quoted_or_a_number(file: Path) -> None:
+    for task in tasks(file):
+        for word in re.findall(r"\{\{(.+?)\}\}", command_of(task) or ""):
+            assert word.rstrip().endswith("| quote") or re.fullmatch(r" stop_timeout( \+ \d+)? ", word), (
+                f"{task['name']}: {word}"
+            )
+
+
+@pytest.mark.parametrize("file", EVERY)
+def test_nothing_goes_through_a_shell_that_raw_does_not_need(file: Path) -> None:
+    for task in tasks(file):
+        assert module(task)[0] not in WITHOUT_CHECK_MODE, task["name"]
+
+
+@pytest.mark.parametrize("file", SHIPPED)
+def test_marks_the_run_before_the_first_change_and_after_the_last(file: Path) -> None:
+    (play,) = plays(file)
+    marks = [(at, task["vars"]["marker"]) for at, task in enumerate(play["tasks"]) if module(task)[0] == "import_role"]
+
+    assert [mark for _, mark in marks] == ["started", "finished"]
+    begins, ends = (at for at, _ in marks)
+    assert ends == len(play["tasks"]) - 1
+    for task in play["tasks"][:begins]:
+        reads = module(task)[0] in ("stat", "slurp", "fail") or task.get("changed_when") is False
+        assert reads or task.get("when") == "ansible_check_mode", f"{task['name']} comes before the mark"
+
+
+@pytest.mark.parametrize("file", SHIPPED)
+def test_has_one_target_and_gathers_no_facts(file: Path) -> None:
+    (play,) = plays(file)
+
+    assert play["hosts"] == "target"
+    assert play["gather_facts"] is False
+
+
+@pytest.mark.parametrize("file", SHIPPED)
+def test_changes_nothing_in_check_mode(file: Path) -> None:
+    # `check_mode: false` makes a task run in a dry run too: only one that reads may say so.
+    for task in tasks(file):
+        if task.get("check_mode") is False:
+            assert task.get("changed_when") is False, task["name"]
+
+
+def test_every_playbook_belongs_to_a_runbook() -> None:
+    used = {yaml.safe_load(file.read_text())["playbook"] for file in (ROOT / "runbooks").glob("*/runbook.yaml")}
+
+    assert {file.name for file in PLAYBOOKS} == used
+
+
+def test_nothing_under_ansible_can_shadow_the_package_of_that_name() -> None:
+    assert list((ROOT / "ansible").rglob("*.py")) == []
