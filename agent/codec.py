@@ -66,7 +66,11 @@ def decode(data: Any) -> Any:
         case {"_": str(name), **fields} if name in _CLASSES:
             known = _field_names(name)
             # A row written by an older version lacks new fields and takes their defaults; a field that is gone is dropped.
-            return _CLASSES[name](**{key: decode(item) for key, item in fields.items() if key in known})
+            given = {key: decode(item) for key, item in fields.items() if key in known}
+            try:
+                return _CLASSES[name](**given)
+            except TypeError as exc:
+                raise ValueError(f"cannot decode {str(data)[:80]!r}: {exc}") from exc
         case _:
             raise ValueError(f"cannot decode {str(data)[:80]!r}: no shape of agent.model")
 

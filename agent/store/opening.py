@@ -15,9 +15,9 @@ from agent.ports import Clock
 from agent.store import migrations
 from agent.store.database import Database, is_sqlite, sqlite_code
 
-CHECK_FOR = 0.5
-"""Seconds given to the look for damaged pages (about 200 MB of a warm file). A command must not wait for gigabytes; what lies
-beyond is found by the first query that meets it."""
+CHECK_FOR = 0.2
+"""Seconds given to the look for damaged pages: a command must not wait while gigabytes are read. A file of usual size is read
+whole in that time; damage beyond it is found by the first query that meets it."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NOT_OURS_TO_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
@@ -67,7 +67,7 @@ def _open_file(database: Database, path: Path, clock: Clock) -> None:
         was_made = marker.exists()
         if not path.parent.is_dir():
             raise ConfigError(f"cannot open the store {path}: the folder {path.parent} does not exist")
-        if was_made and not path.exists():
+        if was_made and (not path.exists() or path.stat().st_size == 0):
             raise _lost(path, marker)
         database.read(f"open the store {path}", lambda connection: _look_for_damage(connection, path, clock))
         database.write(f"open the store {path}", lambda connection: _upgrade(connection, path, marker if was_made else None))

