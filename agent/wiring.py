@@ -79,13 +79,15 @@ def prober(using: Settings) -> Prober:
 @contextlib.contextmanager
 def open_store(using: Settings) -> Iterator[Store]:
     """Open the store, upgrading it if it is older. Raises ConfigError (newer, corrupt, unwritable) or StoreError."""
+    from agent.adapters import state_folder
     from agent.store import store
 
+    state_folder.private_folder(using.state_dir)
     opened = store.open_store(using.store_url, CLOCK)
     try:
         yield opened
     finally:
-        store.close(opened)
+        opened.close()
 
 
 def kill_file(using: Settings) -> KillFile:
