@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT = timedelta(seconds=5)
 """For one request. The SDK's own default is 60 s, longer than many beats."""
+POOLS = 4
+"""Kept connections per host, about: the SDK keeps one per address it was asked for, and every inspect is another address."""
 INSPECT_BUDGET = timedelta(seconds=2)
 """For all inspects of one list call: an engine may list at once and hang in an inspect (moby#33136)."""
 LOG_DEADLINE = timedelta(seconds=2)
@@ -73,7 +75,11 @@ class DockerEngine:
             ended = self._clock.monotonic()
             if not isinstance(listed, list):
                 raise ConnectionError("the list of containers is not a list")
-            rows = [Row(facts=docker_facts.from_list(row), attachments=docker_facts.attachments(row)) for row in listed]
+            rows = [
+                Row(facts=docker_facts.from_list(row), attachments=docker_facts.attachments(row))
+                for row in listed
+                if isinstance(row, dict)
+            ]
             look = self._bounded_inspect(client, until=ended + INSPECT_BUDGET.total_seconds())
             return self._memories[host].complete(rows, began=began, ended=ended, inspect=look)
 
@@ -92,7 +98,7 @@ class DockerEngine:
         """
         with self._outside(host, f"cannot read the log of container {container!r}"):
             found = _found(self._client(host), container)
-            terminal = found["Config"].get("Tty") is True
+            terminal = "Config" in found and found["Config"].get("Tty") is True
             return self._tail(host, str(found["Id"]), limit=limit, terminal=terminal)
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
@@ -205,7 +211,7 @@ class DockerEngine:
         if client is None:
             # The SDK would ask for the version itself, but leaks a socket for every engine that is not there (docker 7.2).
             version = self._api_version(host)
-            made = docker.APIClient(self._url(host), version=version, timeout=self._timeout)  # type: ignore[arg-type]  # requests takes fractions
+            made = docker.APIClient(self._url(host), version=version, timeout=self._timeout, num_pools=POOLS)  # type: ignore[arg-type]  # requests takes fractions
             made.trust_env = False  # no proxy and no .netrc stands between us and an engine; saves reading both for every call
             client = self._clients.setdefault(host, made)
             if client is not made:  # another thread was first
@@ -258,7 +264,9 @@ class DockerEngine:
 
 def _found(client: docker.APIClient, container: str) -> dict[str, Any]:
     """Return what inspect says. Docker also takes a prefix of an id for a name: `cafe` must not find `cafe12...`."""
-    found: dict[str, Any] = client.inspect_container(container)
+    found: Any = client.inspect_container(container)  # the SDK's type promises a shape that only the engine can keep
+    if not isinstance(found, dict) or "Id" not in found or "Name" not in found:
+        raise ConnectionError("what it tells of a container has no name and id")
     if container not in (str(found["Name"]).removeprefix("/"), found["Id"]):
         raise docker.errors.NotFound(f"no such container: {container}")
     return found

@@ -4,6 +4,7 @@
 """
 
 import json
+import stat
 from pathlib import Path
 
 from agent.adapters import state_folder
@@ -26,12 +27,12 @@ class KillFile:
         if self._environment not in ("", "0"):
             return f"MEDIC_HALT={self._environment[:_LONGEST]} in the environment"
         try:
-            self._path.stat()
+            mode = self._path.stat().st_mode
         except FileNotFoundError:
             return None
         except OSError as exc:
             return f"the halt file {str(self._path)!r} cannot be looked for: {exc.strerror or exc}"
-        return self._sentence()
+        return self._sentence() if stat.S_ISREG(mode) else f"the halt file {str(self._path)!r} is no plain file"
 
     def halt(self, by: str, why: str) -> None:
         """Write the halt file in one step. Raises StoreError."""
@@ -55,6 +56,7 @@ class KillFile:
             return f"the halt file {str(self._path)!r} cannot be read: {exc.strerror or exc}"
         try:
             said = json.loads(text)
-            return f"{said['by']}: {said['why']}"[:_LONGEST]
+            sentence = f"{said['by']}: {said['why']}"
         except (ValueError, KeyError, TypeError):
-            return f"the halt file {str(self._path)!r}: {text[:_LONGEST] or 'no reason given'}"
+            sentence = f"the halt file {str(self._path)!r}: {text or 'no reason given'}"
+        return " ".join(sentence.split())[:_LONGEST]

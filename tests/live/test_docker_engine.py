@@ -361,8 +361,19 @@ def test_a_strange_answer_is_one_sentence(tmp_path: Path, body: bytes, status: b
         engine.list(LOCAL)
 
 
+def test_a_container_without_name_and_id_is_one_sentence(tmp_path: Path) -> None:
+    for body in (b"[]", b"{}", b"7"):
+        path = tmp_path / f"{body!r}.sock"
+        with strange_engine(path, versed(body)) as engine, pytest.raises(OutsideError, match="has no name and id"):
+            engine.inspect(LOCAL, "web")
+
+
 def test_an_odd_container_does_not_hide_its_neighbours(tmp_path: Path) -> None:
-    rows = [{"Id": 7, "Names": None, "State": "melting", "Ports": "?"}, {"Id": "a" * 64, "Names": ["/web"], "State": "running"}]
+    rows = [
+        "?",
+        {"Id": 7, "Names": None, "State": "melting", "Ports": "?"},
+        {"Id": "a" * 64, "Names": ["/web"], "State": "running"},
+    ]
     with strange_engine(tmp_path / "docker.sock", versed(json.dumps(rows).encode())) as engine:
         assert [(facts.name, facts.state.value) for facts in engine.list(LOCAL)] == [("", "removing"), ("web", "running")]
 

@@ -1,0 +1,233 @@
+"""What is kept in the state folder: bundles, good copies, locks, the kill switch. Real files, since files are the point."""
+
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from agent.adapters.bundles import BundleFiles
+from agent.adapters.file_locks import FileLocks, WatchLock
+from agent.adapters.good_copies import GoodCopyFiles
+from agent.adapters.kill_file import KillFile
+from agent.adapters.system_clock import SystemClock
+from agent.errors import OutsideError, StoreError
+from agent.model import IncidentId, ServiceName
+from tests.fakes import FakeClock
+
+INCIDENT = IncidentId("I1")
+WEB = ServiceName("web")
+NOW = timedelta(0)
+
+
+# --------------------------------------------------------------------------------------------------------------- bundles
+
+
+def test_a_kept_file_is_read_back_and_replaced_whole(tmp_path: Path) -> None:
+    bundles = BundleFiles(tmp_path)
+    assert bundles.keep(INCIDENT, "evidence.json", b"first") == "evidence.json"
+    assert bundles.keep(INCIDENT, "attempt-1/stdout", b"\x00\xff") == "attempt-1/stdout"
+    bundles.keep(INCIDENT, "evidence.json", b"second")
+    assert bundles.read(INCIDENT, "evidence.json") == b"second"
+    assert bundles.read(INCIDENT, "attempt-1/stdout") == b"\x00\xff"
+    assert bundles.read(INCIDENT, "report.md") is None
+    assert sorted(path.name for path in bundles.folder(INCIDENT).iterdir()) == ["attempt-1", "evidence.json"]
+
+
+def test_what_is_kept_is_private(tmp_path: Path) -> None:
+    bundles = BundleFiles(tmp_path / "state")
+    bundles.keep(INCIDENT, "attempt-1/stdout", b"secret")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state", *(tmp_path / "state").rglob("*"))}
+    assert modes == {"state": 0o700, "incidents": 0o700, "I1": 0o700, "attempt-1": 0o700, "stdout": 0o600}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../I2/evidence.json", "/etc/passwd", "a/../b", "a/b/c", "a//b", ".hidden", "a\0b", "a\nb", "x" * 200],
+)
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    bundles = BundleFiles(tmp_path)
+    with pytest.raises(StoreError):
+        bundles.keep(INCIDENT, name, b"")
+    with pytest.raises(StoreError):
+        bundles.read(INCIDENT, name)
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize("incident", ["", "..", "../../etc", "I1/.."])
+def test_an_incident_that_leaves_the_folder_is_refused(tmp_path: Path, incident: str) -> None:
+    with pytest.raises(StoreError):
+        BundleFiles(tmp_path).keep(IncidentId(incident), "evidence.json", b"")
+    with pytest.raises(StoreError):
+        BundleFiles(tmp_path).folder(IncidentId(incident))
+
+
+def test_a_disk_that_takes_no_more_is_said_and_leaves_the_older_file_whole(tmp_path: Path) -> None:
+    bundles = BundleFiles(tmp_path)
+    bundles.keep(INCIDENT, "evidence.json", b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead of ending us
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StoreError, match=f"cannot write .*evidence.json.*{os.strerror(errno.EFBIG)}"):
+            bundles.keep(INCIDENT, "evidence.json", b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert bundles.read(INCIDENT, "evidence.json") == b"old"
+    assert [path.name for path in bundles.folder(INCIDENT).iterdir()] == ["evidence.json"]
+
+
+def test_a_state_folder_that_is_no_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(StoreError, match="cannot make folder"):
+        BundleFiles(tmp_path / "state").keep(INCIDENT, "evidence.json", b"")
+
+
+# ------------------------------------------------------------------------------------------------------------ good copies
+
+
+def test_the_newest_good_copy_is_the_only_one(tmp_path: Path) -> None:
+    copies = GoodCopyFiles(tmp_path)
+    assert copies.latest(WEB) is None
+    for digest, content in (("a" * 64, b"one"), ("b" * 64, b"two"), ("a" * 64, b"one")):
+        copies.keep(WEB, digest, content)
+        latest = copies.latest(WEB)
+        assert latest is not None
+        assert (latest[0], latest[1].read_bytes()) == (digest, content)
+    assert [path.name for path in (tmp_path / "good" / "web").iterdir()] == ["a" * 64]
+
+
+@pytest.mark.parametrize(("service", "digest"), [("web", "../x"), ("web", "A" * 64), ("..", "a" * 64), ("a/b", "a" * 64)])
+def test_a_good_copy_of_a_strange_name_is_refused(tmp_path: Path, service: str, digest: str) -> None:
+    with pytest.raises(StoreError):
+        GoodCopyFiles(tmp_path).keep(ServiceName(service), digest, b"")
+
+
+# ------------------------------------------------------------------------------------------------------------------ locks
+
+
+def test_a_second_effect_on_a_service_waits_and_then_gives_up(tmp_path: Path) -> None:
+    clock = FakeClock()
+    locks = FileLocks(tmp_path, clock)
+    with (
+        locks.effect(WEB, timeout=NOW),
+        pytest.raises(OutsideError, match=rf"cannot begin an effect on 'web': another Medic \(pid {os.getpid()}\)") as raised,
+        locks.effect(WEB, timeout=timedelta(seconds=2)),
+    ):
+        pytest.fail("two effects at once")
+    assert raised.value.transient
+    assert clock.monotonic() == pytest.approx(2.0, abs=0.1)
+
+
+def test_effects_on_different_services_and_after_one_another_are_free(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path, FakeClock())
+    with locks.effect(WEB, timeout=NOW), locks.effect(ServiceName("api"), timeout=NOW):
+        pass
+    with locks.effect(WEB, timeout=NOW):
+        pass
+
+
+def test_an_effect_that_ends_in_an_error_lets_go(tmp_path: Path) -> None:
+    locks = FileLocks(tmp_path, FakeClock())
+    with pytest.raises(ZeroDivisionError), locks.effect(WEB, timeout=NOW):
+        _ = 1 / 0
+    with locks.effect(WEB, timeout=NOW):
+        pass
+
+
+HOLD = (
+    "import sys; from pathlib import Path; from datetime import timedelta\n"
+    "from agent.adapters.file_locks import FileLocks, WatchLock; from agent.adapters.system_clock import SystemClock\n"
+    "state = Path(sys.argv[1])\n"
+    "with WatchLock(state).held(), FileLocks(state, SystemClock()).effect('web', timeout=timedelta(0)):\n"
+    "    print('held', flush=True); sys.stdin.read()\n"
+)
+
+
+def test_a_second_daemon_is_refused_with_the_pid_of_the_first_until_that_is_killed(tmp_path: Path) -> None:
+    watch, locks = WatchLock(tmp_path), FileLocks(tmp_path, SystemClock())
+    with subprocess.Popen((sys.executable, "-c", HOLD, str(tmp_path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == b"held\n"
+            with pytest.raises(OutsideError, match=rf"another Medic \(pid {first.pid}\) owns it") as refused, watch.held():
+                pytest.fail("two daemons at once")
+            assert not refused.value.transient
+            assert watch.owner() == first.pid
+            with pytest.raises(OutsideError, match=f"pid {first.pid}"), locks.effect(WEB, timeout=NOW):
+                pytest.fail("two effects at once")
+        finally:
+            first.kill()
+    assert watch.owner() is None
+    with watch.held(), locks.effect(WEB, timeout=NOW):
+        assert watch.owner() == os.getpid()
+
+
+def test_asking_for_the_owner_leaves_no_trace(tmp_path: Path) -> None:
+    assert WatchLock(tmp_path).owner() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------------------ kill switch
+
+
+def test_halt_says_who_and_why_until_resume(tmp_path: Path) -> None:
+    switch = KillFile(tmp_path, environment=None)
+    assert switch.halted() is None
+    switch.halt("ada", "maintenance of the\nracks")
+    assert switch.halted() == "ada: maintenance of the racks"
+    assert len((tmp_path / "halt").read_bytes().splitlines()) == 1
+    assert KillFile(tmp_path, environment=None).halted() is not None
+    assert switch.resume()
+    assert switch.halted() is None
+    assert not switch.resume()
+
+
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+def _binary(path: Path) -> None:
+    path.write_bytes(b"\xff\x00" * 100_000)
+
+
+def _other_json(path: Path) -> None:
+    path.write_text("[1, 2]")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _link_in_a_circle(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [_touch, _binary, _other_json, _folder, _pipe, _link_in_a_circle])
+def test_whatever_stands_in_place_of_the_halt_file_halts(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "halt")
+    said = KillFile(tmp_path, environment=None).halted()
+    assert said is not None
+    assert len(said) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("value", "halts"), [(None, False), ("", False), ("0", False), (" ", False), ("1", True), ("deploy", True)]
+)
+def test_the_environment_halts_too(tmp_path: Path, value: str | None, halts: bool) -> None:
+    switch = KillFile(tmp_path, environment=value)
+    assert (switch.halted() is not None) is halts
+    switch.resume()
+    assert (switch.halted() is not None) is halts
