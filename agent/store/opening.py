@@ -19,9 +19,6 @@ CHECK_FOR = 0.2
 """Seconds given to the look for damaged pages: a command must not wait while gigabytes are read. A file of usual size is read
 whole in that time; damage beyond it is found by the first query that meets it."""
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_NOT_OURS_TO_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
-
 
 def open_database(url: str, clock: Clock) -> Database:
     """Return the database behind `sqlite:///path` or `postgresql://user@host/name`, with the schema of this version.
@@ -74,7 +71,10 @@ def _open_file(database: Database, path: Path, clock: Clock) -> None:
         if not was_made:
             _write_durably(marker, clock)
     except StoreError as failed:
-        raise _explain(failed, path) from failed
+        refusal = _refusal(failed, path)
+        if refusal is None:
+            raise
+        raise refusal from failed
     except OSError as failed:
         raise ConfigError(f"cannot open the store {path}: {failed.strerror}") from failed
 
@@ -117,14 +117,18 @@ def _damaged(path: Path, cause: str) -> ConfigError:
     )
 
 
-def _explain(failed: StoreError, path: Path) -> ConfigError | StoreError:
-    """Return the sentence a person can act on, or the error itself where nothing at the path is wrong."""
-    code = sqlite_code(failed)
-    if code in _DAMAGED:
-        return _damaged(path, str(failed.__cause__.__cause__ if failed.__cause__ else failed))
-    if code in _NOT_OURS_TO_WRITE:
-        return ConfigError(f"cannot open the store {path}: the file and its folder must be writable by this user ({failed})")
-    return failed
+def _refusal(failed: StoreError, path: Path) -> ConfigError | None:
+    """Return the sentence a person can act on, None where nothing at the path is wrong."""
+    vendor = failed.__cause__.__cause__ if failed.__cause__ else failed
+    match sqlite_code(failed):
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return _damaged(path, str(vendor))
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return ConfigError(
+                f"cannot open the store {path}: the file and its folder must be writable by this user ({vendor})"
+            )
+        case _:
+            return None
 
 
 def _write_durably(marker: Path, clock: Clock) -> None:
