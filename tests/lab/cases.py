@@ -1,0 +1,49 @@
+"""What the demo breaks, one case per service, and how each should end."""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.lab import faults
+from tests.lab.stage import Stage
+
+
+class Expected(enum.Enum):
+    """How a case should end."""
+
+    HEALED = "healed"
+    ESCALATED = "escalated"
+    LEFT_ALONE = "left alone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One service, what is done to it, and how that should end.
+
+    slow: the next case does not wait for its end.
+    """
+
+    service: str
+    what: str
+    fault: Callable[[Stage, str], None]
+    expected: Expected
+    slow: bool = False
+
+
+CASES = (
+    Case(
+        service="billing",
+        what="bad setting in its own declaration",
+        fault=faults.deploy_a_mistake,
+        expected=Expected.ESCALATED,
+        slow=True,
+    ),
+    Case(service="reports", what="stopped by a person", fault=faults.stop_on_purpose, expected=Expected.LEFT_ALONE, slow=True),
+    Case(service="shop", what="crash", fault=faults.crash, expected=Expected.HEALED),
+    Case(service="search", what="hang, no HEALTHCHECK", fault=faults.hang, expected=Expected.HEALED),
+    Case(service="embed", what="killed for memory", fault=faults.exhaust_memory, expected=Expected.HEALED),
+    Case(service="api", what="nginx keeps its old address", fault=faults.strand_nginx, expected=Expected.HEALED),
+)
+
+BYSTANDERS = ("cache", "web")
+"""Nothing is done to these, and nothing may happen to them."""
