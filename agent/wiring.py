@@ -73,7 +73,7 @@ def prober(using: Settings) -> Prober:
     from agent.adapters.docker_engine import DockerEngine
     from agent.adapters.prober import BatchProber
 
-    return BatchProber(DockerEngine(using.hosts, CLOCK), CLOCK)
+    return BatchProber(DockerEngine(using.hosts, CLOCK))
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
             _enrol(using, store)
             yield World(
                 clock=CLOCK,
-                prober=BatchProber(docker, CLOCK),
+                prober=BatchProber(docker),
                 containers=docker,
                 files=LocalFiles(using.hosts),
                 playbooks=playbooks,
