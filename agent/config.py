@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -222,7 +222,7 @@ def _store(
         url,
         _with_password(store.engine_url, password) if store.engine_url else url,
         password_file,
-        password or urlsplit(url).password,
+        password or unquote(urlsplit(url).password or "") or None,
     )
 
 

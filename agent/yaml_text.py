@@ -83,7 +83,7 @@ def _problem(exc: yaml.MarkedYAMLError) -> str:
 def mean(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)`, or ` (one of: ...)` when nothing known is near `word`, or nothing."""
     names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6) or [each for each in names if word and each.startswith(word)]
     if near:
         return f" (did you mean {near[0]!r}?)"
     return f" (one of: {', '.join(names)})" if names else ""

@@ -193,12 +193,9 @@ def sweeps_table(reports: Sequence[SweepReport]) -> Table:
 
 def runbooks_table(runbooks: Sequence[Runbook]) -> Table:
     """Return one row per runbook."""
-    table = _table("id", "risk", "rung", "title", "treats")
+    table = _table("id", "risk", "rung", "title")
     for runbook in runbooks:
-        treats = ", ".join([*(cause.value for cause in runbook.treats_causes), *runbook.treats_symptoms])
-        table.add_row(
-            _text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title), _text(treats)
-        )
+        table.add_row(_text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title))
     return table
 
 
