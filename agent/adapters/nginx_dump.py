@@ -76,7 +76,9 @@ def _parse(files: Mapping[str, str]) -> dict[str, list[Statement]]:
             payload = crossplane.parse(str(private), single=True, catch_errors=True, check_ctx=False, check_args=False)
             errors = payload["errors"]
             if errors:
-                raise ValueError(f"{name}: {str(errors[0]['error']).replace(str(private), name)[:200]}")
+                raise ValueError(
+                    f"nginx's configuration cannot be read: {name}: {str(errors[0]['error']).replace(str(private), name)[:200]}"
+                )
             parsed[name] = payload["config"][0]["parsed"]
     return parsed
 
