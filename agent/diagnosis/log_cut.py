@@ -77,7 +77,7 @@ def cut(text: str) -> LogCut:
 
 def clean(text: str) -> str:
     """Return text of one line without escape sequences, control, zero-width and bidi characters, cut at `LINE_CHARACTERS`."""
-    return _shorten(_INVISIBLE.sub(" ", _ANSI.sub("", text[:RAW_BYTES])).replace("\n", " "))
+    return _shorten(_INVISIBLE.sub("", _ANSI.sub("", text[:RAW_BYTES])).replace("\n", " "))
 
 
 def _shorten(line: str) -> str:

@@ -41,6 +41,10 @@ _PATH_OF_A_REQUEST = (Plane.CONTAINER, Plane.DIRECT, Plane.HOST_PORT, Plane.ENGI
 """From the inside out: the first sick plane is where to look."""
 
 
+_Entries = tuple[tuple[int, LogLine, str], ...]
+"""(position, line, lower-cased text) of some lines of a log."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spoken:
     """A rule that holds, with what it rests on."""
@@ -75,10 +79,12 @@ def diagnose(evidence: Evidence, rules: Sequence[Rule]) -> Diagnosis:
 class _Log:
     """The lines of one evidence, sorted into what each kind of rule may read."""
 
-    telling: tuple[tuple[int, LogLine, str], ...]
-    """(position, line, lower-cased text) of lines that may name a cause."""
-    noise: tuple[tuple[int, LogLine, str], ...]
+    telling: _Entries
+    """Lines that may name a cause."""
+    noise: _Entries
     """Those that some `benign_noise` rule knows, or that are calm by their own level."""
+    trigrams: frozenset[str]
+    """Every three characters in a row of the whole log: most patterns are ruled out by them without reading a line."""
 
     @classmethod
     def of(cls, evidence: Evidence, rules: Sequence[Rule]) -> "_Log":
@@ -87,14 +93,16 @@ class _Log:
             # Why Docker could not start it stands in inspect only, never in the log.
             lines = (LogLine(id="docker", text=evidence.container.error), *lines)
         numbered = tuple((position, line, line.text.lower()) for position, line in enumerate(lines))
+        trigrams = frozenset().union(*(_trigrams(lowered) for _, _, lowered in numbered))
         known: set[int] = set()
         for rule in rules:
             if rule.cause is Cause.BENIGN_NOISE:
-                known.update(position for position, _, _ in _matching(rule, numbered))
+                known.update(position for position, _, _ in _matching(rule, numbered, trigrams))
         quiet = known | {position for position, line, _ in numbered if _is_calm(line.text)}
         return cls(
             telling=tuple(entry for entry in numbered if entry[0] not in quiet),
             noise=tuple(entry for entry in numbered if entry[0] in quiet),
+            trigrams=trigrams,
         )
 
     @property
@@ -113,9 +121,10 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
     if not rule.log:
         return _Spoken(rule=rule, agreed=tuple(agreed), lines=(), first=-1)
     if rule.cause is Cause.BENIGN_NOISE:
-        hits = _matching(rule, log.noise) if _may_be_noise(found, log) else ()
+        hits = _matching(rule, log.noise, log.trigrams)
+        hits = hits if hits and _may_be_noise(found, log) else ()
     else:
-        hits = _matching(rule, log.telling)
+        hits = _matching(rule, log.telling, log.trigrams)
     hits = _not_yet_over(rule, hits, log)
     if not hits:
         return None
@@ -131,7 +140,7 @@ def _may_be_noise(found: Mapping[str, frozenset[str]], log: _Log) -> bool:
     return not sick and not log.has_unexplained_trouble
 
 
-def _not_yet_over(rule: Rule, hits: tuple[tuple[int, LogLine, str], ...], log: _Log) -> tuple[tuple[int, LogLine, str], ...]:
+def _not_yet_over(rule: Rule, hits: _Entries, log: _Log) -> _Entries:
     """Drop the hits that stand before a line which says that what they complain of is over."""
     if not hits or not rule.cleared_by:
         return hits
@@ -142,12 +151,24 @@ def _not_yet_over(rule: Rule, hits: tuple[tuple[int, LogLine, str], ...], log: _
     return tuple(hit for hit in hits if hit[0] > over)
 
 
-def _matching(rule: Rule, entries: tuple[tuple[int, LogLine, str], ...]) -> tuple[tuple[int, LogLine, str], ...]:
+def _matching(rule: Rule, entries: _Entries, trigrams: frozenset[str]) -> _Entries:
+    patterns = tuple(pattern for pattern in rule.log if _trigrams_of_needle(pattern) <= trigrams)
+    if not patterns:
+        return ()
     return tuple(
         entry
         for entry in entries
-        if _any(rule.log, entry[1].text, entry[2]) and not _any(rule.not_log, entry[1].text, entry[2])
+        if _any(patterns, entry[1].text, entry[2]) and not _any(rule.not_log, entry[1].text, entry[2])
     )
+
+
+@functools.cache
+def _trigrams_of_needle(pattern: str) -> frozenset[str]:
+    return _trigrams(needle(pattern))
+
+
+def _trigrams(text: str) -> frozenset[str]:
+    return frozenset(map("".join, zip(text, text[1:], text[2:], strict=False)))
 
 
 def _any(patterns: tuple[str, ...], text: str, lowered: str) -> bool:

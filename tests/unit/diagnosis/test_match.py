@@ -1,0 +1,190 @@
+"""How rules are weighed against one another, with rules of its own; what ships is tested in tests/cases."""
+
+import re
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent import rule_file
+from agent.diagnosis import facts, match
+from agent.model import (
+    Cause,
+    ContainerFacts,
+    ContainerState,
+    Evidence,
+    Health,
+    IncidentId,
+    Judgement,
+    LogLine,
+    Plane,
+    Rule,
+    ServiceName,
+    Sureness,
+    Verdict,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SHIPPED = rule_file.load_rules(Path(__file__).parents[3] / "agent" / "rules")
+
+
+def evidence(*lines: str, exit_code: int | None = None, sick: Plane | None = None) -> Evidence:
+    judgements = () if sick is None else (Judgement(check="c", plane=sick, health=Health.SICK, detail="sick"),)
+    container = (
+        None if exit_code is None else ContainerFacts(name="web", id="c", state=ContainerState.EXITED, exit_code=exit_code)
+    )
+    return Evidence(
+        incident=IncidentId("I1"),
+        at=NOW,
+        verdict=Verdict(service=ServiceName("web"), health=Health.SICK, at=NOW, judgements=judgements),
+        container=container,
+        log=tuple(LogLine(id=f"L{number}", text=text) for number, text in enumerate(lines, start=1)),
+        log_note="whole",
+        events=(),
+        changes=(),
+    )
+
+
+def rule(name: str, cause: Cause, order: int = 100, **parts: tuple[object, ...]) -> Rule:
+    return Rule(id=name, cause=cause, order=order, summary=name, advice="look", **parts)  # type: ignore[arg-type]
+
+
+REFUSED = rule(
+    "refused", Cause.DEPENDENCY_UNREACHABLE, log=("refused",), cleared_by=("connected",), agree=(("exit_code", "1|2"),)
+)
+UNNAMED = rule("unnamed", Cause.DNS_RESOLUTION_FAILURE, log=("unnamed",))
+DISK = rule("disk", Cause.DISK_FULL, order=50, log=("no space",), not_log=("inode",))
+NOISE = rule("noise", Cause.BENIGN_NOISE, order=900, log=("scanner", "ready"))
+
+
+def test_a_lower_order_speaks_first_wherever_its_line_stands() -> None:
+    assert match.diagnose(evidence("refused", "no space"), (REFUSED, DISK)).said_by == "rule:disk"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said_by"), [(("unnamed", "refused"), "rule:unnamed"), (("refused", "unnamed"), "rule:refused")]
+)
+def test_of_one_order_the_first_line_in_the_log_speaks(lines: tuple[str, ...], said_by: str) -> None:
+    assert match.diagnose(evidence(*lines), (REFUSED, UNNAMED)).said_by == said_by
+
+
+def test_a_line_that_not_log_knows_does_not_count_and_others_do() -> None:
+    assert match.diagnose(evidence("no space for inode"), (DISK,)).cause is Cause.INCONCLUSIVE
+    found = match.diagnose(evidence("no space for inode", "NO SPACE"), (DISK,))
+    assert [line.id for line in found.lines] == ["L2"]
+
+
+def test_text_alone_is_suspected_and_a_fact_confirms_it() -> None:
+    assert match.diagnose(evidence("refused"), (REFUSED,)).sureness is Sureness.SUSPECTED
+    confirmed = match.diagnose(evidence("refused", exit_code=2), (REFUSED,))
+    assert confirmed.sureness is Sureness.CONFIRMED
+    assert confirmed.facts == (("exit_code", "2"),)
+
+
+def test_every_fact_of_a_rule_must_hold() -> None:
+    both = rule("both", Cause.APPLICATION_BUG, facts=(("exit_code", "139"), ("container_state", "exited")))
+    assert match.diagnose(evidence(exit_code=139), (both,)).sureness is Sureness.CONFIRMED
+    assert match.diagnose(evidence(exit_code=1), (both,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence(), (both,)).cause is Cause.INCONCLUSIVE
+
+
+def test_what_is_over_does_not_count() -> None:
+    assert match.diagnose(evidence("refused", "connected"), (REFUSED,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("refused", "connected", "refused"), (REFUSED,)).lines[0].id == "L3"
+
+
+def test_lines_that_noise_knows_count_for_no_other_rule() -> None:
+    assert match.diagnose(evidence("scanner was refused"), (REFUSED, NOISE)).cause is Cause.BENIGN_NOISE
+
+
+def test_noise_explains_nothing_on_a_sick_plane_nor_beside_unknown_trouble() -> None:
+    assert match.diagnose(evidence("ready", sick=Plane.DIRECT), (NOISE,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("ready", "fatal: zorkmids"), (NOISE,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("ready", "0 errors"), (NOISE,)).cause is Cause.BENIGN_NOISE
+
+
+@pytest.mark.parametrize(
+    "line", ["INFO refused", "2026-01-01 [debug] refused", 'level=info msg="refused"', '{"level":"info","msg":"refused"}']
+)
+def test_a_line_that_is_calm_by_its_own_level_names_no_cause(line: str) -> None:
+    assert match.diagnose(evidence(line), (REFUSED,)).cause is Cause.INCONCLUSIVE
+
+
+def test_the_first_level_of_a_line_is_its_own() -> None:
+    assert match.diagnose(evidence("ERROR refused, set level=info to see more"), (REFUSED,)).said_by == "rule:refused"
+
+
+def test_a_diagnosis_carries_five_lines_at_most() -> None:
+    assert len(match.diagnose(evidence(*["refused"] * 50), (REFUSED,)).lines) == match.CITED_LINES
+
+
+def test_without_a_cause_the_planes_are_told_apart() -> None:
+    seen = evidence(sick=Plane.NGINX)
+    well = Judgement(check="d", plane=Plane.DIRECT, health=Health.WELL, detail="well")
+    seen = replace(seen, verdict=replace(seen.verdict, judgements=(*seen.verdict.judgements, well)))
+
+    found = match.diagnose(seen, ())
+
+    assert found.plane is Plane.NGINX
+    assert "Well: direct." in found.summary
+    assert "Sick: nginx." in found.summary
+
+
+def test_a_plane_nobody_asked_about_is_unasked() -> None:
+    found = facts.facts(evidence(sick=Plane.DIRECT))
+    assert found["plane.direct"] == {"sick"}
+    assert found["plane.public"] == {"unasked"}
+    assert "exit_code" not in found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "needle"),
+    [
+        ("connection refused", "connection refused"),
+        (r"\bXid .{0,40}: (?:48|79),", "xid "),
+        (r"errno 98\]", "errno 98]"),
+        (r"colou?r", "colo"),
+        (r"x{0,2}abc", "abc"),
+        (r"ab+cd", "ab"),
+        (r"[abc]defg[^\n]", "defg"),
+        ("one|other", ""),
+        ("(?:one|other) way", " way"),
+        (r"C:\\temp", "c:\\temp"),
+    ],
+)
+def test_a_needle_is_in_every_match(pattern: str, needle: str) -> None:
+    assert match.needle(pattern) == needle
+
+
+SAMPLES = [
+    "connection refused", "Xid 1234: 79,", "errno 98]", "color", "xxabc", "abbcd", "bdefgh", "other way", "C:\\temp", "no space left on device",
+    "CUDA out of memory", "permission denied", "nginx: [emerg] unknown directive", "certificate verify failed", "too many open files",
+]  # fmt: skip
+
+
+def test_no_shipped_pattern_misses_a_match_for_want_of_its_needle() -> None:
+    patterns = {pattern for rule in SHIPPED for pattern in (*rule.log, *rule.not_log, *rule.cleared_by)}
+    for pattern in patterns:
+        for text in SAMPLES:
+            if re.search(pattern, text, re.IGNORECASE | re.ASCII):
+                assert match.needle(pattern) in text.lower(), pattern
+
+
+HOSTILE = [
+    "error " * 333, "connection to server " * 95, "invalid value for " * 111, "model " * 333, "exec " * 400, "(" * 2_000, "9" * 2_000,
+    " " * 2_000, "config invalid unknown fail " * 71, "max seq len kv cache memory " * 71, "corrupt wal index segment " * 76,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, None], ids=lambda text: repr(text)[:20])
+def test_a_hostile_log_costs_no_more_than_an_honest_one(text: str | None) -> None:
+    full = [text] * 32 if text is not None else (HOSTILE * 3)[:32]
+    seen = evidence(*(line[:2_000] for line in full))
+    spent = []
+    for _ in range(3):  # the first one compiles patterns; a busy machine may spoil another
+        started = time.process_time()
+        match.diagnose(seen, SHIPPED)
+        spent.append(time.process_time() - started)
+    assert min(spent) < 0.05
