@@ -24,8 +24,8 @@ def script(incident: Incident, service: Service | None, redact: Callable[[str], 
     """Return the text of `recheck.sh`. redact: applied to declared texts that may hold a secret (URLs, headers)."""
     lines = [
         "#!/bin/sh",
-        f"# Collects again what the report of incident {_comment(incident.id)} cites. It changes nothing.",
-        f"# Run it on {_comment(incident.host)}, or with DOCKER_HOST set to its engine. Needs: docker, curl, timeout.",
+        f"# Collects again what the report of incident {_one_line(incident.id)} cites. It changes nothing.",
+        f"# Run it on {_one_line(incident.host)}, or with DOCKER_HOST set to its engine. Needs: docker, curl, timeout.",
         "set -u",
         "date -u",
     ]
@@ -60,7 +60,7 @@ def _check(check: Check, service: Service, redact: Callable[[str], str]) -> list
         case ContainerCheck():
             return []  # the container's own facts stand above
         case TcpCheck(address=address):
-            host, _, port = address.rpartition(":")
+            host, _, port = _one_line(address).rpartition(":")
             target = f"telnet://{_host(host, service)}:{shlex.quote(port)}"
             bounds = _curl_bounds(check.timeout, "=telnet")
             connected = shlex.quote("%{time_connect} s to connect (0 means it did not)\\n")
@@ -80,10 +80,10 @@ def _check(check: Check, service: Service, redact: Callable[[str], str]) -> list
 
 
 def _get(check: HttpCheck, service: Service, redact: Callable[[str], str]) -> list[str]:
-    headers = "".join(f" --header {shlex.quote(redact(f'{name}: {value}'))}" for name, value in check.headers)
+    headers = "".join(f" --header {shlex.quote(_one_line(redact(f'{name}: {value}')))}" for name, value in check.headers)
     ask = f"curl {_curl_bounds(check.timeout, '=http,https')} --max-redirs 0{headers}"
     answered = shlex.quote("status %{http_code} after %{time_total} s\\n")
-    url = _url(redact(check.url), service)
+    url = _url(_one_line(redact(check.url)), service)
     lines = [f"{ask} --output /dev/null --write-out {answered} {url}"]
     if check.body is not None:
         lines += [_say(f"it should hold: {redact(check.body)}"), f"{ask} {url} | head -c {_BODY_BYTES}"]
@@ -108,9 +108,9 @@ def _host(host: str, service: Service) -> str:
 
 
 def _say(sentence: str) -> str:
-    return f"printf '\\n== %s\\n' {shlex.quote(_comment(sentence))}"
+    return f"printf '\\n== %s\\n' {shlex.quote(_one_line(sentence))}"
 
 
-def _comment(value: str) -> str:
-    """Return text that stays on its line."""
-    return " ".join("".join(char if char.isprintable() else " " for char in value).split())[:300]
+def _one_line(value: str) -> str:
+    """Return text that stays on its line: no control character of it reaches the shell, curl or a header."""
+    return " ".join("".join(char if char.isprintable() else " " for char in value).split())[:1_000]

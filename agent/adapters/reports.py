@@ -118,7 +118,7 @@ class _Clean:
             case str():
                 return self._text(value)
             case (str(name), str(setting)):
-                return name, self._setting(name, setting)
+                return self._text(name), self._setting(name, setting)
             case tuple():
                 return tuple(self._any(part) for part in value)
             case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -143,7 +143,7 @@ def _plain(value: object) -> object:
 
 # ---------------------------------------------------------------------------------------------------------- Markdown
 
-_CODE = re.compile(r"(`[^`]+`)")
+_CODE = re.compile(r"((?<!`)`[^`]+`(?!`))")
 _SPECIAL = re.compile(r"([\\`*\[\]<|~&]|(?<!\w)_|_(?!\w))")
 _FIRST = re.compile(r"^([-+=#>]|\d+(?=[.)]\s))")
 _AUTOLINK = re.compile(r"\b(https?|ftp|mailto|www)([:.])", re.IGNORECASE)
