@@ -148,7 +148,7 @@ class DockerEngine:
                 output = docker_stream.first(docker_stream.demultiplex(stream.chunks(until)), limit)
             while (code := client.exec_inspect(made)["ExitCode"]) is None:
                 if self._clock.monotonic() >= until:
-                    raise TimeoutError("it did not end in time")
+                    raise docker_stream.UnfinishedError("it did not end in time")
                 self._clock.sleep(EXEC_POLL)
             return int(code), output
 

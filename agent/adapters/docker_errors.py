@@ -7,6 +7,7 @@ walked down to the first thing that says something.
 import errno
 from collections.abc import Iterator
 
+from agent.adapters.docker_stream import UnfinishedError
 from agent.errors import OutsideError
 
 _OUR_OWN_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
@@ -41,7 +42,7 @@ def unreachable(doing: str, url: str, exc: BaseException) -> OutsideError:
         cause = f"nothing listens at {url}; is Docker started?"
     elif number in _OUR_OWN_LIMITS:
         cause = f"Medic itself is out of resources: {_brief(system or exc)}"
-    elif isinstance(exc, TimeoutError) and exc.args:
+    elif isinstance(exc, UnfinishedError):
         cause = str(exc)
     elif any("timed out" in str(found).lower() or isinstance(found, TimeoutError) for found in chain):
         cause = f"the engine at {url} did not answer in time"

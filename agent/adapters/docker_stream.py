@@ -24,13 +24,16 @@ _FRAME_HEADER = 8
 _SHORTEST_WAIT = 0.001
 """Seconds. A socket time-out of 0 would mean "do not wait at all" and raise another error."""
 
-
 _STOP_POLL = 0.2
 """Seconds between two looks at `stop` while nothing comes."""
 
 
 class StopAskedError(Exception):
     """The caller's `stop` turned true while we waited."""
+
+
+class UnfinishedError(TimeoutError):
+    """The engine answers, and what it tells of has not ended in the time it was given."""
 
 
 class EngineRefusalError(Exception):
@@ -81,10 +84,10 @@ class Stream:
                     return None
 
     def chunks(self, until: float) -> Iterator[bytes]:
-        """Yield bytes until the engine closes. Raises TimeoutError at `until`, however fast they come; StopAskedError, OSError."""
+        """Yield bytes until the engine closes. Raises UnfinishedError at `until`, however fast they come; StopAskedError, OSError."""
         while (chunk := self.read(until)) != b"":
             if chunk is None or self._clock.monotonic() >= until:
-                raise TimeoutError("it did not end in time")
+                raise UnfinishedError("it did not end in time")
             yield chunk
 
     def begin(self, request: bytes, until: float) -> None:
@@ -93,7 +96,7 @@ class Stream:
         self._connection.sendall(request)
         head = b""
         while b"\r\n\r\n" not in head and len(head) <= _HEAD_LIMIT and (chunk := self.read(until)) != b"":
-            if chunk is None:
+            if chunk is None or self._clock.monotonic() >= until:
                 raise TimeoutError
             head += chunk
         top, found, self._ahead = head.partition(b"\r\n\r\n")
