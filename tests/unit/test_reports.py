@@ -24,7 +24,6 @@ from agent.model import (
 from agent.redact import Redactor
 from tests import escalated
 
-
 FILES = ReportFiles(Redactor(["s3cr3t-of-ours"]))
 
 
