@@ -131,7 +131,7 @@ class AnsiblePlaybooks:
     @contextlib.contextmanager
     def _guard(self, order: Order, mark: str, complaints: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
         """Start a guard with its order; whatever happens in the body, it is ended and waited for."""
-        environment = self._environment(mark)
+        environment = self._environment(mark, order.private)
         try:
             guard = self._starter.submit(_start, environment, complaints).result()
         except (OSError, RuntimeError) as exc:
@@ -147,7 +147,7 @@ class AnsiblePlaybooks:
             if not _end(guard):
                 _sweep(mark)
 
-    def _environment(self, mark: str) -> dict[str, str]:
+    def _environment(self, mark: str, private: str) -> dict[str, str]:
         """Return the whole environment of a run. Nothing of the agent's own is passed on: it may hold secrets."""
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -160,6 +160,7 @@ class AnsiblePlaybooks:
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_ROLES_PATH": str(self._ansible / "roles"),
             "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_LOCAL_TEMP": f"{private}/local",
             RUN_MARK: mark,
         }
 

@@ -73,14 +73,15 @@ def _guard(order: Order, stop: threading.Event, say: Callable[[Report], None]) -
     running = ThreadPoolExecutor(max_workers=1).submit(_play, order, stop, say)
     while not (running.done() or stop.is_set() or time.monotonic() >= deadline):
         time.sleep(WAIT)  # noqa: TID251 -- a process of its own: there is no port and no test clock in here
-    if running.done():
-        end, message = running.result()
-    elif stop.is_set():
+    ended, told = running.done(), stop.is_set()
+    stop.set()
+    swept, left = sweep(until=running)
+    if ended:
+        end, message = running.result()  # raises what a bug of ours raised in there: after the sweep, never before
+    elif told:
         end, message = "stopped", "was told to stop"
     else:
         end, message = "timed-out", f"did not end within {order.timeout:g} s"
-    stop.set()
-    swept, left = sweep(until=running)
     return Ended(end=end, message=message, swept=swept, left=left)
 
 
@@ -227,6 +228,8 @@ def _write_private(private: Path, order: Order) -> None:
                     "ansible_connection": "local",
                     # Discovery may pick a shim that cannot run (measured with pyenv), so we name our own interpreter.
                     "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+                    # Modules are copied with their arguments before they run; killed ones do not clean up after themselves.
+                    "ansible_remote_tmp": str(private / "modules"),
                 }
             }
         }

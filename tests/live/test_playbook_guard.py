@@ -213,6 +213,25 @@ def test_sweeps_what_a_completed_playbook_left_in_the_background(playbooks: Ansi
     assert tree.left() == []
 
 
+def test_leaves_no_module_with_its_arguments_behind(
+    playbooks: AnsiblePlaybooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ansible copies each module with its arguments into a folder before it runs; a killed one does not clean up.
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    tree = Tree(tmp_path)
+
+    playbooks.run(
+        plan("tree.yml", tree.parameters),
+        run_id=tree.run_id,
+        check=False,
+        on_task=no_one,
+        should_stop=lambda: "halt" if tree.is_grown() else None,
+    )
+
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and tree.nap in path.read_text(errors="replace")]
+    assert kept == []
+
+
 def quick(tmp_path: Path, word: str = "hello") -> dict[str, object]:
     return {"word": word, "file": str(tmp_path / "written"), "container": "quick"}
 
