@@ -2,8 +2,9 @@
 
 import typer
 
-from agent import wiring
+from agent import wiring, yaml_text
 from agent.cli import options, screen
+from agent.errors import ConfigError
 from agent.model import IncidentId, IncidentState, Request, RequestAnswer, RequestKind, RunbookId, ServiceName, StoryEvent
 from agent.settings import Settings
 
@@ -29,6 +30,7 @@ def ask(
         runbook=RunbookId(runbook) if runbook else None,
         settings=values,
     )
+    _refuse_unknown(settings, service)
     to = screen.console(stderr=as_json)
 
     def tell(event: StoryEvent) -> None:
@@ -40,6 +42,14 @@ def ask(
     else:
         typer.echo(screen.plain(answer.sentence))
     raise typer.Exit(_exit_code(settings, answer))
+
+
+def _refuse_unknown(settings: Settings, service: str) -> None:
+    """Refuse a name that neither medic.yaml nor the store knows: bad input, not a refusal of the daemon's."""
+    with wiring.open_store(settings) as store:
+        known = {str(each.name) for each in (*settings.services, *store.services.services())}
+    if service not in known:
+        raise ConfigError(f"cannot find service {service!r}{yaml_text.mean(service, sorted(known))}")
 
 
 def _exit_code(settings: Settings, answer: RequestAnswer) -> int:

@@ -130,6 +130,7 @@ def services_table(
     for verdict in verdicts:
         record = recorded.get(verdict.service)
         symbol, style = _HEALTH[verdict.health]
+        wrong = [judgement.detail for judgement in verdict.judgements if judgement.health is not Health.WELL]
         table.add_row(
             _text(verdict.service),
             *((_text(hosts.get(verdict.service, "")),) if several_hosts else ()),
@@ -137,7 +138,7 @@ def services_table(
             Text(f"{symbol} {verdict.health.value}", style=style),
             _planes(verdict.judgements),
             _text(ago(record.since, now) if record else "-"),
-            _text("; ".join(verdict.reasons) or (record.diagnostic if record else "")),
+            _text("; ".join(wrong) or (record.diagnostic if record else "")),
         )
     return table
 
