@@ -20,7 +20,8 @@ from agent.model import NginxRoute, NginxTarget
 _SECTION = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
 """How `nginx -T` heads each file (src/core/nginx.c, since 1.9.2)."""
 
-_STDERR_LINE = re.compile(r"^nginx: .*\n?", re.MULTILINE)
+_MESSAGE_LINE = re.compile(r"^(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )\[[a-z]+\] .*\n?", re.MULTILINE)
+"""A warning of nginx beside its dump, in the shape of its stderr or, where its log is a link to stderr, of its log."""
 
 _PASSES = {"proxy_pass": 80, "grpc_pass": 80, "uwsgi_pass": None, "fastcgi_pass": None, "scgi_pass": None}
 """Directives that send a location elsewhere, and the port they mean without one. Only the first two may leave it out."""
@@ -62,7 +63,7 @@ def routes(dump: str) -> tuple[NginxRoute, ...]:
 
 def _split(dump: str) -> dict[str, str]:
     """Return the text of each file of a dump; nginx's own messages between them are dropped."""
-    parts = _SECTION.split(_STDERR_LINE.sub("", dump))
+    parts = _SECTION.split(_MESSAGE_LINE.sub("", dump))
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 

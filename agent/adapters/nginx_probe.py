@@ -1,5 +1,6 @@
 """The nginx probe: `nginx -T` inside one container, read into an observation. Observes, does not judge."""
 
+import re
 from datetime import timedelta
 from typing import Protocol
 
@@ -12,6 +13,9 @@ ARGV = ("nginx", "-q", "-T")
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes of configuration that are read. A longer one is not judged by half."""
+
+_REFUSAL = re.compile(r"^(?:nginx: |\d{4}/.*?)\[emerg\] (?:\d+#\d+: )?(?P<sentence>.+)$", re.MULTILINE)
+"""`nginx: [emerg] ...` on stderr; `2026/11/21 00:31:03 [emerg] 15#15: ...` where the log is a link to stderr, as in most images."""
 
 _MESSAGE_LIMIT = 500
 
@@ -39,9 +43,9 @@ def probe(engine: Exec, request: NginxRequest, deadline: timedelta) -> NginxSeen
             return NginxSeen(valid=True, routes=nginx_dump.routes(text))
         except ValueError as exc:
             return Blind(why=f"container {request.container}: {exc}")
-    refusal = next((line for line in text.splitlines() if line.startswith("nginx: [emerg]")), None)
+    refusal = _REFUSAL.search(text)
     if refusal is None:
         # No such program (126, 127), killed (137), not allowed: this says nothing of the configuration.
         first = text.strip().splitlines()[0][:_MESSAGE_LIMIT] if text.strip() else "no output"
         return Blind(why=f"cannot run nginx -T in container {request.container}: exit code {code}, {first}")
-    return NginxSeen(valid=False, message=refusal.removeprefix("nginx: ")[:_MESSAGE_LIMIT])
+    return NginxSeen(valid=False, message=refusal["sentence"][:_MESSAGE_LIMIT])

@@ -12,6 +12,7 @@ from agent.checks import place
 from agent.model import ContainerFacts, NginxRoute, NginxTarget
 
 COMPOSE_SERVICE = "com.docker.compose.service"
+COMPOSE_PROJECT = "com.docker.compose.project"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 GATEWAY = frozenset({"host.docker.internal", "host-gateway"})
 """Names by which containers reach their host (Docker Engine 20.10, `--add-host ...:host-gateway`)."""
@@ -23,7 +24,7 @@ class Leads(enum.Enum):
     HERE = "here"
     WRONG_PORT = "wrong-port"
     KIN = "kin"
-    """Another container of the same Compose service or the same image repository: a replica."""
+    """Another container of the same thing: a replica."""
     ELSEWHERE = "elsewhere"
     """A container of something else."""
     NOWHERE = "nowhere"
@@ -55,11 +56,17 @@ class View:
         return Leads.KIN if all(self.is_kin(facts) for facts in found) else Leads.ELSEWHERE
 
     def is_kin(self, facts: ContainerFacts) -> bool:
-        """True for a replica of the service's own container."""
+        """True for a replica of the service's own container: the same Compose service, or the same image and numbered name.
+
+        The image alone does not do: one `python:3.11` serves many things.
+        """
         service = _label(self.own, COMPOSE_SERVICE)
-        if service is not None and service == _label(facts, COMPOSE_SERVICE):
-            return True
-        return repository(facts.image) == repository(self.own.image) != ""
+        if service is not None:
+            return service == _label(facts, COMPOSE_SERVICE) and _label(self.own, COMPOSE_PROJECT) == _label(
+                facts, COMPOSE_PROJECT
+            )
+        same_image = repository(facts.image) == repository(self.own.image) != ""
+        return same_image and _unnumbered(facts.name) == _unnumbered(self.own.name)
 
     def has_stopped_kin(self) -> bool:
         """True where a replica is down: an address that nobody has may be its."""
@@ -108,6 +115,10 @@ def repository(image: str) -> str:
         return ""
     path, colon, tag = name.rpartition(":")
     return path if colon and "/" not in tag else name
+
+
+def _unnumbered(name: str) -> str:
+    return name.rstrip("0123456789").rstrip("-_")
 
 
 def _names(pattern: str, name: str) -> bool:

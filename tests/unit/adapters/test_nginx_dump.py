@@ -100,7 +100,8 @@ def served(body: str) -> str:
         (dump("stream { server { listen 3306; proxy_pass db:3306; } }"), []),
         (dump("include /etc/nginx/nginx.conf; events {}"), []),
         (
-            "nginx: [warn] conflicting server name\n" + served("location / { grpc_pass grpc://web:50051; }"),
+            "nginx: [warn] conflicting server name\n2026/11/21 00:31:03 [warn] 15#15: conflicting\n"
+            + served("location / { grpc_pass grpc://web:50051; }"),
             [NginxTarget(host="web", port=50051)],
         ),
         (served("location / { grpc_pass grpcs://web; }"), [NginxTarget(host="web", port=443)]),
@@ -163,8 +164,9 @@ EMERG = b'nginx: [emerg] unknown directive "x" in /etc/nginx/nginx.conf:1\nnginx
                 ),
             ),
         ),
-        (1, EMERG, NginxSeen(valid=False, message='[emerg] unknown directive "x" in /etc/nginx/nginx.conf:1')),
-        (1, b"nginx: [emerg] " + b"x" * 10_000, NginxSeen(valid=False, message="[emerg] " + "x" * 492)),
+        (1, EMERG, NginxSeen(valid=False, message='unknown directive "x" in /etc/nginx/nginx.conf:1')),
+        (1, b"nginx: [emerg] " + b"x" * 10_000, NginxSeen(valid=False, message="x" * 500)),
+        (1, b"2026/11/21 00:31:03 [emerg] 15#15: host not found\n", NginxSeen(valid=False, message="host not found")),
         (126, b"exec: nginx: not found", Blind),
         (137, b"", Blind),
         (0, b"", Blind),

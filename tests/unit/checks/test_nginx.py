@@ -44,10 +44,12 @@ def container(name: str, address: str = "", state: ContainerState = ContainerSta
 
 
 FRONT = container("front", "172.20.0.2")
-WEB = container(
-    "web-1", "172.20.0.5", aliases=("web",), labels=((nginx_routes.COMPOSE_SERVICE, "shop"),), ports=((8000, 18000),)
-)
+WEB = container("web-1", "172.20.0.5", aliases=("web",), ports=((8000, 18000),))
 BLOG = container("blog", "172.20.0.6", ports=((80, 18080),))
+COMPOSED = replace(WEB, labels=((nginx_routes.COMPOSE_SERVICE, "shop"), (nginx_routes.COMPOSE_PROJECT, "one")))
+COMPOSED_TWIN = replace(COMPOSED, name="one-shop-2", networks=(Network(name="lab", address="172.20.0.8"),))
+OTHER_PROJECT = replace(COMPOSED_TWIN, name="two-shop-1", labels=((nginx_routes.COMPOSE_SERVICE, "shop"),))
+SAME_IMAGE = container("api", "172.20.0.6", image="web-1:1")
 TWIN = container("web-2", "172.20.0.7", image="web-1:2")
 STOPPED_TWIN = container("web-2", "", ContainerState.EXITED, image="web-1:2")
 FAR = container("far", "172.30.0.9", network="other")
@@ -82,8 +84,8 @@ def found(judgement: Judgement) -> tuple[Health, list[str]]:
 
 @pytest.mark.parametrize(
     "target",
-    ["172.20.0.5:8000", "web-1:8000", "web:8000", "shop:8000", "host.docker.internal:18000"],
-    ids=["address", "container name", "alias", "compose service", "published port"],
+    ["172.20.0.5:8000", "web-1:8000", "web:8000", "host.docker.internal:18000"],
+    ids=["address", "container name", "alias", "published port"],
 )
 def test_a_route_that_leads_here_is_well(target: str) -> None:
     assert found(judge(route(target))) == (W, [])
@@ -102,6 +104,7 @@ def test_a_route_that_leads_here_is_well(target: str) -> None:
         ((route("172.20.0.5:8000", "172.20.0.99:8000"),), (FRONT, WEB), "nginx-ghost-route"),
         ((route("172.20.0.6:8000"),), (FRONT, WEB, BLOG), "nginx-wrong-service"),
         ((route("blog:80"),), (FRONT, WEB, BLOG), "nginx-wrong-service"),
+        ((route("api:8000"),), (FRONT, WEB, SAME_IMAGE), "nginx-wrong-service"),
         ((route("web:8000", "blog:80"),), (FRONT, WEB, BLOG), "nginx-wrong-service"),
         ((route("web:8000"), route("blog:80")), (FRONT, WEB, BLOG), "nginx-wrong-service"),
         ((route("web:9999"),), (FRONT, WEB), "nginx-wrong-service"),
@@ -127,6 +130,13 @@ def test_a_route_that_does_not_lead_here_is_named(
 )
 def test_replicas_in_one_upstream_are_no_trouble(routes: tuple[NginxRoute, ...], running: tuple[ContainerFacts, ...]) -> None:
     assert found(judge(*routes, running=running)) == (W, [])
+
+
+def test_compose_services_are_known_by_name_and_their_replicas_by_label() -> None:
+    both = route("shop:8000", "172.20.0.8:8000")
+    assert found(judge(both, own=COMPOSED, running=(FRONT, COMPOSED, COMPOSED_TWIN))) == (W, [])
+    apart = route("web-1:8000", "172.20.0.8:8000")
+    assert found(judge(apart, own=COMPOSED, running=(FRONT, COMPOSED, OTHER_PROJECT))) == (S, ["nginx-wrong-service"])
 
 
 def test_nginx_on_the_hosts_network_reaches_published_ports_by_loopback() -> None:
