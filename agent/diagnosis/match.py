@@ -1,7 +1,8 @@
 """Applies the rules to one evidence. In: `Evidence` (redacted, bounded) and the rules. Out: a `Diagnosis`, always.
 
 How the cause is told from the noise around it:
-- lines that a `benign_noise` rule knows, and lines whose own level says INFO or below, count for no other rule;
+- lines that a `benign_noise` rule knows, lines whose own level says INFO or below, and complaints that a later line
+  declares over (`cleared_by`) count for no other rule;
 - rules are tried by `order`: facts that stand by themselves first, then causes that start a cascade, then the effects
   that they drag behind them, then guesses from an exit code alone;
 - among rules of one order the one whose line came first in the log speaks: the first cause behind the cascade;
@@ -82,7 +83,7 @@ class _Log:
     telling: _Entries
     """Lines that may name a cause."""
     noise: _Entries
-    """Those that some `benign_noise` rule knows, or that are calm by their own level."""
+    """Those that some `benign_noise` rule knows, that are calm by their own level, or whose complaint is over."""
     trigrams: frozenset[str]
     """Every three characters in a row of the whole log: most patterns are ruled out by them without reading a line."""
 
@@ -94,11 +95,15 @@ class _Log:
             lines = (LogLine(id="docker", text=evidence.container.error), *lines)
         numbered = tuple((position, line, line.text.lower()) for position, line in enumerate(lines))
         trigrams = frozenset().union(*(_trigrams(lowered) for _, _, lowered in numbered))
-        known: set[int] = set()
+        quiet = {position for position, line, _ in numbered if _is_calm(line.text)}
         for rule in rules:
             if rule.cause is Cause.BENIGN_NOISE:
-                known.update(position for position, _, _ in _matching(rule, numbered, trigrams))
-        quiet = known | {position for position, line, _ in numbered if _is_calm(line.text)}
+                quiet.update(position for position, _, _ in _matching(rule, numbered, trigrams))
+            elif rule.cleared_by and (hits := _matching(rule, numbered, trigrams)):
+                over = max(
+                    (position for position, line, lowered in numbered if _any(rule.cleared_by, line.text, lowered)), default=-1
+                )
+                quiet.update(position for position, _, _ in hits if position < over)
         return cls(
             telling=tuple(entry for entry in numbered if entry[0] not in quiet),
             noise=tuple(entry for entry in numbered if entry[0] in quiet),
@@ -125,7 +130,6 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
         hits = hits if hits and _may_be_noise(found, log) else ()
     else:
         hits = _matching(rule, log.telling, log.trigrams)
-    hits = _not_yet_over(rule, hits, log)
     if not hits:
         return None
     for name, accepted in rule.agree:
@@ -138,17 +142,6 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
 def _may_be_noise(found: Mapping[str, frozenset[str]], log: _Log) -> bool:
     sick = any("sick" in found[f"plane.{plane.value}"] for plane in Plane)
     return not sick and not log.has_unexplained_trouble
-
-
-def _not_yet_over(rule: Rule, hits: _Entries, log: _Log) -> _Entries:
-    """Drop the hits that stand before a line which says that what they complain of is over."""
-    if not hits or not rule.cleared_by:
-        return hits
-    over = max(
-        (position for position, line, lowered in (*log.noise, *log.telling) if _any(rule.cleared_by, line.text, lowered)),
-        default=-1,
-    )
-    return tuple(hit for hit in hits if hit[0] > over)
 
 
 def _matching(rule: Rule, entries: _Entries, trigrams: frozenset[str]) -> _Entries:

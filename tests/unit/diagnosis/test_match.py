@@ -187,4 +187,4 @@ def test_a_hostile_log_costs_no_more_than_an_honest_one(text: str | None) -> Non
         started = time.process_time()
         match.diagnose(seen, SHIPPED)
         spent.append(time.process_time() - started)
-    assert min(spent) < 0.05
+    assert min(spent) < 0.15  # 5 to 30 ms where it was measured; a slow or busy machine may take longer

@@ -16,7 +16,15 @@ DISK = Rule(id="disk", cause=Cause.DISK_FULL, order=1, summary="s", advice="a", 
 
 def line(name: str, log: str, cause: str, *also: str) -> str:
     return json.dumps(
-        {"id": name, "service": "s", "log": log, "exit_code": None, "oom_killed": None, "class": cause, "also_accept": list(also)}
+        {
+            "id": name,
+            "service": "s",
+            "log": log,
+            "exit_code": None,
+            "oom_killed": None,
+            "class": cause,
+            "also_accept": list(also),
+        }
     )
 
 
