@@ -168,7 +168,8 @@ _RULES: tuple[_Rule, ...] = (
     _rule(
         "authorization",
         "authorization",
-        r"authorization[\"'\\]{0,3}\s*(?:[:=]|=>|,)\s*[\"'\\]{0,3}(?:(?:Bearer|Basic|Token|Digest|ApiKey|Negotiate|AWS4-HMAC-SHA256)\s+)?([^\s\"'\\,;\]}][^\"'\\\r]{2,})",
+        r"authorization[\"'\\]{0,3}\s*(?:[:=]|=>|,)\s*[\"'\\]{0,3}"
+        r"(?:(?:Digest|AWS4-HMAC-SHA256)\s+([^\r]{3,})|(?:[A-Za-z][\w-]{2,24}\s+(?=\S{8}))?([^\s\"'\\,;\]}]{3,}))",
         _no_secret,
     ),
     _rule("bearer", "bearer", r"\bBearer\s+([\w.~+/=:-]{12,})", _no_secret),
