@@ -33,16 +33,16 @@ class Case:
 CASES = (
     Case(
         service="billing",
-        what="bad setting in its own declaration",
+        what="wrong declared setting",
         fault=faults.deploy_a_mistake,
         expected=Expected.ESCALATED,
         slow=True,
     ),
     Case(service="reports", what="stopped by a person", fault=faults.stop_on_purpose, expected=Expected.LEFT_ALONE, slow=True),
     Case(service="shop", what="crash", fault=faults.crash, expected=Expected.HEALED),
-    Case(service="search", what="hang, no HEALTHCHECK", fault=faults.hang, expected=Expected.HEALED),
+    Case(service="search", what="hang without HEALTHCHECK", fault=faults.hang, expected=Expected.HEALED),
     Case(service="embed", what="killed for memory", fault=faults.exhaust_memory, expected=Expected.HEALED),
-    Case(service="api", what="nginx keeps its old address", fault=faults.strand_nginx, expected=Expected.HEALED),
+    Case(service="api", what="stale address in nginx", fault=faults.strand_nginx, expected=Expected.HEALED),
 )
 
 BYSTANDERS = ("cache", "web")

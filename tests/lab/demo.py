@@ -53,7 +53,7 @@ def main() -> int:
     console.print(outcome.table(verdicts))
     for verdict in verdicts:
         for wrong in verdict.wrong:
-            console.print(f"{verdict.what}: {wrong}", style="red")
+            console.print(f"{verdict.service}: {wrong}", style="red")
     for report in (verdict.report for verdict in verdicts if verdict.report):
         console.print(f"escalation report: {report}", soft_wrap=True)
     console.print(f"left running: {', '.join(leftovers) or 'nothing'}")

@@ -33,14 +33,10 @@ def exhaust_memory(site: Stage, name: str) -> None:
 
 
 def strand_nginx(site: Stage, name: str) -> None:
-    """Recreate the service while its old address stays taken: nginx resolved the name once and keeps the old address."""
+    """Replace the service while its old address stays taken: nginx resolved the name once and keeps the old address."""
     part = site.part(name)
-    old = f"{part.container}-old"
     before = stage.address(part.container, site.network)
-    # The new one starts while the old one still has its address, as in a deploy without a gap.
-    stage.docker("rename", part.container, old)
-    stage.create(site, part)
-    stage.docker("rm", "--force", old)
+    _deploy(site, name)
     for number in range(8):
         if before in _addresses(site):
             return
@@ -54,16 +50,23 @@ def strand_nginx(site: Stage, name: str) -> None:
 
 
 def deploy_a_mistake(site: Stage, name: str) -> None:
-    """Deploy the service with a setting that it refuses: it ends at every start, and its declaration is what is wrong."""
+    """Deploy the service with a setting it cannot work with: it ends at every start, and its declaration is what is wrong."""
     (site.folder / f"{name}.env").write_text("CURRENCY=EURO\n")
-    part = site.part(name)
-    stage.docker("rm", "--force", part.container)
-    stage.create(site, part)
+    _deploy(site, name)
 
 
 def stop_on_purpose(site: Stage, name: str) -> None:
     """Do what a person does who wants the service to be down."""
     stage.docker("stop", site.part(name).container)
+
+
+def _deploy(site: Stage, name: str) -> None:
+    """Replace a container as a careful deploy does: the new one is there before the old one goes."""
+    part = site.part(name)
+    old = f"{part.container}-old"
+    stage.docker("rename", part.container, old)
+    stage.create(site, part)
+    stage.docker("rm", "--force", old)
 
 
 def _signal(site: Stage, name: str, signal: str) -> None:

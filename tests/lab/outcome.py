@@ -34,9 +34,8 @@ class Ended:
     expected: str
     ended: str
     wrong: tuple[str, ...]
-    cause: str = ""
-    remedies: tuple[str, ...] = ()
-    """The runbooks of the attempts that count, in their order."""
+    attempts: int | None = None
+    """Those that count; None where there is nothing to attempt."""
     noticed: timedelta | None = None
     repaired: timedelta | None = None
     report: Path | None = None
@@ -66,8 +65,7 @@ def of(case: Case, site: Stage, broken: Broken) -> Ended:
         expected=case.expected.value,
         ended=ended,
         wrong=wrong,
-        cause=incident["diagnosis"]["cause"] if incident["diagnosis"] else "",
-        remedies=tuple(attempt["plan"]["runbook"] for attempt in counted),
+        attempts=len(counted),
         noticed=_since(broken.at, incident["opened_at"]),
         repaired=_since(broken.at, incident["closed_at"]) if incident["closing"] == "healed" else None,
         report=report if report.is_file() else None,
@@ -87,9 +85,9 @@ def of_bystanders(names: Sequence[str], site: Stage) -> Ended:
 
 
 def of_watch(exit_code: int | None) -> Ended:
-    """Say how the daemon itself ended after SIGTERM."""
-    wrong = () if exit_code == 0 else (f"medic watch ended with {exit_code} after SIGTERM",)
-    return Ended(service="medic watch", what="SIGTERM", expected="exit 0", ended=f"exit {exit_code}", wrong=wrong)
+    """Say how the daemon itself ended when it was told to."""
+    wrong = () if exit_code == 0 else (f"it ended with {exit_code} after SIGTERM",)
+    return Ended(service="(medic)", what="SIGTERM", expected="exit 0", ended=f"exit {exit_code}", wrong=wrong)
 
 
 def processes_of(site: Stage) -> tuple[str, ...]:
@@ -110,15 +108,17 @@ def processes_of(site: Stage) -> tuple[str, ...]:
 
 def table(rows: Sequence[Ended]) -> Table:
     """Return what happened, one row per case."""
-    shown = Table(box=box.SIMPLE_HEAD, title="what happened", title_justify="left")
-    for column in ("", "service", "broken by", "cause found", "tried", "expected", "ended as", "noticed", "well after"):
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("", "service", "broken by", "expected", "ended as"):
         shown.add_column(column, overflow="fold")
+    for column in ("tries", "noticed", "well in"):
+        shown.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         mark = Text("✗", style="red") if row.wrong else Text("✓", style="green")
         shown.add_row(
             mark,
-            *(row.service, row.what, row.cause, ", ".join(row.remedies), row.expected, row.ended),
-            *(_seconds(row.noticed), _seconds(row.repaired)),
+            *(row.service, row.what, row.expected, row.ended),
+            *("" if row.attempts is None else str(row.attempts), _seconds(row.noticed), _seconds(row.repaired)),
         )
     return shown
 
@@ -144,6 +144,11 @@ def _wrong_for_escalated(
         wrong.append(f"{incident['id']} is {incident['state']}")
     if len(counted) != 2:
         wrong.append(f"{len(counted)} attempts instead of two")
+    wrong += [
+        f"attempt {attempt['number']} did not run to its end: {attempt['run']['message']}"
+        for attempt in counted
+        if attempt["run"]["end"] != "completed"
+    ]
     if len({attempt["plan"]["runbook"] for attempt in counted}) != len(counted):
         wrong.append("one remedy was tried twice")
     if not report.is_file():

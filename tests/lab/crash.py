@@ -1,0 +1,314 @@
+"""The crash driver: kills a real `medic watch` at seeded moments while it heals real containers with real Ansible.
+
+`python -m tests.lab.crash --kills 60 --seed 1` (`make crash KILLS=60`). Breaks services for real, waits for a seeded moment (a
+random one, or a moment inside a running playbook), sends SIGKILL, starts the daemon again. In the end it lets everything
+settle and holds the ledger against what Docker and the process table say really happened:
+
+    lost         an attempt without an outcome, or an incident that never ended
+    repeated     a container changed more often than the ledger counts starts of playbooks
+    overlapping  two playbooks of one service at work in the same moment
+    survivors    a process of a killed run that is still there `SWEPT_WITHIN` later
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from agent import wiring
+from agent.model import Incident, IncidentState
+from tests.lab import images
+
+MEDIC = Path(sys.executable).with_name("medic")
+MARK = "MEDIC_RUN"
+"""Environment variable that every process of one playbook run carries (agent/adapters/ansible_playbooks.py)."""
+LABEL = "medic.crash"
+SWEPT_WITHIN = 12.0
+"""Seconds. A guard whose parent died sweeps for at most 10."""
+SETTLE_WITHIN = 120.0
+HTTPD = ("/bin/busybox", "httpd", "-f", "-p", "8000")
+KINDS = {"crash-1": "crash", "crash-2": "crash", "hang-1": "hang", "hang-2": "hang", "doomed": "doomed"}
+"""Service -> how it breaks. `crash` dies, `hang` stops answering, `doomed` dies again whenever it is started."""
+
+
+@dataclass
+class Tally:
+    """What is printed at the end."""
+
+    kills: int = 0
+    inside_apply: int = 0
+    attempts: int = 0
+    lost: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    overlapping: list[str] = field(default_factory=list)
+    survivors: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Nothing lost, repeated, overlapping or surviving, and something was really tested."""
+        return self.kills > 0 and self.attempts > 0 and not (self.lost or self.repeated or self.overlapping or self.survivors)
+
+    def __str__(self) -> str:
+        lines = [
+            f"kills {self.kills} (inside apply {self.inside_apply}), attempts {self.attempts}, "
+            f"attempts lost {len(self.lost)}, repeated {len(self.repeated)}, "
+            f"overlapping {len(self.overlapping)}, survivors {len(self.survivors)}"
+        ]
+        for name in ("lost", "repeated", "overlapping", "survivors"):
+            lines += [f"  {name}: {what}" for what in getattr(self, name)]
+        return "\n".join(lines)
+
+
+class Ground:
+    """The containers of one run, and what Docker and the process table say of them, seen by the driver's own eyes."""
+
+    def __init__(self, run: str, folder: Path) -> None:
+        self.run = run
+        self.folder = folder
+        self.daemon: int | None = None
+        self.changes: Counter[str] = Counter()
+        """Service -> `start` events of its container after the first: what playbooks really did to it."""
+        self.overlaps: set[str] = set()
+        self.marks: set[str] = set()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._watch_docker), threading.Thread(target=self._watch_processes)]
+        self._events: subprocess.Popen[str] | None = None
+
+    def name(self, service: str) -> str:
+        return f"medic-crash-{self.run}-{service}"
+
+    def build(self) -> None:
+        images.ensure(images.TINY)
+        for service, kind in KINDS.items():
+            command = ("/bin/busybox", "sh", "-c", "sleep 1; exit 3") if kind == "doomed" else HTTPD
+            docker("run", "-d", "--name", self.name(service), "--label", f"{LABEL}={self.run}", images.TINY, *command)
+        for thread in self._threads:
+            thread.start()
+
+    def clear(self) -> None:
+        self._stop.set()
+        if self._events is not None:
+            self._events.terminate()
+        for thread in self._threads:
+            thread.join()
+        for container in docker("ps", "-aq", "--filter", f"label={LABEL}={self.run}").split():
+            docker("rm", "-f", container)
+
+    def break_(self, service: str) -> None:
+        """Break one service for real, from below Docker, as a fault does."""
+        pid = int(docker("inspect", "-f", "{{.State.Pid}}", self.name(service)) or 0)
+        if pid:
+            os.kill(pid, signal.SIGKILL if KINDS[service] == "crash" else signal.SIGSTOP)
+
+    def _watch_docker(self) -> None:
+        words = ("docker", "events", "--filter", f"label={LABEL}={self.run}", "--filter", "event=start")
+        self._events = subprocess.Popen((*words, "--format", "{{.Actor.Attributes.name}}"), stdout=subprocess.PIPE, text=True)
+        assert self._events.stdout is not None
+        with self._events.stdout as lines:
+            for line in lines:
+                self.changes[line.strip().removeprefix(f"medic-crash-{self.run}-")] += 1
+
+    def _watch_processes(self) -> None:
+        """Sample which runs are at work. The guard tells its container in the name of the lock it holds; its marks are ours."""
+        while not self._stop.wait(0.05):
+            at_work: dict[str, set[str]] = defaultdict(set)
+            for mark, service in self._playbooks():
+                self.marks.add(mark)
+                at_work[service].add(mark)
+            self.overlaps |= {f"{service}: {sorted(marks)}" for service, marks in at_work.items() if len(marks) > 1}
+
+    def _playbooks(self) -> Iterator[tuple[str, str]]:
+        for process in psutil.process_iter():
+            try:
+                words = process.cmdline()
+                if not any(word.endswith("ansible-playbook") for word in words[:3]):
+                    continue
+                mark = process.environ().get(MARK, "")
+                inventory = " ".join(words)
+                service = next((s for s in KINDS if self._plays(process, s)), None)
+            except (psutil.Error, OSError):
+                continue
+            if mark and service and inventory:
+                yield mark, service
+
+    def _plays(self, process: psutil.Process, service: str) -> bool:
+        """Say whether a playbook is about this service, from the variables that its run folder holds."""
+        private = Path(process.cwd())
+        for file in (private / "env" / "extravars", private.parent / "env" / "extravars"):
+            try:
+                return f'"{self.name(service)}"' in file.read_text() or f"{self.name(service)}\n" in file.read_text()
+            except OSError:
+                continue
+        return False
+
+    def survivors(self) -> list[str]:
+        """Processes of our runs that are still there."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) in self.marks:
+                    found.append(f"{process.pid} {' '.join(process.cmdline())[:120]}")
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    def playbook_is_at_work(self) -> bool:
+        return any(True for _ in self._playbooks())
+
+
+def docker(*words: str) -> str:
+    done = subprocess.run(("docker", *words), capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"cannot run docker {words[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def write_config(ground: Ground) -> Path:
+    """Write a medic.yaml without the limits that would end the test early: the services are broken far too often for real."""
+    http = {"kind": "http", "plane": "direct", "url": "http://container:8000/", "timeout": "500ms", "status": ["200-404"]}
+    services = {
+        service: {
+            "container": ground.name(service),
+            "every": "1s",
+            "checks": [{"kind": "container"}, *([] if kind == "doomed" else [http])],
+            "limits": {"start_grace": "500ms", "verify_within": "6s", "heals_in_window": 1000},
+        }
+        for service, kind in KINDS.items()
+    }
+    file = ground.folder / "medic.yaml"
+    document = {"state_dir": str(ground.folder / "state"), "interval": "1s", "services": services}
+    file.write_text(json.dumps(document))  # JSON is YAML, and has no aliases
+    return file
+
+
+@contextmanager
+def daemon(ground: Ground, config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (ground.folder / "watch.log").open("ab") as log:
+        process = subprocess.Popen((MEDIC, "--config", config, "watch"), stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(30)
+
+
+def run(kills: int, seed: int, folder: Path) -> Tally:
+    """Break, kill and restart `kills` times; settle; hold the ledger against the ground truth."""
+    moments = random.Random(seed)
+    ground = Ground(uuid.uuid4().hex[:6], folder)
+    tally = Tally()
+    config = write_config(ground)
+    try:
+        ground.build()
+        for number in range(kills):
+            with daemon(ground, config) as process:
+                until(lambda: (folder / "state" / "beat").exists(), 15)
+                _break_and_kill(ground, process, moments, tally)
+            if moments.random() < 0.5:  # else the next daemon meets the orphans of this one
+                tally.survivors += _swept(ground)
+            print(f"kill {number + 1}/{kills}", end="\r", flush=True)
+        with daemon(ground, config):
+            _settle(config)
+        tally.survivors += _swept(ground)
+    finally:
+        ground.clear()
+    _judge(tally, ground, config)
+    return tally
+
+
+def _break_and_kill(ground: Ground, process: subprocess.Popen[bytes], moments: random.Random, tally: Tally) -> None:
+    for service in moments.sample([s for s, kind in KINDS.items() if kind != "doomed"], moments.choice((1, 2))):
+        ground.break_(service)
+    if moments.random() < 0.6:
+        until(ground.playbook_is_at_work, 12)
+        tally.inside_apply += ground.playbook_is_at_work()
+        time.sleep(moments.uniform(0, 0.9))
+    else:
+        time.sleep(moments.uniform(0, 5))
+    process.kill()
+    process.wait()
+    tally.kills += 1
+
+
+def _swept(ground: Ground) -> list[str]:
+    until(lambda: not ground.survivors(), SWEPT_WITHIN)
+    return ground.survivors()
+
+
+def _settle(config: Path) -> None:
+    """Wait until no incident is on its way any more."""
+
+    def settled() -> bool:
+        incidents = _incidents(config)
+        return bool(incidents) and all(i.state in (IncidentState.CLOSED, IncidentState.ESCALATED) for i in incidents)
+
+    time.sleep(5)
+    until(settled, SETTLE_WITHIN)
+
+
+def _incidents(config: Path) -> tuple[Incident, ...]:
+    with wiring.open_store(wiring.settings(config)) as store:
+        return store.incidents.recent(limit=10_000)
+
+
+def _judge(tally: Tally, ground: Ground, config: Path) -> None:
+    starts: Counter[str] = Counter()
+    for incident in _incidents(config):
+        if incident.state not in (IncidentState.CLOSED, IncidentState.ESCALATED):
+            tally.lost.append(f"{incident.id} of {incident.service} is still {incident.state.value}")
+        numbers = [attempt.number for attempt in incident.attempts]
+        if numbers != list(range(1, len(numbers) + 1)):
+            tally.lost.append(f"{incident.id} counts {numbers}")
+        for attempt in incident.attempts:
+            tally.attempts += 1
+            starts[incident.service] += attempt.runs
+            if attempt.outcome is None:
+                tally.lost.append(f"{incident.id}-{attempt.number} has no outcome")
+        counted = sum(attempt.outcome is not None and attempt.outcome.counts for attempt in incident.attempts)
+        if counted > 2:
+            tally.repeated.append(f"{incident.id} counts {counted} attempts")
+    for service, changes in ground.changes.items():
+        if changes > starts[service]:
+            tally.repeated.append(f"{service} was started {changes} times, the ledger counts {starts[service]} playbooks")
+    tally.overlapping += sorted(ground.overlaps)
+
+
+def until(true: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description="Kill medic watch at seeded moments and hold its ledger against what happened.")
+    asked.add_argument("--kills", type=int, default=60)
+    asked.add_argument("--seed", type=int, default=1)
+    words = asked.parse_args()
+    with tempfile.TemporaryDirectory(prefix="medic-crash-") as folder:
+        tally = run(words.kills, words.seed, Path(folder))
+        print(tally)
+        if not tally.clean:
+            print((Path(folder) / "watch.log").read_text()[-4000:], file=sys.stderr)
+    return 0 if tally.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
