@@ -552,7 +552,7 @@ class Rule:
     advice: str
     facts: tuple[tuple[str, str], ...] = ()
     """(fact name, accepted value) pairs that must all agree; several accepted values are joined with `|`. Fact names
-    are the closed list of `steps/diagnose.py`."""
+    are the closed list of `diagnosis/facts.py`."""
     log: tuple[str, ...] = ()
     """Regular expressions (case-insensitive), any of which must match a log line."""
     not_log: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Cuts a container's log to what a person would read first: its head, its tail, and what stands around each distinct error.
 
-In: raw bytes of any size and kind, made `readable` and then `cut`. Out: at most `LINES` clean lines of at most `BYTES` bytes together, in their order, with
-a marker line where something was left out. A trace that runs over many lines is kept whole as long as it fits.
+In: raw bytes of any size and kind, made `readable` and then `cut`. Out: at most `LINES` clean lines of at most `BYTES`
+bytes together, in their order, with a marker line where something was left out. A trace over many lines stays whole.
 Log text is untrusted: it is decoded with replacement and stripped of everything that could move a reader's eye or cursor.
 """
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 RAW_BYTES = 524_288
 """Bytes looked at, at most: 5 000 long lines. Docker is asked for no more, and splitting more costs memory for nothing."""
+SEAM = 4_096
+"""Bytes dropped at the front of a log that was cut and has no line end: longer than any secret."""
 BYTES = 65_536
 LINES = 400
 LINE_CHARACTERS = 2_000
@@ -47,11 +49,13 @@ class LogCut:
 
 
 def readable(raw: bytes) -> str:
-    """Return at most `RAW_BYTES` of a log as clean text, a quarter from its front and the rest from its back."""
-    if len(raw) > RAW_BYTES:
-        front = RAW_BYTES // 4
-        missing = len(raw) - RAW_BYTES
-        raw = raw[:front] + f"\n[... {missing} bytes not read]\n".encode() + raw[front - RAW_BYTES :]
+    """Return the last `RAW_BYTES` of a log as clean text.
+
+    A log of that size or more began in the middle of a line. That line is dropped: half a secret is one no rule knows.
+    """
+    if len(raw) >= RAW_BYTES:
+        raw = raw[-RAW_BYTES:]
+        raw = b"[... earlier lines not read]\n" + raw[raw.find(b"\n") + 1 or SEAM :]
     text = _ANSI.sub("", raw.decode("utf-8", errors="replace")).replace("\r\n", "\n").replace("\r", "\n")
     return _INVISIBLE.sub("", text)
 

@@ -107,6 +107,14 @@ def test_a_trace_over_many_lines_stays_whole() -> None:
     assert list(lines[start : start + len(trace)]) == trace
 
 
+@pytest.mark.parametrize("end", [b"\n", b""], ids=["lines", "one line"])
+def test_the_line_that_the_read_began_in_is_dropped(end: bytes) -> None:
+    half = b"bcdef0123456789"  # of a token whose beginning was not read
+    text = log_cut.readable(half + end + b"x" * (log_cut.RAW_BYTES - len(half + end)))
+    assert half.decode() not in text
+    assert text.startswith("[... earlier lines not read]\nx")
+
+
 def test_clean_makes_one_bounded_line_of_any_text() -> None:
     assert log_cut.clean("a\nb\x1b[31mc\u202e") == "a bc"
     assert len(log_cut.clean("z" * 1_000_000)) <= log_cut.LINE_CHARACTERS
