@@ -266,9 +266,6 @@ def test_keeps_the_replaced_configuration_and_its_mode(playbooks: AnsiblePlayboo
     assert config.stat().st_mode & 0o777 == 0o640
     assert (patient.folder / "service.conf.medic-replaced").read_text() == "port=eighty\n"
 
-    carry_out(playbooks, "put-back-config", patient.parameters("put-back-config"))
-    assert config.read_text() == "port=eighty\n"
-
 
 def test_touches_nothing_without_a_good_copy(playbooks: AnsiblePlaybooks, injected: Callable[[str], Patient]) -> None:
     patient = injected("restore-config")
