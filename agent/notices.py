@@ -64,7 +64,7 @@ def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
             title = f"{incident.service} is well again: it recovered by itself"
         case Closing.BY_PERSON:
             title = f"{incident.service}: incident closed by a person"
-    body = [f"Open for {_span(now - incident.opened_at)}.", f"Attempts: {tried}." if tried else "No attempt was needed."]
+    body = [f"Open for {span(now - incident.opened_at)}.", f"Attempts: {tried}." if tried else "No attempt was needed."]
     return _notice(incident, NoticeKind.RESOLVED, title, body, now)
 
 
@@ -102,11 +102,11 @@ def _at(when: datetime) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _span(span: timedelta) -> str:
-    """Return a span as people say it: `42 s`, `3 min 5 s`, `2 h 10 min`."""
-    seconds = int(span.total_seconds())
+def span(length: timedelta) -> str:
+    """Return a span as people say it: `4.2 s`, `3 min 5 s`, `2 h 10 min`."""
+    seconds = length.total_seconds()
     if seconds < 60:
-        return f"{seconds} s"
+        return f"{seconds:.1f} s"
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from agent import notices
 from agent.model import (
     Attempt,
     ContainerFacts,
@@ -166,7 +167,7 @@ def make(
         host=incident.host,
         opened=when(incident.opened_at),
         escalated=when(escalation.at),
-        open_for=span(escalation.at - incident.opened_at),
+        open_for=notices.span(escalation.at - incident.opened_at),
         what_is_wrong=_what_is_wrong(incident),
         symptoms=tuple(dict.fromkeys(symptom.word for symptom in incident.first.symptoms)),
         what_was_done=_what_was_done(incident),
@@ -275,7 +276,7 @@ def _attempt(attempt: Attempt) -> AttemptView:
         why_not_enough=text(why_not_enough(attempt)),
         parameters=tuple((name, text(value)) for name, value in attempt.plan.parameters),
         began=when(attempt.intent_at),
-        took=span(end - attempt.intent_at) if end else "unfinished",
+        took=notices.span(end - attempt.intent_at) if end else "unfinished",
         ended_as=text(f"{attempt.run.end.value}: {attempt.run.message}".rstrip(": "))
         if attempt.run
         else "no result was written",
@@ -400,16 +401,6 @@ def when(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def span(length: timedelta) -> str:
-    """Return a span as people say it: `4.2 s`, `3 min 5 s`, `2 h 10 min`."""
-    seconds = length.total_seconds()
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
-
-
 def since(length: timedelta) -> str:
     """Return time since the incident opened: `+4.2 s`; what came before it has a minus."""
-    return f"-{span(-length)}" if length < timedelta(0) else f"+{span(length)}"
+    return f"-{notices.span(-length)}" if length < timedelta(0) else f"+{notices.span(length)}"

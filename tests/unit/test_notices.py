@@ -56,7 +56,7 @@ def test_resolved_says_how_it_ended(how: Closing, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7800, "2 h 10 min")]
+    ("seconds", "words"), [(0, "0.0 s"), (59.9, "59.9 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7800, "2 h 10 min")]
 )
 def test_spans_read_as_people_say_them(seconds: float, words: str) -> None:
     notice = notices.resolved(escalated.incident(attempts=()), Closing.HEALED, now=START + timedelta(seconds=seconds))
