@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +82,8 @@ class Ground:
         self.daemon: int | None = None
         self.changes: Counter[str] = Counter()
         """Service -> `start` events of its container after the first: what playbooks really did to it."""
-        self.overlaps: set[str] = set()
+        self.together: set[frozenset[str]] = set()
+        """Marks of playbooks that were at work in the same moment."""
         self.marks: set[str] = set()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._watch_docker), threading.Thread(target=self._watch_processes)]
@@ -123,37 +124,22 @@ class Ground:
                 self.changes[line.strip().removeprefix(f"medic-crash-{self.run}-")] += 1
 
     def _watch_processes(self) -> None:
-        """Sample which runs are at work. The guard tells its container in the name of the lock it holds; its marks are ours."""
+        """Sample which runs are at work, twenty times a second."""
         while not self._stop.wait(0.05):
-            at_work: dict[str, set[str]] = defaultdict(set)
-            for mark, service in self._playbooks():
-                self.marks.add(mark)
-                at_work[service].add(mark)
-            self.overlaps |= {f"{service}: {sorted(marks)}" for service, marks in at_work.items() if len(marks) > 1}
+            together = frozenset(self._playbooks())
+            self.marks |= together
+            if len(together) > 1:
+                self.together.add(together)
 
-    def _playbooks(self) -> Iterator[tuple[str, str]]:
+    def _playbooks(self) -> Iterator[str]:
+        """Yield the mark (`<incident>-<attempt>/<unique>`) of every playbook of ours that is at work."""
         for process in psutil.process_iter():
             try:
                 words = process.cmdline()
-                if not any(word.endswith("ansible-playbook") for word in words[:3]):
-                    continue
-                mark = process.environ().get(MARK, "")
-                inventory = " ".join(words)
-                service = next((s for s in KINDS if self._plays(process, s)), None)
-            except (psutil.Error, OSError):
+                if any(w.endswith("ansible-playbook") for w in words[:2]) and any(str(self.folder) in w for w in words):
+                    yield process.environ()[MARK]
+            except (psutil.Error, OSError, KeyError):
                 continue
-            if mark and service and inventory:
-                yield mark, service
-
-    def _plays(self, process: psutil.Process, service: str) -> bool:
-        """Say whether a playbook is about this service, from the variables that its run folder holds."""
-        private = Path(process.cwd())
-        for file in (private / "env" / "extravars", private.parent / "env" / "extravars"):
-            try:
-                return f'"{self.name(service)}"' in file.read_text() or f"{self.name(service)}\n" in file.read_text()
-            except OSError:
-                continue
-        return False
 
     def survivors(self) -> list[str]:
         """Processes of our runs that are still there."""
@@ -268,7 +254,8 @@ def _incidents(config: Path) -> tuple[Incident, ...]:
 
 def _judge(tally: Tally, ground: Ground, config: Path) -> None:
     starts: Counter[str] = Counter()
-    for incident in _incidents(config):
+    incidents = _incidents(config)
+    for incident in incidents:
         if incident.state not in (IncidentState.CLOSED, IncidentState.ESCALATED):
             tally.lost.append(f"{incident.id} of {incident.service} is still {incident.state.value}")
         numbers = [attempt.number for attempt in incident.attempts]
@@ -285,7 +272,10 @@ def _judge(tally: Tally, ground: Ground, config: Path) -> None:
     for service, changes in ground.changes.items():
         if changes > starts[service]:
             tally.repeated.append(f"{service} was started {changes} times, the ledger counts {starts[service]} playbooks")
-    tally.overlapping += sorted(ground.overlaps)
+    service_of = {incident.id: str(incident.service) for incident in incidents}
+    for marks in ground.together:
+        at_work = Counter(service_of[mark.partition("-")[0]] for mark in marks)
+        tally.overlapping += [f"{service}: {sorted(marks)}" for service, number in at_work.items() if number > 1]
 
 
 def until(true: Callable[[], bool], seconds: float) -> bool:

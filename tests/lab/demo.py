@@ -4,13 +4,11 @@ The site is real containers behind a real nginx (`stage`), the faults are real (
 a process of its own. What the table says is read back from `medic incident ... --json` and from Docker. Nothing is left running.
 """
 
-import contextlib
 import secrets
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,31 +31,43 @@ LEFT_ALONE = timedelta(seconds=5)
 
 def main() -> int:
     """Run the demo. Returns 0 when every case ended as it should, 1 when one did not, 3 when it cannot be set up."""
-    # SIGTERM ends the demo as ^C does: through the clean-up below.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="medic-demo-"))
     folder.chmod(0o755)  # the containers read their files here, whatever user they run as
+    site = stage.plan(secrets.token_hex(3), folder)
     try:
         for image in (images.TINY, images.BASE):
             images.ensure(image, say)
-        site = stage.plan(secrets.token_hex(3), folder)
-        with cleaned_up(site):
-            verdicts = play(site)
-        leftovers = (*stage.left_over(site), *outcome.processes_of(site))
+        try:
+            ended = play(site)
+        finally:
+            say("removing the containers and the network")
+            stage.strike_all(site)
     except (images.LabError, StageError) as error:
         console.print(str(error), style="red")
         return 3
     except KeyboardInterrupt:
-        say("interrupted; nothing is left running")
+        say(f"interrupted; left running: {', '.join(left_running(site)) or 'nothing'}")
         return 130
-    console.print(outcome.table(verdicts))
-    for verdict in verdicts:
-        for wrong in verdict.wrong:
-            console.print(f"{verdict.service}: {wrong}", style="red")
-    for report in (verdict.report for verdict in verdicts if verdict.report):
-        console.print(f"escalation report: {report}", soft_wrap=True)
+    return report(ended, left_running(site))
+
+
+def report(ended: tuple[outcome.Ended, ...], leftovers: tuple[str, ...]) -> int:
+    """Print the table, what is not as it should be, and where the escalation report is. Returns the exit code."""
+    console.print(outcome.table(ended))
+    for row in ended:
+        for wrong in row.wrong:
+            console.print(f"{row.service}: {wrong}", style="red")
+        if row.report:
+            console.print(f"escalation report: {row.report}", soft_wrap=True)
     console.print(f"left running: {', '.join(leftovers) or 'nothing'}")
-    return 0 if not leftovers and all(not verdict.wrong for verdict in verdicts) else 1
+    return 1 if leftovers or any(row.wrong for row in ended) else 0
+
+
+def left_running(site: Stage) -> tuple[str, ...]:
+    """Return every container, network and process of this run that is still there."""
+    return (*stage.left_over(site), *outcome.processes_of(site))
 
 
 def play(site: Stage) -> tuple[outcome.Ended, ...]:
@@ -94,16 +104,11 @@ def wait_until_all_answer(site: Stage) -> None:
         time.sleep(0.2)
 
 
-@contextlib.contextmanager
-def cleaned_up(site: Stage) -> Iterator[None]:
-    """Remove every container and network of the run when the block is over, however it ends."""
-    try:
-        yield
-    finally:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ^C must not cut the clean-up
-        say("removing the containers and the network")
-        stage.strike_all(site)
-        signal.signal(signal.SIGINT, previous)
+def _interrupt(*_: object) -> None:
+    """End the demo through its clean-up, which a second ^C must not cut."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def say(text: str) -> None:
