@@ -24,8 +24,10 @@ check: ## Run every rule of style that a tool can check
 
 bench: ## Measure Medic against its budgets
 	@scripts/setup.sh dev
-	@scripts/docker.sh .venv/bin/python -m bench
+	@for each in bench/bench_*.py; do scripts/docker.sh .venv/bin/python "$$each" || exit 1; done
 
-crash: ## Kill Medic at random moments and count what was lost, repeated or left running
+KILLS ?= 60
+SEED ?= 1
+crash: ## Kill Medic at seeded moments while it heals; count what was lost, repeated or left (KILLS=60 SEED=1)
 	@scripts/setup.sh dev
-	@scripts/docker.sh .venv/bin/python -m tests.live.crash
+	@scripts/docker.sh .venv/bin/python -m tests.lab.crash --kills $(KILLS) --seed $(SEED)
