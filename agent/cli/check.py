@@ -16,7 +16,10 @@ def check(
     service: Annotated[str | None, typer.Argument(help="One service. Default: all.", metavar="[SERVICE]")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Look at every service once and say what is seen. Changes nothing, opens no incident, waits for no streak."""
+    """Look at every service once.
+
+    Says what is seen. Changes nothing, opens no incident, waits for no streak.
+    """
     from agent import wiring
     from agent.cli import screen
     from agent.model import ServiceName

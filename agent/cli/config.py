@@ -11,7 +11,10 @@ def config(
     ctx: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Only say whether it loads.")] = False,
 ) -> None:
-    """Show every setting with its default, as a medic.yaml. Passwords are left out."""
+    """Show every setting that is in force.
+
+    In the shape of medic.yaml, defaults and environment included, passwords left out.
+    """
     from agent import settings as shown
     from agent.cli import screen
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:  # types only: a fast command must not pay for them
 
 
 def doctor(ctx: typer.Context, as_json: options.Json = False) -> None:
-    """Say what is missing on this machine and how to get it. Changes nothing but an empty store where there is none."""
+    """Say what this machine lacks, and how to get it.
+
+    Changes nothing, but makes an empty store where there is none.
+    """
     from agent.cli import machine, screen
 
     settings = options.settings(ctx)

@@ -11,7 +11,10 @@ def halt(
     ctx: typer.Context,
     why: Annotated[str, typer.Argument(help="Why, for whoever finds it.", metavar="[WHY]")] = "no reason given",
 ) -> None:
-    """Stop all remedies now, those under way too. Looking goes on. Works without a store and with a broken medic.yaml."""
+    """Stop all remedies now.
+
+    Those under way too; looking goes on. Works without a store and with mistakes in medic.yaml.
+    """
     from agent import config, wiring
 
     settings = config.load_state_dir(options.given(ctx).config)

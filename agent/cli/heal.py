@@ -6,7 +6,10 @@ from agent.cli import options
 
 
 def heal(ctx: typer.Context, service: options.Service, as_json: options.Json = False) -> None:
-    """Look at one service now, without waiting for a streak, and heal it if it is sick. Follows it live."""
+    """Look at one service now and heal it.
+
+    Without waiting for a streak. Does nothing to a service that is well. Follows the incident live.
+    """
     from agent.cli import asking
     from agent.model import RequestKind
 

@@ -47,7 +47,10 @@ def show(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it is closed or handed over.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show one incident: what was seen, the diagnosis, each attempt, and its timeline."""
+    """Show one incident with its timeline.
+
+    What was seen, the diagnosis, each attempt, and every event.
+    """
     from agent import wiring
     from agent.cli import incident_view, screen
 
@@ -98,7 +101,10 @@ def export(
         Path | None, typer.Option("--to", help="The file to write. Default: ./medic-ID.tar.gz.", dir_okay=False)
     ] = None,
 ) -> None:
-    """Write everything about one incident into one archive: its record, its timeline, its evidence and its report."""
+    """Write one incident into an archive.
+
+    Its record, its timeline, its evidence and its report.
+    """
     from agent import wiring
     from agent.cli import incident_view
 
@@ -115,7 +121,10 @@ def export(
 
 @app.command("close")
 def close(ctx: typer.Context, id_: Id) -> None:
-    """Close one incident by hand: people have taken care of it. If the service is still sick, the next beat opens a new one."""
+    """Close one incident by hand.
+
+    People have taken care of it. If the service is still sick, the next beats open a new one.
+    """
     from agent import closing, wiring
     from agent.model import Closing
 

@@ -22,7 +22,10 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the proposal and write nothing.")] = False,
 ) -> None:
-    """Propose a medic.yaml from the containers that are running: their ports, HEALTHCHECKs and nginx routes."""
+    """Propose a medic.yaml for what is running.
+
+    From the containers: their ports, HEALTHCHECKs and nginx routes. Looks only; writes one file.
+    """
     from agent import config
     from agent.cli import screen
 

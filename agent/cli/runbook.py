@@ -16,7 +16,10 @@ Id = Annotated[str, typer.Argument(help="Id of a runbook, for example restart-co
 
 @app.command("list")
 def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
-    """List every runbook: its risk, its rung on the ladder, and what it treats."""
+    """List every runbook.
+
+    With its risk and its rung on the ladder: lower rungs are tried first.
+    """
     from agent import wiring
     from agent.cli import screen
 
@@ -29,7 +32,10 @@ def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
 
 @app.command("show")
 def show(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
-    """Show one runbook: when it applies, its parameters, its limits and its undo."""
+    """Show one runbook.
+
+    What it treats and when, its parameters, its limits and its undo.
+    """
     from agent import errands, wiring
     from agent.cli import screen
     from agent.model import RunbookId
@@ -52,7 +58,10 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Ansible's check mode with diff: changes nothing.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Run one runbook on one service, now. It is recorded, verified and, if it must, escalated like any other attempt."""
+    """Run one runbook on one service, now.
+
+    Recorded, verified and, if need be, escalated like any other attempt; outside the automatic budget.
+    """
     from agent import errands, wiring
     from agent.cli import asking, screen
     from agent.model import RequestKind, RunbookId, ServiceName

@@ -130,7 +130,6 @@ def services_table(
     for verdict in verdicts:
         record = recorded.get(verdict.service)
         symbol, style = _HEALTH[verdict.health]
-        wrong = [judgement.detail for judgement in verdict.judgements if judgement.health is not Health.WELL]
         table.add_row(
             _text(verdict.service),
             *((_text(hosts.get(verdict.service, "")),) if several_hosts else ()),
@@ -138,7 +137,7 @@ def services_table(
             Text(f"{symbol} {verdict.health.value}", style=style),
             _planes(verdict.judgements),
             _text(ago(record.since, now) if record else "-"),
-            _text("; ".join(wrong) or (record.diagnostic if record else "")),
+            _text("; ".join(wrong(verdict)) or (record.diagnostic if record else "")),
         )
     return table
 
@@ -157,6 +156,11 @@ def _planes(judgements: Sequence[Judgement]) -> Text:
     return text
 
 
+def wrong(verdict: Verdict) -> list[str]:
+    """Return what was seen by the checks that are not well; the planes beside it say where."""
+    return [judgement.detail for judgement in verdict.judgements if judgement.health is not Health.WELL]
+
+
 def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
     """Return one row per incident."""
     table = _table("id", "service", "state", "opened", "attempts", "cause", "what")
@@ -169,7 +173,7 @@ def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
             _text(f"{ago(incident.opened_at, now)} ago"),
             _text(str(sum(1 for attempt in incident.attempts if attempt.outcome is None or attempt.outcome.counts))),
             _text(cause),
-            _text("; ".join(incident.first.reasons)),
+            _text("; ".join(wrong(incident.first)) or "asked for by a person"),
         )
     return table
 

@@ -12,7 +12,10 @@ def sweeps(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, newest first.")] = 20,
     as_json: options.Json = False,
 ) -> None:
-    """Show the latest sweep reports: what was checked, what had issues, what was fixed, what is not as recorded."""
+    """Show the latest sweep reports.
+
+    What was checked, what had issues, what was fixed, and what is not as recorded.
+    """
     from agent import wiring
     from agent.cli import screen
 

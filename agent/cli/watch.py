@@ -6,7 +6,10 @@ from agent.cli import options
 
 
 def watch(ctx: typer.Context, as_json: options.Json = False) -> None:
-    """Look at every service on the beat and heal what is sick, until SIGTERM or Ctrl-C. One daemon per state folder."""
+    """Run the daemon: look, and heal what is sick.
+
+    On the beat, until SIGTERM or Ctrl-C. One daemon per state folder.
+    """
     import json
     import os
 
