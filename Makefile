@@ -24,7 +24,7 @@ check: ## Run every rule of style that a tool can check
 
 bench: ## Measure Medic against its budgets
 	@scripts/setup.sh dev
-	@for each in bench/bench_*.py; do scripts/docker.sh .venv/bin/python "$$each" || exit 1; done
+	@for each in bench/bench_*.py; do .venv/bin/python -m bench.$$(basename $$each .py) || exit 1; done
 
 KILLS ?= 60
 SEED ?= 1
