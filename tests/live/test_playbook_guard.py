@@ -173,10 +173,13 @@ def test_leaves_nothing_when_the_guard_itself_is_killed(playbooks: AnsiblePlaybo
     # Nobody reaps for a killed guard, so the agent goes by the mark in the environment; `env -i` alone would get away.
     tree = Tree(tmp_path, without_mark="")
 
+    killed: list[int] = []
+
     def kill_the_guard() -> str | None:
-        if tree.is_grown():
-            guards = [p for p in psutil.Process().children() if "agent.adapters.playbook_guard" in p.cmdline()]
-            guards[0].kill()
+        if not killed and tree.is_grown():
+            (guard,) = (p for p in psutil.Process().children() if "agent.adapters.playbook_guard" in p.cmdline())
+            guard.kill()
+            killed.append(guard.pid)
         return None
 
     run = playbooks.run(

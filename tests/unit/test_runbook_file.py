@@ -104,7 +104,7 @@ def test_reads_every_key(tree: Path) -> None:
         ("risk: safe", "risk: saef", "risk: cannot be 'saef' (did you mean 'safe'?)"),
         ("rerun: never", "rerun: often", "rerun: cannot be 'often' (one of: safe, never)"),
         ("[port-closed]", "[port-close]", "treats.symptoms[0]: there is no symptom 'port-close' (did you mean 'port-closed'?)"),
-        ("[hang_or_timeout]", "[hang]", "treats.causes[0]: cannot be 'hang' (one of: gpu_out_of_memory, "),
+        ("[hang_or_timeout]", "[hang]", "treats.causes[0]: cannot be 'hang' (did you mean 'hang_or_timeout'?)"),
         ("[running]", "[runing]", "when.container_states[0]: cannot be 'runing' (did you mean 'running'?)"),
         ("source: container", "source: log", "parameters.container.source: cannot be 'log' (one of: container, nginx, spec, "),
         ("kind: json, ", "", "parameters.spec: its kind must be 'json', which is what source 'spec' gives"),
