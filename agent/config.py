@@ -39,6 +39,8 @@ from agent.model import (
 from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Settings, WebhookChannel
 
 VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
+HOME = "XDG_STATE_HOME"
+"""Where programs of a user keep their state. Source: XDG Base Directory Specification 0.8."""
 PLACES = (Path("medic.yaml"), Path("/etc/medic/medic.yaml"))
 """Where the file is looked for when neither `--config` nor MEDIC_CONFIG names one."""
 
@@ -103,28 +105,30 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
 
 
 def load_state_dir(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Return settings whose `state_dir` alone is right, whatever else is wrong in the file: enough to halt and resume.
+    """Return settings whose `state_dir` alone is right, whatever else is wrong: enough to halt and resume.
 
-    Raises ConfigError when the file is no YAML at all, for it may name a state folder that cannot be read.
+    Raises ConfigError when the file is no YAML at all, for it may name a state folder that cannot be read; MEDIC_STATE_DIR
+    does without the file.
     """
-    variables = _variables(os.environ if environment is None else environment)
+    given = os.environ if environment is None else environment
+    variables = {key: given[key] for key in (*VARIABLES, HOME) if given.get(key)}
+    if "MEDIC_STATE_DIR" in variables:
+        return _settings(config_shape.MedicFile(), _Place(file="the environment", base=Path.cwd()), None, variables)
     found = _find(path, variables)
     document = {} if found is None else yaml_text.parse(_text(found), str(found))
-    given = document.get("state_dir") if isinstance(document, dict) else None
+    named = document.get("state_dir") if isinstance(document, dict) else None
     place = _Place(file=str(found or "the environment"), base=found.absolute().parent if found else Path.cwd())
     return _settings(
-        config_shape.MedicFile(state_dir=given if isinstance(given, str) and given else None), place, found, variables
+        config_shape.MedicFile(state_dir=named if isinstance(named, str) and named else None), place, found, variables
     )
 
 
 def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return our variables that are set. Raises ConfigError for one that there is not."""
-    ours = {key: value for key, value in environment.items() if key.startswith("MEDIC_")}
-    for key in ours:
-        if key not in VARIABLES:
+    for key in environment:
+        if key.startswith("MEDIC_") and key not in VARIABLES:
             raise ConfigError(f"cannot read the environment: {key}: there is no such variable{yaml_text.mean(key, VARIABLES)}")
-    home = {key: environment[key] for key in ("XDG_STATE_HOME",) if environment.get(key)}
-    return {**{key: value for key, value in ours.items() if value}, **home}
+    return {key: environment[key] for key in (*VARIABLES, HOME) if environment.get(key)}
 
 
 def _find(path: Path | None, variables: Mapping[str, str]) -> Path | None:
@@ -198,7 +202,7 @@ def _state_dir(file: config_shape.MedicFile, place: _Place, variables: Mapping[s
     if os.geteuid() == 0:
         return Path("/var/lib/medic")
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    return Path(variables.get("XDG_STATE_HOME", home / ".local/state")) / "medic"
+    return Path(variables.get(HOME, home / ".local/state")) / "medic"
 
 
 def _store(
@@ -215,8 +219,8 @@ def _store(
     password_file = place.at("password_file").path(store.password_file) if store.password_file else None
     password = place.at("password_file").secret(store.password_file) if store.password_file else None
     if chosen is None or chosen.startswith("sqlite"):
-        chosen = chosen or f"sqlite:///{state_dir / 'medic.db'}"
-        return chosen, store.engine_url or f"sqlite:///{state_dir / 'engine.db'}", password_file, password
+        chosen = _from_file(chosen, place) or f"sqlite:///{state_dir / 'medic.db'}"
+        return chosen, _from_file(store.engine_url, place) or f"sqlite:///{state_dir / 'engine.db'}", password_file, password
     url = _with_password(chosen, password)
     return (
         url,
@@ -224,6 +228,12 @@ def _store(
         password_file,
         password or unquote(urlsplit(url).password or "") or None,
     )
+
+
+def _from_file(url: str | None, place: _Place) -> str | None:
+    """Return a SQLite URL with a path that is relative to the file made absolute."""
+    scheme, separator, path = (url or "").partition(":///")
+    return f"{scheme}{separator}{place.path(path)}" if path and scheme.startswith("sqlite") else url
 
 
 def _with_password(url: str, password: str | None) -> str:

@@ -3,6 +3,7 @@
 Each command is one file and imports what it uses when it runs: `medic --version` must not pay for Docker, SQL or Ansible.
 """
 
+import io
 import sys
 import traceback
 from importlib import metadata
@@ -102,4 +103,7 @@ app.command("resume")(resume.resume)
 
 def run() -> None:
     """Run `medic` with the arguments of the process, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and no error is lost over it
     sys.exit(app(prog_name="medic"))

@@ -259,6 +259,19 @@ def test_halting_needs_no_more_than_the_state_folder(tmp_path: Path) -> None:
     assert config.load_state_dir(tmp_path / "medic.yaml", {}).state_dir == tmp_path / "here"
 
 
+def test_halting_does_without_the_file_where_the_environment_names_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "medic.yaml").write_text("no yaml: [")
+    environment = {"MEDIC_STATE_DIR": "/state", "MEDIC_TYPO": "x"}
+    assert config.load_state_dir(tmp_path / "medic.yaml", environment).state_dir == Path("/state")
+    with pytest.raises(ConfigError, match="line 1"):
+        config.load_state_dir(tmp_path / "medic.yaml", {})
+
+
+def test_a_relative_sqlite_path_starts_at_the_file(tmp_path: Path) -> None:
+    read = load(tmp_path, "store: {url: 'sqlite:///a/medic.db', engine_url: 'sqlite:////b/engine.db'}")
+    assert (read.store_url, read.engine_url) == (f"sqlite:///{tmp_path}/a/medic.db", "sqlite:////b/engine.db")
+
+
 def test_a_file_that_is_no_text_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "medic.yaml").write_bytes(b"\xff\x00\xfe")
     with pytest.raises(ConfigError, match="it is not UTF-8 text"):

@@ -78,7 +78,7 @@ def escalated(store: Store) -> IncidentId:
     judgement = Judgement(check="container", plane=Plane.CONTAINER, health=Health.SICK, detail=HOSTILE)
     verdict = Verdict(service=ServiceName("web"), health=Health.SICK, at=NOW, judgements=(judgement,))
     service = Service(name=ServiceName("web"), host=HostName("local"), container="web", checks=())
-    store.services.enrol(service, spec_hash=None, now=NOW)
+    store.services.enrol(service, now=NOW)
     incident, _ = store.incidents.open(service, verdict, fingerprint="f", now=NOW)
     lines = (LogLine(id="L1", text=HOSTILE),)
     diagnosis = Diagnosis(
