@@ -119,26 +119,38 @@ def print_story(events: Iterable[StoryEvent], to: Console) -> None:
 
 
 def services_table(
-    verdicts: Sequence[Verdict], services: Sequence[Service], records: Sequence[ServiceRecord], now: datetime
+    verdicts: Sequence[Verdict], services: Sequence[Service], records: Sequence[ServiceRecord] | None, now: datetime
 ) -> Table:
-    """Return one row per verdict: what each plane says, the recorded status, and what is wrong."""
+    """Return one row per verdict: what each plane says, and what is wrong.
+
+    records: what the store has recorded, which adds the columns `status` and `since`; None leaves them out.
+    """
     hosts = {service.name: service.host for service in services}
-    recorded = {record.service: record for record in records}
-    several_hosts = len(set(hosts.values())) > 1
-    columns = ("service", *(("host",) if several_hosts else ()), "status", "health", "planes", "since", "what")
-    table = _table(*columns)
+    recorded = {record.service: record for record in records or ()}
+    with_host, with_record = len(set(hosts.values())) > 1, records is not None
+    columns = {
+        "service": True,
+        "host": with_host,
+        "status": with_record,
+        "health": True,
+        "planes": True,
+        "since": with_record,
+        "what": True,
+    }
+    table = _table(*(name for name, shown in columns.items() if shown))
     for verdict in verdicts:
         record = recorded.get(verdict.service)
         symbol, style = _HEALTH[verdict.health]
-        table.add_row(
-            _text(verdict.service),
-            *((_text(hosts.get(verdict.service, "")),) if several_hosts else ()),
-            Text(record.status.value, style=_RECORDED[record.status]) if record else Text("new", style="dim"),
-            Text(f"{symbol} {verdict.health.value}", style=style),
-            _planes(verdict.judgements),
-            _text(ago(record.since, now) if record else "-"),
-            _text("; ".join(wrong(verdict)) or (record.diagnostic if record else "")),
-        )
+        cells = {
+            "service": _text(verdict.service),
+            "host": _text(hosts.get(verdict.service, "")),
+            "status": Text(record.status.value, style=_RECORDED[record.status]) if record else Text("new", style="dim"),
+            "health": Text(f"{symbol} {verdict.health.value}", style=style),
+            "planes": _planes(verdict.judgements),
+            "since": _text(ago(record.since, now) if record else "-"),
+            "what": _text("; ".join(wrong(verdict)) or (record.diagnostic if record else "")),
+        }
+        table.add_row(*(cells[name] for name, shown in columns.items() if shown))
     return table
 
 

@@ -110,7 +110,7 @@ def test_a_fast_command_imports_no_vendor(words: list[str]) -> None:
 def test_check_imports_neither_engine_nor_ansible(folder: Path) -> None:
     code = (
         "import sys\nfrom agent.cli import main\n"
-        "sys.argv = ['medic', 'check', '--json']\n"
+        "sys.argv = ['medic', 'check']\n"
         "try:\n    main.run()\nexcept SystemExit:\n    pass\n"
         "print(sorted({'dbos', 'apprise', 'litellm', 'ansible', 'ansible_runner', 'sqlalchemy'} & set(sys.modules)), file=sys.stderr)\n"
     )
@@ -182,6 +182,12 @@ def test_check_that_cannot_look_exits_3_and_calls_nothing_sick(medic: Medic) -> 
     (verdict,) = json.loads(out)
     assert code == options.CANNOT_LOOK
     assert (verdict["service"], verdict["health"]) == ("web", "unknown")
+
+
+def test_check_says_what_is_recorded_where_it_is_asked_to(medic: Medic, store: Store) -> None:
+    escalated(store)
+    assert "running" not in medic("check")[1]
+    assert "running" in medic("check", "--recorded")[1]
 
 
 def test_config_shows_the_defaults_and_they_load(medic: Medic, folder: Path) -> None:

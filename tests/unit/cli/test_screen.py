@@ -105,6 +105,11 @@ def test_the_services_say_status_health_planes_since_and_what() -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_without_the_store_nothing_is_said_of_what_is_recorded() -> None:
+    first = shown(screen.services_table([verdict("web", Health.WELL)], [service("web")], None, NOW)).splitlines()[0]
+    assert first.split() == ["service", "health", "planes", "what"]
+
+
 def test_the_host_is_named_where_there_are_several() -> None:
     services = [service("web"), service("db", "gpu-2")]
     table = shown(screen.services_table([verdict("web", Health.WELL), verdict("db", Health.WELL)], services, [], NOW))
