@@ -21,7 +21,9 @@ def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: 
     if how is not Closing.BY_PERSON:
         # It was seen steadily well: a streak from before would make it sick again at the next look.
         store.services.keep_streaks(incident.service, ())
-    text = f"{how.value} after {(now - incident.opened_at).total_seconds():.1f} s" + (f", by {by}" if how is Closing.BY_PERSON else "")
+    text = f"{how.value} after {(now - incident.opened_at).total_seconds():.1f} s" + (
+        f", by {by}" if how is Closing.BY_PERSON else ""
+    )
     store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
     store.outbox.post(notices.resolved(incident, how, now=now), channels)
     return moved

@@ -124,7 +124,11 @@ class DbosEngine:
     def prune(self, before: datetime) -> int:
         """Delete finished heals older than `before`; DBOS keeps them for ever otherwise (trap 18)."""
         rows = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR", "CANCELLED"], completed_before=before.isoformat(), limit=1000, load_input=False, load_output=False
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            completed_before=before.isoformat(),
+            limit=1000,
+            load_input=False,
+            load_output=False,
         )
         if rows:
             DBOS.delete_workflows([row.workflow_id for row in rows])

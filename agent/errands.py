@@ -23,7 +23,7 @@ def answer(request: Request, world: World, workflows: Workflows, sweep: Sweep) -
             case RequestKind.RUN:
                 return _run(request, service, world, workflows)
     except ConfigError as exc:
-        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=str(exc))
+        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=str(exc), mistaken=True)
 
 
 def service_of(name: ServiceName, world: World) -> Service:
@@ -54,13 +54,18 @@ def _heal(request: Request, service: Service, world: World, sweep: Sweep) -> Req
     unclosed = [i for i in world.store.incidents.unclosed(service.name) if i.requested is None]
     if not unclosed:
         return RequestAnswer(
-            request=request.id, accepted=verdict.health is Health.WELL, incident=None, sentence=f"{service.name} is {verdict.health.value}"
+            request=request.id,
+            accepted=verdict.health is Health.WELL,
+            incident=None,
+            sentence=f"{service.name} is {verdict.health.value}",
         )
     incident = unclosed[0]
     if incident.state is IncidentState.ESCALATED:
         sentence = f"cannot heal {service.name!r}: {incident.id} is escalated; close it first with `medic incident close {incident.id}`"
         return RequestAnswer(request=request.id, accepted=False, incident=incident.id, sentence=sentence)
-    return RequestAnswer(request=request.id, accepted=True, incident=incident.id, sentence=f"healing {service.name} as {incident.id}")
+    return RequestAnswer(
+        request=request.id, accepted=True, incident=incident.id, sentence=f"healing {service.name} as {incident.id}"
+    )
 
 
 def _run(request: Request, service: Service, world: World, workflows: Workflows) -> RequestAnswer:

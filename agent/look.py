@@ -83,7 +83,9 @@ def at_all(
     asked = [question for question in dict.fromkeys(questions) if question not in observed]
     answers = {**observed, **(prober.ask(asked, DEADLINE) if asked else {})}
     return {
-        service.name: tuple(checks.judge(check, service, container_of(service, answers), answers) for check in due[service.name])
+        service.name: tuple(
+            checks.judge(check, service, container_of(service, answers), answers) for check in due[service.name]
+        )
         for service in services
     }
 

@@ -454,7 +454,7 @@ class ContainerEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that is not as it was when the service was last WELL: `image`, `config`, `spec`."""
+    """Something that is not as it was when the service was last WELL: `image` or `config`."""
 
     what: str
     before: str
@@ -995,6 +995,8 @@ class RequestAnswer:
     accepted: bool
     incident: IncidentId | None
     sentence: str
+    mistaken: bool = False
+    """The request itself was wrong (no such service, a bad `--set`): the person can put it right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1012,6 +1014,5 @@ class ServiceRecord:
     """For ERROR: why, in a sentence."""
     image_id: str | None = None
     config_hash: str | None = None
-    spec_hash: str | None = None
     container_id: str | None = None
     well_at: datetime | None = None

@@ -44,7 +44,10 @@ def unmet(runbook: Runbook, service: Service, *, good_copy: Path | None) -> str 
     """Return which declaration a runbook needs and the service lacks, as words, or None."""
     needs = {
         "spec": ("a `run:` or `compose:` spec", service.spec is not None),
-        "config-file": ("a `config_file:` with a template or a kept good copy", service.config_file is not None and good_copy is not None),
+        "config-file": (
+            "a `config_file:` with a template or a kept good copy",
+            service.config_file is not None and good_copy is not None,
+        ),
         "nginx-check": ("a check of kind nginx", nginx_of(service) is not None),
     }
     return next((words for need, (words, met) in needs.items() if need in runbook.needs and not met), None)
@@ -67,7 +70,9 @@ def nginx_of(service: Service) -> str | None:
     return next((check.nginx for check in service.checks if isinstance(check, NginxCheck)), None)
 
 
-def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: Path | None, settings: Mapping[str, str]) -> str:
+def _value(
+    parameter: Parameter, runbook: Runbook, service: Service, good_copy: Path | None, settings: Mapping[str, str]
+) -> str:
     match parameter.source:
         case ParameterSource.CONTAINER:
             return json.dumps(service.container)
@@ -88,7 +93,9 @@ def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: 
 
 def _present(value: T | None, what: str, runbook: Runbook, service: Service) -> T:
     if value is None:
-        raise ConfigError(f"cannot fill runbook {runbook.id!r} for service {service.name!r}: it declares no {what.removeprefix('a ')}")
+        raise ConfigError(
+            f"cannot fill runbook {runbook.id!r} for service {service.name!r}: it declares no {what.removeprefix('a ')}"
+        )
     return value
 
 
@@ -99,7 +106,9 @@ def _spec(service: Service, runbook: Runbook) -> codec.JSON:
         case ComposeSpec() as spec:
             return {"kind": "compose", **_plain(spec)}
         case None:
-            raise ConfigError(f"cannot fill runbook {runbook.id!r} for service {service.name!r}: it declares no `run:` or `compose:` spec")
+            raise ConfigError(
+                f"cannot fill runbook {runbook.id!r} for service {service.name!r}: it declares no `run:` or `compose:` spec"
+            )
 
 
 def _plain(spec: RunSpec | ComposeSpec) -> dict[str, codec.JSON]:

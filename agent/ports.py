@@ -107,8 +107,8 @@ class Containers(Protocol):
     def inspect(self, host: HostName, container: str) -> ContainerFacts:
         """Return all facts of one container (state MISSING when there is none). Raises OutsideError."""
 
-    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
-        """Return the last `limit` bytes of the container's log, stdout and stderr. Raises OutsideError."""
+    def logs(self, host: HostName, container: str, *, limit: int, since: datetime | None = None) -> bytes:
+        """Return the last `limit` bytes of the container's log, stdout and stderr, written at or after `since`. Raises OutsideError."""
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         """Return the container's events that the engine still remembers. Raises OutsideError."""
@@ -183,7 +183,7 @@ class ServiceStore(Protocol):
     def services(self) -> tuple[Service, ...]:
         """Return every enrolled declaration, ordered by name."""
 
-    def enrol(self, service: Service, *, spec_hash: str | None, now: datetime) -> None:
+    def enrol(self, service: Service, *, now: datetime) -> None:
         """Keep a declaration: as RUNNING if the service is new, leaving its status alone if it is not."""
 
     def set_status(self, service: ServiceName, status: Recorded, *, by: str, diagnostic: str, now: datetime) -> None:
@@ -237,7 +237,6 @@ class IncidentStore(Protocol):
     def close(self, incident: IncidentId, closing: Closing, *, by: str, now: datetime) -> bool:
         """Anything unclosed -> CLOSED. False if it already was."""
 
-
     def request(self, service: Service, verdict: Verdict, plan: Plan, *, by: str, now: datetime) -> Incident:
         """Open an incident of origin PERSON that carries out `plan` once. It stands beside the heartbeat's own incidents."""
 
@@ -256,7 +255,6 @@ class AttemptStore(Protocol):
 
     def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
         """Write the outcome. The first writer wins."""
-
 
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the undo of this attempt ended. The first writer wins."""
@@ -278,7 +276,9 @@ class SweepStore(Protocol):
 class StoryStore(Protocol):
     """The timeline of incidents."""
 
-    def tell(self, incident: IncidentId, service: ServiceName, kind: StoryKind, text: str, *, now: datetime, key: str | None = None) -> None:
+    def tell(
+        self, incident: IncidentId, service: ServiceName, kind: StoryKind, text: str, *, now: datetime, key: str | None = None
+    ) -> None:
         """Write one line. The same (incident, key) twice writes once, so a repeated step does not tell twice."""
 
     def since(self, id_: int, *, incident: IncidentId | None = None, limit: int = 500) -> tuple[StoryEvent, ...]:
@@ -347,7 +347,12 @@ class Reports(Protocol):
     """Makes the escalation report of one incident."""
 
     def render(
-        self, incident: Incident, service: Service | None, evidence: Sequence[Evidence], story: Sequence[StoryEvent], escalation: Escalation
+        self,
+        incident: Incident,
+        service: Service | None,
+        evidence: Sequence[Evidence],
+        story: Sequence[StoryEvent],
+        escalation: Escalation,
     ) -> Mapping[str, bytes]:
         """Return the report's files by name: `report.md`, `report.json`, `report.html`, `recheck.sh`. Redacted, bounded.
 

@@ -4,6 +4,7 @@ In: the enrolled services, a prober, the store. Out: a `SweepReport` in the stor
 `Sweep` remembers between beats only what a restart may forget: when each check was last asked and its last judgement.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -74,10 +75,11 @@ class Sweep:
 
     def nudge(self, service: ServiceName) -> Verdict | None:
         """Look at one service now with all its checks and act on it. Leaves no report. None if it is not enrolled."""
+        declared = self._world.store.services.service(service)
+        if declared is None:
+            return None
+        self._let_docker_finish(declared)
         with self._one_at_a_time:
-            declared = self._world.store.services.service(service)
-            if declared is None:
-                return None
             observed = look.hosts((declared.host,), self._world.prober)
             return self._look((declared,), {declared.name: declared.checks}, observed)[0].get(declared.name)
 
@@ -94,6 +96,15 @@ class Sweep:
                 else:
                     self._sick(service, verdict, unclosed[0] if unclosed else None, now)
             return verdict
+
+    def _let_docker_finish(self, service: Service) -> None:
+        """Wait until Docker itself has taken in the event that it told of.
+
+        Docker says `die` while it still holds the container's lock, and lists the container as running until it has let go;
+        an inspect waits for that lock. Source: moby 20.10, daemon/monitor.go, `ProcessEvent`; measured 10 to 500 ms.
+        """
+        with contextlib.suppress(OutsideError):  # the look that follows says that it cannot look
+            self._world.containers.inspect(service.host, service.container)
 
     # ------------------------------------------------------------------------------------------------------ one sweep
 
@@ -131,7 +142,7 @@ class Sweep:
                 found = labels.read(facts, host)
                 if isinstance(found, Service) and declared.get(found.name, found).origin == labels.ORIGIN:
                     if declared.get(found.name) != found:
-                        self._world.store.services.enrol(found, spec_hash=None, now=now)
+                        self._world.store.services.enrol(found, now=now)
                     declared[found.name] = found
         return tuple(declared.values())
 
@@ -139,7 +150,11 @@ class Sweep:
         if everything_due:
             return service.checks
         asked = self._asked_at
-        return tuple(check for check in service.checks if policy.due(check, asked.get((service.name, check.name)), now, spread_by=service.name))
+        return tuple(
+            check
+            for check in service.checks
+            if policy.due(check, asked.get((service.name, check.name)), now, spread_by=service.name)
+        )
 
     def _look(
         self, services: Sequence[Service], due: Mapping[ServiceName, Sequence[Check]], observed: Observed
@@ -147,7 +162,9 @@ class Sweep:
         """Look at `services`, settle each verdict, act on it; return the verdicts and the incidents that were opened."""
         now = self._world.clock.now()
         judgements = look.at_all(due, services, self._world.prober, observed)
-        unclosed = {incident.service: incident for incident in self._world.store.incidents.unclosed() if incident.requested is None}
+        unclosed = {
+            incident.service: incident for incident in self._world.store.incidents.unclosed() if incident.requested is None
+        }
         verdicts, opened = {}, []
         for service in services:
             for check, judgement in zip(due[service.name], judgements[service.name], strict=True):
@@ -181,7 +198,9 @@ class Sweep:
         if record is not None and record.status is Recorded.STOPPED:
             if not running:
                 return None  # a person stopped it on purpose: watched and left alone
-            self._world.store.services.set_status(service.name, Recorded.RUNNING, by="person (started it)", diagnostic="", now=now)
+            self._world.store.services.set_status(
+                service.name, Recorded.RUNNING, by="person (started it)", diagnostic="", now=now
+            )
         match verdict.health:
             case Health.WELL:
                 self._well(service, facts, incident, now)
@@ -280,7 +299,9 @@ class Sweep:
 
     def _healed_since(self, since: datetime) -> tuple[ServiceName, ...]:
         recent = self._world.store.incidents.recent(limit=50)
-        return tuple(i.service for i in recent if i.closing is Closing.HEALED and i.closed_at is not None and i.closed_at >= since)
+        return tuple(
+            i.service for i in recent if i.closing is Closing.HEALED and i.closed_at is not None and i.closed_at >= since
+        )
 
 
 def _containers(host: HostName, observed: Observed) -> tuple[ContainerFacts, ...]:
@@ -304,7 +325,7 @@ def _unrecorded(services: Sequence[Service], observed: Observed) -> tuple[str, .
             for facts in _containers(request.host, observed):
                 found = labels.read(facts, request.host)
                 if found is not None and (request.host, facts.name) not in known:
-                    unrecorded.append(f"{facts.name}: {found}" if isinstance(found, str) else facts.name)
+                    unrecorded.append(found if isinstance(found, str) else facts.name)  # a sentence names the container
     return tuple(unrecorded)
 
 

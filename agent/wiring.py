@@ -17,20 +17,15 @@ from typing import TYPE_CHECKING
 from agent import labels, look
 from agent.adapters.kill_file import KillFile
 from agent.adapters.system_clock import SystemClock
-from agent.errors import OutsideError
+from agent.errors import ConfigError, OutsideError
 from agent.model import (
-    ContainersRequest,
-    ContainersSeen,
     IncidentId,
     IncidentState,
-    Observation,
     PlaybookRun,
-    ProbeRequest,
     Request,
     RequestAnswer,
     Runbook,
     RunbookId,
-    Service,
     ServiceName,
     StoryEvent,
     Verdict,
@@ -61,19 +56,17 @@ def settings(config: Path | None) -> Settings:
 # ------------------------------------------------------------------------------------------------------------- parts
 
 
-def containers(using: Settings) -> Containers:
-    """Return the Docker engines of all hosts."""
-    from agent.adapters.docker_engine import DockerEngine
-
-    return DockerEngine(using.hosts, CLOCK)
-
-
-def prober(using: Settings) -> Prober:
-    """Return the one prober for every kind of request."""
+@contextlib.contextmanager
+def eyes(using: Settings) -> Iterator[tuple[Containers, Prober]]:
+    """Open what looks without changing: the Docker engines of all hosts, and the prober for every kind of request."""
     from agent.adapters.docker_engine import DockerEngine
     from agent.adapters.prober import BatchProber
 
-    return BatchProber(DockerEngine(using.hosts, CLOCK))
+    docker = DockerEngine(using.hosts, CLOCK)
+    try:
+        yield docker, BatchProber(docker)
+    finally:
+        docker.close()
 
 
 @contextlib.contextmanager
@@ -115,24 +108,21 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
     from agent import rule_file
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
     from agent.adapters.bundles import BundleFiles
-    from agent.adapters.docker_engine import DockerEngine
     from agent.adapters.good_copies import GoodCopyFiles
     from agent.adapters.local_files import LocalFiles
-    from agent.adapters.prober import BatchProber
     from agent.adapters.reports import ReportFiles
     from agent.redact import Redactor
 
     redact = Redactor(using.secrets)
-    docker = DockerEngine(using.hosts, CLOCK)
     playbooks = AnsiblePlaybooks(
         ansible=shipped("ansible"), state_dir=using.state_dir, redact=redact, docker=using.hosts[0].docker
     )
     try:
-        with open_store(using) as store:
+        with open_store(using) as store, eyes(using) as (docker, prober):
             _enrol(using, store)
             yield World(
                 clock=CLOCK,
-                prober=BatchProber(docker),
+                prober=prober,
                 containers=docker,
                 files=LocalFiles(using.hosts),
                 playbooks=playbooks,
@@ -155,7 +145,7 @@ def _enrol(using: Settings, store: Store) -> None:
     """Keep what medic.yaml declares; drop what it once declared and no longer does."""
     declared = {service.name for service in using.services}
     for service in using.services:
-        store.services.enrol(service, spec_hash=None, now=CLOCK.now())
+        store.services.enrol(service, now=CLOCK.now())
     for old in store.services.services():
         if old.name not in declared and old.origin != labels.ORIGIN:
             store.services.forget(old.name)
@@ -181,22 +171,13 @@ def notifier(channel: Channel, redact: Callable[[str], str]) -> Notifier:
 
 def check(using: Settings, service: ServiceName | None) -> tuple[Verdict, ...]:
     """Look at every declared service (or one) once, without thresholds. Changes nothing and opens no incident."""
-    eyes = prober(using)
-    observed = look.hosts([host.name for host in using.hosts], eyes)
-    found = {each.name: each for each in (*_labelled(observed), *using.services)}
-    chosen = [each for each in found.values() if service in (None, each.name)]
-    judgements = look.at_all({each.name: each.checks for each in chosen}, chosen, eyes, observed)
+    with eyes(using) as (_, prober):
+        observed = look.hosts([host.name for host in using.hosts], prober)
+        labelled = labels.services(observed) if using.discover_labels else ()
+        found = {each.name: each for each in (*labelled, *using.services)}
+        chosen = [each for each in found.values() if service in (None, each.name)]
+        judgements = look.at_all({each.name: each.checks for each in chosen}, chosen, prober, observed)
     return tuple(look.verdict(name, judged, CLOCK) for name, judged in judgements.items())
-
-
-def _labelled(observed: Mapping[ProbeRequest, Observation]) -> list[Service]:
-    read = [
-        labels.read(facts, request.host)
-        for request, seen in observed.items()
-        if isinstance(request, ContainersRequest) and isinstance(seen, ContainersSeen)
-        for facts in seen.containers
-    ]
-    return [service for service in read if isinstance(service, Service)]
 
 
 def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: Mapping[str, str]) -> PlaybookRun:
@@ -222,7 +203,7 @@ def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: M
 def watch(using: Settings, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one ends the process at once. Raises OutsideError if one runs already."""
     from agent import watch as daemon
-    from agent.adapters.file_locks import WatchLock
+    from agent.adapters.watch_lock import WatchLock
 
     stop = threading.Event()
 
@@ -240,7 +221,7 @@ def watch(using: Settings, on_story: Callable[[StoryEvent], None], once_ready: C
 
 def watch_is_running(using: Settings) -> int | None:
     """Return the pid of the daemon that owns the state folder, or None."""
-    from agent.adapters.file_locks import WatchLock
+    from agent.adapters.watch_lock import WatchLock
 
     return WatchLock(using.state_dir).owner()
 
@@ -282,14 +263,14 @@ def _parts(
 def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:
     """Ask the running daemon and follow what comes of it live; without one, take the lock and do it in the foreground.
 
-    Raises OutsideError when the daemon does not answer within `ANSWER_WITHIN`.
+    Raises ConfigError when the request names what there is not, OutsideError when the daemon does not answer in time.
     """
-    from agent.adapters.file_locks import WatchLock
+    from agent.adapters.watch_lock import WatchLock
 
     if watch_is_running(using) is not None:
         with open_store(using) as store:
             store.requests.ask(request)
-            answer = _wait_for_answer(store, request.id)
+            answer = _sensible(_wait_for_answer(store, request.id))
             if answer.accepted and answer.incident is not None:
                 _follow(store, answer.incident, on_story)
             return answer
@@ -304,7 +285,7 @@ def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[Sto
 
     parts.engine.launch()
     try:
-        answer = errands.answer(request, parts.world, parts.engine, parts.sweep)
+        answer = _sensible(errands.answer(request, parts.world, parts.engine, parts.sweep))
         if answer.accepted and answer.incident is not None:
             _follow(parts.world.store, answer.incident, on_story)
         return answer
@@ -321,8 +302,15 @@ def _wait_for_answer(store: Store, request: str) -> RequestAnswer:
             return answer
         CLOCK.sleep(FOLLOW_EVERY)
     raise OutsideError(
-        f"cannot follow request {request!r}: the daemon did not answer within {ANSWER_WITHIN.total_seconds():.0f} s", transient=True
+        f"cannot follow request {request!r}: the daemon did not answer within {ANSWER_WITHIN.total_seconds():.0f} s",
+        transient=True,
     )
+
+
+def _sensible(answer: RequestAnswer) -> RequestAnswer:
+    if answer.mistaken:
+        raise ConfigError(answer.sentence)
+    return answer
 
 
 def _follow(store: Store, incident: IncidentId, on_story: Callable[[StoryEvent], None]) -> None:

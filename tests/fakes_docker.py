@@ -19,7 +19,7 @@ class FakeContainers:
     def __init__(self, clock: Clock, hosts: tuple[HostName, ...] = (LOCAL,)) -> None:
         self._clock = clock
         self._held: dict[HostName, dict[str, ContainerFacts]] = {host: {} for host in hosts}
-        self._logs: dict[str, bytes] = {}
+        self._logs: dict[str, list[tuple[datetime, bytes]]] = {}
         self._events: list[tuple[HostName, ContainerEvent]] = []
         self._ids = itertools.count(1)
         self.unreachable = False
@@ -61,7 +61,7 @@ class FakeContainers:
 
     def say(self, name: str, text: bytes) -> None:
         """Append to a container's log."""
-        self._logs[name] = self._logs.get(name, b"") + text
+        self._logs.setdefault(name, []).append((self._clock.now(), text))
 
     # ports.Containers
 
@@ -72,10 +72,10 @@ class FakeContainers:
         missing = ContainerFacts(name=container, id="", state=ContainerState.MISSING, status="no such container")
         return self._on(host).get(container, missing)
 
-    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
+    def logs(self, host: HostName, container: str, *, limit: int, since: datetime | None = None) -> bytes:
         if container not in self._on(host):
             raise OutsideError(f"cannot read the log of container {container!r}: no such container", transient=False)
-        return self._logs.get(container, b"")[-limit:]
+        return b"".join(text for at, text in self._logs.get(container, []) if since is None or at >= since)[-limit:]
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         self._on(host)

@@ -99,7 +99,12 @@ class Machine:
         """The container runs again, from now on."""
         box = self.boxes[name]
         box.facts = replace(
-            box.facts, state=ContainerState.RUNNING, status="Up 1 second", exit_code=None, oom_killed=None, started_at=self.clock.now()
+            box.facts,
+            state=ContainerState.RUNNING,
+            status="Up 1 second",
+            exit_code=None,
+            oom_killed=None,
+            started_at=self.clock.now(),
         )
         self._say(name, "start")
 
@@ -111,9 +116,7 @@ class Machine:
         del self.boxes[name]
 
     def _say(self, name: str, action: str, *, exit_code: int | None = None, signal: str | None = None) -> None:
-        self.said.append(
-            ContainerEvent(container=name, action=action, at=self.clock.now(), exit_code=exit_code, signal=signal)
-        )
+        self.said.append(ContainerEvent(container=name, action=action, at=self.clock.now(), exit_code=exit_code, signal=signal))
 
     # ------------------------------------------------------------------------------------------------------ ports.Prober
 
@@ -146,7 +149,7 @@ class Machine:
         box = self.boxes.get(container)
         return box.facts if box else ContainerFacts(name=container, id="", state=ContainerState.MISSING)
 
-    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
+    def logs(self, host: HostName, container: str, *, limit: int, since: datetime | None = None) -> bytes:
         return self.boxes[container].log[-limit:] if container in self.boxes else b""
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:

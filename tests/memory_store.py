@@ -72,7 +72,7 @@ class MemoryServices:
         with self._lock:
             return tuple(self._declared[name] for name in sorted(self._declared))
 
-    def enrol(self, service: Service, *, spec_hash: str | None, now: datetime) -> None:
+    def enrol(self, service: Service, *, now: datetime) -> None:
         with self._lock:
             new = ServiceRecord(
                 service=service.name,
@@ -83,7 +83,7 @@ class MemoryServices:
                 by="medic",
             )
             known = self._records.get(service.name, new)
-            self._records[service.name] = replace(known, host=service.host, container=service.container, spec_hash=spec_hash)
+            self._records[service.name] = replace(known, host=service.host, container=service.container)
             self._declared[service.name] = service
 
     def set_status(self, service: ServiceName, status: Recorded, *, by: str, diagnostic: str, now: datetime) -> None:

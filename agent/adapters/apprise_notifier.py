@@ -60,7 +60,10 @@ class AppriseNotifier:
                 body_format=apprise.NotifyFormat.TEXT,
                 interpret_escapes=False,
             )
-        except (apprise.exception.AppriseException, TypeError) as exc:  # TypeError: how apprise says that it was given nothing to send
+        except (
+            apprise.exception.AppriseException,
+            TypeError,
+        ) as exc:  # TypeError: how apprise says that it was given nothing to send
             raise OutsideError(f"cannot send to channel {self._channel!r}: {type(exc).__name__}", transient=False) from exc
         if not taken:
             raise OutsideError(f"cannot send to channel {self._channel!r}: the service did not take the notice", transient=True)

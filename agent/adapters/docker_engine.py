@@ -91,15 +91,15 @@ class DockerEngine:
             except docker.errors.NotFound:
                 return ContainerFacts(name=container, id="", state=ContainerState.MISSING, status="no such container")
 
-    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
-        """Return the last `limit` bytes of stdout and stderr, in `LOG_DEADLINE` whatever the size of the log.
+    def logs(self, host: HostName, container: str, *, limit: int, since: datetime | None = None) -> bytes:
+        """Return the last `limit` bytes of stdout and stderr since a moment, in `LOG_DEADLINE` whatever the size of the log.
 
         Raises OutsideError, not transient where the container's log driver keeps nothing to read.
         """
         with self._outside(host, f"cannot read the log of container {container!r}"):
             found = _found(self._client(host), container)
             terminal = "Config" in found and found["Config"].get("Tty") is True
-            return self._tail(host, str(found["Id"]), limit=limit, terminal=terminal)
+            return self._tail(host, str(found["Id"]), limit=limit, since=since, terminal=terminal)
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         """Return the container's events from `since` until now that the engine still remembers (its last 256 of all), oldest first."""
@@ -152,12 +152,12 @@ class DockerEngine:
                 self._clock.sleep(EXEC_POLL)
             return int(code), output
 
-    def _tail(self, host: HostName, id_: str, *, limit: int, terminal: bool) -> bytes:
+    def _tail(self, host: HostName, id_: str, *, limit: int, since: datetime | None, terminal: bool) -> bytes:
         """Read backwards in steps: `tail` counts entries, not bytes, and reading a big log from its start takes too long."""
         until = self._clock.monotonic() + LOG_DEADLINE.total_seconds()
         entries, kept = LOG_ENTRIES, b""
         while True:
-            query = urlencode({"stdout": 1, "stderr": 1, "tail": entries})
+            query = urlencode({"stdout": 1, "stderr": 1, "tail": entries, **({"since": _stamp(since)} if since else {})})
             try:
                 with self._stream(host, f"/containers/{quote(id_, safe='')}/logs?{query}", until) as stream:
                     chunks = stream.chunks(until)

@@ -8,6 +8,7 @@ signal or the end of the playbook kills every descendant until none is left. The
 
 import ctypes
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -21,7 +22,6 @@ from typing import Any, TextIO  # ansible-runner ships no types: its events and 
 
 import ansible_runner
 import psutil
-import yaml
 
 from agent.adapters import playbook_order
 from agent.adapters.playbook_order import Busy, Ended, Order, Output, Ready, Report, TaskEnded, cut
@@ -44,11 +44,27 @@ BOILERPLATE = ("", "non-zero return code", "All items completed")
 """What Ansible says when it has nothing to say."""
 
 
+class Stop:
+    """A flag that a signal handler may raise. `threading.Event` takes a lock in `set`: a second signal inside the first one's
+    handler waits for it for ever, and the guard would outlive its agent (seen under `make crash`)."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def set(self) -> None:
+        """Raise it. Safe inside a signal handler."""
+        self._told = True
+
+    def is_set(self) -> bool:
+        """Say whether it is raised."""
+        return self._told
+
+
 def main() -> int:
     """Run the order on standard input. Exit 0 when the last report was written, 3 when the agent was gone before the start."""
     out = _own_stdout()
     order = playbook_order.read_order(sys.stdin.readline())
-    stop = threading.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: stop.set())
     _tie_to_parent()
@@ -67,7 +83,7 @@ def main() -> int:
     return 0
 
 
-def _guard(order: Order, stop: threading.Event, say: Callable[[Report], None]) -> Ended:
+def _guard(order: Order, stop: Stop, say: Callable[[Report], None]) -> Ended:
     """Run the playbook until it ends, is stopped or is out of time; then sweep. Nothing of it lives when this returns."""
     deadline = time.monotonic() + order.timeout
     running = ThreadPoolExecutor(max_workers=1).submit(_play, order, stop, say)
@@ -119,7 +135,7 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _play(order: Order, stop: threading.Event, say: Callable[[Report], None]) -> tuple[str, str]:
+def _play(order: Order, stop: Stop, say: Callable[[Report], None]) -> tuple[str, str]:
     """Run ansible-playbook; return the end and a sentence. Its children are swept by the caller."""
     private = Path(order.private)
     _write_private(private, order)
@@ -194,23 +210,14 @@ def _message(result: Mapping[str, Any]) -> str:
     return cut(str(said).strip(), playbook_order.MESSAGE_LIMIT)
 
 
-class _Unsafe(str):
-    """Text that Ansible must never read as a template, whatever braces it holds."""
-
-    __slots__ = ()
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes `_Unsafe` with Ansible's own tag for it."""
-
-
-_Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
-
-
 def _unsafe(value: object) -> object:
+    """Return `value` with every text marked so that Ansible neither reads it as a template nor guesses another type for it.
+
+    As JSON: with YAML's `!unsafe`, Ansible 2.19 still makes a bool of "true" and a number of "1".
+    """
     match value:
         case str():
-            return _Unsafe(value)
+            return {"__ansible_unsafe": value}
         case list():
             return [_unsafe(part) for part in value]
         case dict():
@@ -235,8 +242,8 @@ def _write_private(private: Path, order: Order) -> None:
         }
     }
     for folder, name, text in (
-        ("inventory", "hosts.yml", yaml.safe_dump(inventory)),
-        ("env", "extravars", yaml.dump(_unsafe(order.variables), Dumper=_Dumper, allow_unicode=True)),
+        ("inventory", "hosts.json", json.dumps(inventory)),
+        ("env", "extravars", json.dumps(_unsafe(order.variables))),
     ):
         (private / folder).mkdir(mode=0o700)
         (private / folder / name).write_text(text, encoding="utf-8")
@@ -272,7 +279,7 @@ def _tie_to_parent() -> None:
             raise OSError(ctypes.get_errno(), "prctl failed")
 
 
-def _take(lock: TextIO, wait: float, stop: threading.Event) -> bool:
+def _take(lock: TextIO, wait: float, stop: Stop) -> bool:
     """Take the lock within `wait` seconds. The kernel gives it back when this process ends, however it ends."""
     end = time.monotonic() + wait
     while not stop.is_set():

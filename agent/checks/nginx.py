@@ -1,6 +1,7 @@
 """The nginx check: what nginx routes against what really runs. Invalid configuration, nginx down, missing route, ghost
 route (an address nobody has), wrong service behind a route."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from agent.checks import nginx_routes, place
@@ -48,6 +49,8 @@ def judge(
         return _sick(check, "nginx-down", f"the nginx container {check.nginx} is {state}")
 
     match observed.get(NginxRequest(host=service.host, container=check.nginx)):
+        case NginxSeen(valid=False, message=message) if (name := _unresolved(message)) is not None:
+            return _judge_unresolved(check, name, facts)
         case NginxSeen(valid=False, message=message):
             detail = f"nginx refuses its configuration (the one loaded before may still be served): {message}"
             return _sick(check, "nginx-invalid-config", detail)
@@ -60,6 +63,22 @@ def judge(
             return _judgement(check, Health.UNKNOWN, f"cannot look: {why}")
         case _:
             return _judgement(check, Health.UNKNOWN, f"cannot look: nginx {check.nginx} was not asked")
+
+
+def _unresolved(message: str) -> str | None:
+    """Return the upstream name that nginx could not resolve, where that is why it refused. Source: nginx's ngx_http_upstream.c."""
+    found = re.search(r'host not found in upstream "([^"]*)"', message)
+    return found[1].rpartition(":")[0] or found[1] if found else None
+
+
+def _judge_unresolved(check: NginxCheck, name: str, facts: ContainerFacts) -> Judgement:
+    """nginx reads no route while one upstream has no address: a neighbour that is down says nothing about this service."""
+    own = {facts.name, *(alias for network in facts.networks for alias in network.aliases)}
+    if name in own:
+        return place.not_asked(
+            check.name, check.plane, place.Gone(why=f"nginx cannot resolve {name}: the container is {facts.state.value}")
+        )
+    return _judgement(check, Health.UNKNOWN, f"cannot look: nginx reads no route while it cannot resolve its neighbour {name}")
 
 
 def _judge_routes(check: NginxCheck, view: View, routes: Sequence[NginxRoute]) -> Judgement:

@@ -61,11 +61,12 @@ def _propose(settings: "Settings") -> str:
     from agent.model import HttpRequest, NginxRequest, NginxSeen
 
     host = settings.hosts[0].name
-    containers = wiring.containers(settings).list(host)
-    ports = sorted({outside for facts in containers for _, outside in facts.ports})
-    https = {port: HttpRequest(url=f"http://127.0.0.1:{port}/", timeout=_TIMEOUT, body_limit=1024) for port in ports}
-    proxies = {facts.name: NginxRequest(host=host, container=facts.name) for facts in _proxies(containers)}
-    seen = wiring.prober(settings).ask([*https.values(), *proxies.values()], _DEADLINE)
+    with wiring.eyes(settings) as (docker, prober):
+        containers = docker.list(host)
+        ports = sorted({outside for facts in containers for _, outside in facts.ports})
+        https = {port: HttpRequest(url=f"http://127.0.0.1:{port}/", timeout=_TIMEOUT, body_limit=1024) for port in ports}
+        proxies = {facts.name: NginxRequest(host=host, container=facts.name) for facts in _proxies(containers)}
+        seen = prober.ask([*https.values(), *proxies.values()], _DEADLINE)
     routes = {name: answer for name, request in proxies.items() if isinstance(answer := seen[request], NginxSeen)}
     return proposal.write(containers, {port: seen[request] for port, request in https.items()}, routes)
 

@@ -192,7 +192,8 @@ def nginx(settings: Settings) -> Iterator[Found]:
     if not asked:
         return
     requests = sorted(asked, key=lambda request: (request.host, request.container))
-    seen = wiring.prober(settings).ask(requests, _WITHIN)
+    with wiring.eyes(settings) as (_, prober):
+        seen = prober.ask(requests, _WITHIN)
     for request in requests:
         what, answer = f"nginx -T in {request.container}", seen[request]
         match answer:

@@ -59,11 +59,11 @@ def carry_out(
     standing_down = _stand_down(incident, attempt, service, prober, kill_switch, clock)
     if standing_down is not None:
         outcome, why = standing_down
-        run = PlaybookRun(end=RunEnd.NOT_RUN, message=why)
-        attempts.ran(incident.id, number, run, now=clock.now())
+        not_run = PlaybookRun(end=RunEnd.NOT_RUN, message=why)
+        attempts.ran(incident.id, number, not_run, now=clock.now())
         attempts.end(incident.id, number, outcome, None, now=clock.now())
         tell(StoryKind.TRIED, f"{plan.runbook}: {outcome.value}, {why}", "tried")
-        return replace(attempt, run=run, outcome=outcome)
+        return replace(attempt, run=not_run, outcome=outcome)
 
     run = _what_the_crash_left(attempt, service, prober, playbooks, clock) if attempt.runs else None
     if run is None:

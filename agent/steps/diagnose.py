@@ -31,6 +31,8 @@ from agent.ports import Clock, Containers, EvidenceFiles, HostFiles
 
 EVENTS_OF = timedelta(hours=1)
 """How far back Docker's events are asked for: longer than any start-up, shorter than yesterday's trouble."""
+BEFORE_START = timedelta(seconds=2)
+"""Docker stamps a start after the process wrote its first lines, and both clocks are its own."""
 
 MOST_EVENTS = 200
 """A container that restarts every second fills an hour with thousands of events; the latest ones are kept."""
@@ -110,7 +112,9 @@ class _Gathering:
         service = self.service
         if container is not None and container.state is ContainerState.MISSING:
             return (), "there is no container, so there is no log"
-        raw = self._try(lambda: containers.logs(service.host, service.container, limit=log_cut.RAW_BYTES))
+        # Only the last life of the container: an error of a week ago must not be taken for today's cause.
+        since = container.started_at - BEFORE_START if container is not None and container.started_at else None
+        raw = self._try(lambda: containers.logs(service.host, service.container, limit=log_cut.RAW_BYTES, since=since))
         if raw is None:
             return (), "the log could not be read"
         # Redacted in one piece and before the cut: a private key spans lines, and half a secret looks like none.

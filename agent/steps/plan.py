@@ -26,6 +26,7 @@ from agent.model import (
     Refusal,
     RefusalCode,
     Runbook,
+    RunbookId,
     Service,
     Sureness,
     Symptom,
@@ -123,7 +124,9 @@ def _spent(incident: Incident, service: Service, heals_in_window: int) -> Refusa
         return Refusal(code=RefusalCode.ATTEMPTS_SPENT, because=f"{len(counted)} attempts did not help: {tried}")
     if not counted and heals_in_window >= limits.heals_in_window:
         hours = limits.window.total_seconds() / 3600
-        return Refusal(code=RefusalCode.CHRONIC, because=f"healed {heals_in_window} times in {hours:.0f} h: it does not stay well")
+        return Refusal(
+            code=RefusalCode.CHRONIC, because=f"healed {heals_in_window} times in {hours:.0f} h: it does not stay well"
+        )
     return None
 
 
@@ -134,7 +137,9 @@ def _tried(plan: Plan, outcome: Outcome | None) -> str:
 def _unsaved(findings: Findings) -> Refusal | None:
     if findings.saved:
         return None
-    return Refusal(code=RefusalCode.NO_EVIDENCE, because=f"evidence could not be saved, so nothing is changed: {findings.why_not_saved}")
+    return Refusal(
+        code=RefusalCode.NO_EVIDENCE, because=f"evidence could not be saved, so nothing is changed: {findings.why_not_saved}"
+    )
 
 
 def _remedy(
@@ -158,7 +163,9 @@ def _remedy(
         because = "; ".join(passed_over) or f"no runbook treats {findings.diagnosis.cause.value} here"
         return Refusal(code=RefusalCode.NOTHING_KNOWN_HELPS, because=because)
     for_symptom, _, runbook = min(fitting, key=lambda fit: fit[:2])
-    why = f"treats {', '.join(sorted({s.word for s in symptoms}))}" if for_symptom else f"treats {findings.diagnosis.cause.value}"
+    why = (
+        f"treats {', '.join(sorted({s.word for s in symptoms}))}" if for_symptom else f"treats {findings.diagnosis.cause.value}"
+    )
     try:
         return parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why)
     except ConfigError as exc:
@@ -179,7 +186,9 @@ def _treats_cause(runbook: Runbook, diagnosis: Diagnosis) -> bool:
     return diagnosis.sureness is Sureness.CONFIRMED and diagnosis.cause in runbook.treats_causes
 
 
-def _objection(runbook: Runbook, service: Service, findings: Findings, used: set[str], good_copy: Path | None) -> str | None:
+def _objection(
+    runbook: Runbook, service: Service, findings: Findings, used: set[RunbookId], good_copy: Path | None
+) -> str | None:
     """Return why this runbook may not run now, as words, or None."""
     container = findings.evidence.container
     if runbook.id in used:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from agent import look, parameters
 from agent.errors import ConfigError, OutsideError
-from agent.model import Attempt, PlaybookRun, RunEnd, Runbook, Service, StoryKind
+from agent.model import Attempt, PlaybookRun, Runbook, RunEnd, Service, StoryKind
 from agent.ports import AttemptStore, Clock, KillSwitch, Playbooks, Prober, StoryStore
 
 

@@ -30,7 +30,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             since {time} NOT NULL,
             set_by TEXT NOT NULL,
             diagnostic TEXT NOT NULL,
-            spec_hash TEXT,
             image_id TEXT,
             config_hash TEXT,
             container_id TEXT,

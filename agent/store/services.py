@@ -40,12 +40,12 @@ class Services:
         """Return every enrolled declaration, ordered by name."""
         return tuple(row.declaration for row in self._rows())
 
-    def enrol(self, service: Service, *, spec_hash: str | None, now: datetime) -> None:
+    def enrol(self, service: Service, *, now: datetime) -> None:
         """Keep a declaration: as RUNNING if the service is new, leaving its status alone if it is not."""
 
         def keep(connection: Connection) -> None:
             known = update(services).where(services.c.name == service.name)
-            if connection.execute(known.values(declaration=service, spec_hash=spec_hash)).rowcount:
+            if connection.execute(known.values(declaration=service)).rowcount:
                 return
             connection.execute(
                 insert(services).values(
@@ -55,7 +55,6 @@ class Services:
                     since=now,
                     set_by="medic",
                     diagnostic="",
-                    spec_hash=spec_hash,
                 )
             )
 
@@ -126,7 +125,6 @@ def _record(row: Row[Any]) -> ServiceRecord:
         diagnostic=row.diagnostic,
         image_id=row.image_id,
         config_hash=row.config_hash,
-        spec_hash=row.spec_hash,
         container_id=row.container_id,
         well_at=row.well_at,
     )

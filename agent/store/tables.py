@@ -127,7 +127,6 @@ services = Table(
     Column("since", UtcTime),
     Column("set_by", PlainText),
     Column("diagnostic", PlainText),
-    Column("spec_hash", PlainText),
     Column("image_id", PlainText),
     Column("config_hash", PlainText),
     Column("container_id", PlainText),

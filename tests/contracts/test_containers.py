@@ -119,6 +119,15 @@ def test_the_log_is_cut_to_its_last_bytes(engine: Engine) -> None:
     assert engine.containers.logs(LOCAL, name, limit=4).endswith(b"ne\n")
 
 
+def test_the_log_can_be_read_from_a_moment_on(engine: Engine) -> None:
+    name = engine.start()
+    engine.say(name, b"of an earlier life\n")
+    engine.clock.sleep(timedelta(milliseconds=20))
+    moment = engine.clock.now()
+    engine.say(name, b"of this life\n")
+    assert engine.containers.logs(LOCAL, name, limit=1000, since=moment) == b"of this life\n"
+
+
 def test_the_log_of_a_missing_container_cannot_be_read(engine: Engine) -> None:
     with pytest.raises(OutsideError, match="cannot read the log of container 'no-such'") as raised:
         engine.containers.logs(LOCAL, "no-such", limit=10)

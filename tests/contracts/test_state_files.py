@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.bundles import BundleFiles
-from agent.adapters.file_locks import FileLocks, WatchLock
 from agent.adapters.good_copies import GoodCopyFiles
 from agent.adapters.kill_file import KillFile
-from agent.adapters.system_clock import SystemClock
+from agent.adapters.watch_lock import WatchLock
 from agent.errors import OutsideError, StoreError
 from agent.model import IncidentId, ServiceName
-from tests.fakes import FakeClock
 
 INCIDENT = IncidentId("I1")
 WEB = ServiceName("web")
@@ -114,46 +112,15 @@ def test_a_good_copy_of_a_strange_name_is_refused(tmp_path: Path, service: str, 
 # ------------------------------------------------------------------------------------------------------------------ locks
 
 
-def test_a_second_effect_on_a_service_waits_and_then_gives_up(tmp_path: Path) -> None:
-    clock = FakeClock()
-    locks = FileLocks(tmp_path, clock)
-    with (
-        locks.effect(WEB, timeout=NOW),
-        pytest.raises(OutsideError, match=rf"cannot begin an effect on 'web': another Medic \(pid {os.getpid()}\)") as raised,
-        locks.effect(WEB, timeout=timedelta(seconds=2)),
-    ):
-        pytest.fail("two effects at once")
-    assert raised.value.transient
-    assert clock.monotonic() == pytest.approx(2.0, abs=0.1)
-
-
-def test_effects_on_different_services_and_after_one_another_are_free(tmp_path: Path) -> None:
-    locks = FileLocks(tmp_path, FakeClock())
-    with locks.effect(WEB, timeout=NOW), locks.effect(ServiceName("api"), timeout=NOW):
-        pass
-    with locks.effect(WEB, timeout=NOW):
-        pass
-
-
-def test_an_effect_that_ends_in_an_error_lets_go(tmp_path: Path) -> None:
-    locks = FileLocks(tmp_path, FakeClock())
-    with pytest.raises(ZeroDivisionError), locks.effect(WEB, timeout=NOW):
-        _ = 1 / 0
-    with locks.effect(WEB, timeout=NOW):
-        pass
-
-
 HOLD = (
-    "import sys; from pathlib import Path; from datetime import timedelta\n"
-    "from agent.adapters.file_locks import FileLocks, WatchLock; from agent.adapters.system_clock import SystemClock\n"
-    "state = Path(sys.argv[1])\n"
-    "with WatchLock(state).held(), FileLocks(state, SystemClock()).effect('web', timeout=timedelta(0)):\n"
+    "import sys; from pathlib import Path; from agent.adapters.watch_lock import WatchLock\n"
+    "with WatchLock(Path(sys.argv[1])).held():\n"
     "    print('held', flush=True); sys.stdin.read()\n"
 )
 
 
 def test_a_second_daemon_is_refused_with_the_pid_of_the_first_until_that_is_killed(tmp_path: Path) -> None:
-    watch, locks = WatchLock(tmp_path), FileLocks(tmp_path, SystemClock())
+    watch = WatchLock(tmp_path)
     with subprocess.Popen((sys.executable, "-c", HOLD, str(tmp_path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         try:
             assert first.stdout is not None
@@ -162,12 +129,10 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first_until_that_is_kill
                 pytest.fail("two daemons at once")
             assert not refused.value.transient
             assert watch.owner() == first.pid
-            with pytest.raises(OutsideError, match=f"pid {first.pid}"), locks.effect(WEB, timeout=NOW):
-                pytest.fail("two effects at once")
         finally:
             first.kill()
     assert watch.owner() is None
-    with watch.held(), locks.effect(WEB, timeout=NOW):
+    with watch.held():
         assert watch.owner() == os.getpid()
 
 

@@ -177,36 +177,36 @@ def opened(store: Store, service: Service = WEB) -> IncidentId:
 
 
 def test_a_new_service_is_enrolled_as_running(store: Store) -> None:
-    store.services.enrol(WEB, spec_hash="s1", now=START)
+    store.services.enrol(WEB, now=START)
     record = store.services.record(WEB.name)
     assert record is not None
     assert (record.status, record.since, record.by) == (Recorded.RUNNING, START, "medic")
-    assert (record.host, record.container, record.spec_hash) == (WEB.host, WEB.container, "s1")
+    assert (record.host, record.container) == (WEB.host, WEB.container)
     assert store.services.service(WEB.name) == WEB
 
 
 def test_enrolling_again_keeps_the_status_and_takes_the_new_declaration(store: Store) -> None:
-    store.services.enrol(WEB, spec_hash="s1", now=START)
+    store.services.enrol(WEB, now=START)
     store.services.set_status(WEB.name, Recorded.STOPPED, by="ann", diagnostic="", now=START + SECOND)
     moved = replace(WEB, container="web-2")
-    store.services.enrol(moved, spec_hash="s2", now=START + 2 * SECOND)
+    store.services.enrol(moved, now=START + 2 * SECOND)
     record = store.services.record(WEB.name)
     assert record is not None
     assert (record.status, record.by, record.since) == (Recorded.STOPPED, "ann", START + SECOND)
-    assert (record.container, record.spec_hash) == ("web-2", "s2")
+    assert record.container == "web-2"
     assert store.services.services() == (moved,)
 
 
 def test_services_come_back_ordered_by_name(store: Store) -> None:
     names = ("web", "Api", "api", "a-b", "ab")
     for name in names:
-        store.services.enrol(replace(WEB, name=ServiceName(name)), spec_hash=None, now=START)
+        store.services.enrol(replace(WEB, name=ServiceName(name)), now=START)
     assert [record.service for record in store.services.records()] == sorted(names)
     assert [service.name for service in store.services.services()] == sorted(names)
 
 
 def test_remembers_how_a_service_looked_when_well(store: Store) -> None:
-    store.services.enrol(WEB, spec_hash=None, now=START)
+    store.services.enrol(WEB, now=START)
     store.services.seen_well(WEB.name, image_id="sha256:1", config_hash="c", container_id="id", now=START + SECOND)
     record = store.services.record(WEB.name)
     assert record is not None
@@ -215,7 +215,7 @@ def test_remembers_how_a_service_looked_when_well(store: Store) -> None:
 
 
 def test_an_error_keeps_its_diagnostic(store: Store) -> None:
-    store.services.enrol(WEB, spec_hash=None, now=START)
+    store.services.enrol(WEB, now=START)
     store.services.set_status(WEB.name, Recorded.ERROR, by="medic", diagnostic="exit 1: bad \x00 config", now=START)
     record = store.services.record(WEB.name)
     assert record is not None
@@ -224,7 +224,7 @@ def test_an_error_keeps_its_diagnostic(store: Store) -> None:
 
 
 def test_a_forgotten_service_is_gone_and_can_be_told_nothing(store: Store) -> None:
-    store.services.enrol(WEB, spec_hash=None, now=START)
+    store.services.enrol(WEB, now=START)
     store.services.keep_streaks(WEB.name, [Streak(check="page", health=Health.WELL, length=1, settled=Health.WELL)])
     store.services.forget(WEB.name)
     store.services.set_status(WEB.name, Recorded.ERROR, by="medic", diagnostic="late", now=START)
@@ -631,7 +631,7 @@ def test_the_first_answer_stands(store: Store) -> None:
 
 def test_a_store_opened_again_has_kept_everything(connect: Callable[[], Store]) -> None:
     before = connect()
-    before.services.enrol(WEB, spec_hash="s", now=START)
+    before.services.enrol(WEB, now=START)
     incident = opened(before)
     before.incidents.keep_diagnosis(incident, DIAGNOSIS)
     before.attempts.begin(incident, 1, RESTART, now=START)

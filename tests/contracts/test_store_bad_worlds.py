@@ -380,7 +380,7 @@ def test_a_writer_killed_at_once_loses_no_acknowledged_row(path: Path) -> None:
         numbers = [attempt.number for attempt in found.attempts]
         # One more may have been committed and not yet said.
         assert numbers in (list(range(1, last + 1)), list(range(1, last + 2)))
-        store.services.enrol(WEB, spec_hash=None, now=START)
+        store.services.enrol(WEB, now=START)
         assert store.services.service(ServiceName("web")) == WEB
 
 

@@ -1,5 +1,6 @@
 """Real Ansible in its guarded process: how a run ends, what it may know, and that nothing of it is ever left running."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -53,6 +54,13 @@ QUICK = """
     - name: write a file
       ansible.builtin.copy: {content: "new\\n", dest: "{{ file }}", mode: "0644"}
 """
+TYPED = """
+- hosts: target
+  gather_facts: false
+  tasks:
+    - ansible.builtin.debug:
+        msg: "{% for each in words + [nested.label] %}{{ each | type_debug | regex_replace('^.*(str|Str).*$', 'str') }} {% endfor %}"
+"""
 LEAVING = """
 - hosts: target
   gather_facts: false
@@ -101,7 +109,7 @@ def ansible(tmp_path: Path) -> Path:
     folder = tmp_path / "ansible"
     (folder / "playbooks").mkdir(parents=True)
     (folder / "ansible.cfg").write_text((ROOT / "ansible" / "ansible.cfg").read_text())
-    for name, text in (("tree", TREE), ("quick", QUICK), ("leaving", LEAVING)):
+    for name, text in (("tree", TREE), ("quick", QUICK), ("typed", TYPED), ("leaving", LEAVING)):
         (folder / "playbooks" / f"{name}.yml").write_text(text)
     return folder
 
@@ -373,3 +381,40 @@ def test_a_guard_without_its_agent_starts_nothing(tmp_path: Path) -> None:
     )
 
     assert (guard.returncode, guard.stdout) == (3, b"")
+
+
+def test_a_storm_of_signals_does_not_hang_the_guard(playbooks: AnsiblePlaybooks, tmp_path: Path) -> None:
+    # A handler that took a lock met itself here, and the guard outlived its agent (found by `make crash`).
+    tree = Tree(tmp_path)
+    told = 0
+
+    def storm() -> str | None:
+        nonlocal told
+        guards = [p for p in psutil.Process().children() if p.children()]  # one that plays already: its handlers are in place
+        for _ in range(200):
+            for guard in guards:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    guard.send_signal(signal.SIGTERM)
+                    told += 1
+        return None
+
+    began = time.monotonic()
+    playbooks.run(plan("tree.yml", tree.parameters), run_id=tree.run_id, check=False, on_task=no_one, should_stop=storm)
+
+    assert told >= 200
+    assert time.monotonic() - began < 20
+    assert tree.left() == []
+
+
+def test_a_text_stays_a_text_whatever_it_looks_like(playbooks: AnsiblePlaybooks, tmp_path: Path) -> None:
+    # Labels and environment values are such texts, and Docker's modules refuse any other type.
+    words = ["true", "1", "null", "~", "2026-11-20", "[]", "{{ 1 }}"]
+    run = playbooks.run(
+        plan("typed.yml", {**quick(tmp_path), "words": words, "nested": {"label": "true"}}),
+        run_id="I1-1",
+        check=False,
+        on_task=no_one,
+        should_stop=never,
+    )
+
+    assert run.tasks[0].message.split() == ["str"] * 8

@@ -105,9 +105,7 @@ def runbook(
 
 START = runbook("start-container", symptoms=("container-exited",), states=(ContainerState.EXITED,), rung=10)
 RESTART = runbook("restart-container", symptoms=("http-timeout",), states=(ContainerState.RUNNING,), rung=20)
-RECREATE = runbook(
-    "recreate-container", symptoms=("container-exited", "container-missing", "http-timeout"), states=(), rung=40
-)
+RECREATE = runbook("recreate-container", symptoms=("container-exited", "container-missing", "http-timeout"), states=(), rung=40)
 
 
 @dataclass
@@ -140,7 +138,7 @@ class Ward:
         }
         self.store = memory_store()
         for each in self.services:
-            self.store.services.enrol(each, spec_hash=None, now=self.clock.now())
+            self.store.services.enrol(each, now=self.clock.now())
         self.engine = MemoryEngine(self._body, self.clock)
         self.reboot()
 

@@ -1,7 +1,7 @@
 """The first step of heal: everything is gathered, redacted and on disk before a rule reads it; gaps are said, not raised."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,7 @@ class Docker:
         self._ask("facts")
         return self._facts
 
-    def logs(self, host: HostName, container: str, *, limit: int) -> bytes:
+    def logs(self, host: HostName, container: str, *, limit: int, since: datetime | None = None) -> bytes:
         self._ask("log")
         self.log_limit = limit
         return self._log

@@ -80,7 +80,9 @@ def test_every_function_and_constant_that_a_page_names_is_there(page: Path) -> N
         code = (ROOT / file).read_text(encoding="utf-8")
         if function and not re.search(rf"^\s*def {function}\(", code, re.MULTILINE):
             gone.append(f"{file}:{function}")
-        gone += [f"{file}:{name}" for name in re.findall(r"\w+", constants) if not re.search(rf"^{name} = ", code, re.MULTILINE)]
+        gone += [
+            f"{file}:{name}" for name in re.findall(r"\w+", constants) if not re.search(rf"^{name} = ", code, re.MULTILINE)
+        ]
     assert gone == []
 
 
@@ -100,7 +102,9 @@ def test_every_make_target_that_a_page_names_is_there(page: Path) -> None:
 @BY_PAGE
 def test_every_command_that_a_page_names_is_there(page: Path) -> None:
     # In code only: behind a backtick or at the start of a line of a block; options in between are passed over.
-    call = re.compile(r"(?:`|^|/bin/)medic((?: +(?:--?[a-z-]+(?: [\w./-]+\.yaml)?))*) +([a-z][a-z-]+)(?: +([a-z][a-z-]+))?", re.MULTILINE)
+    call = re.compile(
+        r"(?:`|^|/bin/)medic((?: +(?:--?[a-z-]+(?: [\w./-]+\.yaml)?))*) +([a-z][a-z-]+)(?: +([a-z][a-z-]+))?", re.MULTILINE
+    )
     unknown = [match[0] for match in call.finditer(page.read_text(encoding="utf-8")) if not _is_command(match[2], match[3])]
     assert unknown == []
 

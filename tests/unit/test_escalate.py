@@ -73,7 +73,7 @@ class FakeReports:
 
 def opened(store: Store) -> Incident:
     """Put the sick service and its incident into a store, as the sweep leaves them."""
-    store.services.enrol(escalated.service(), spec_hash=None, now=START)
+    store.services.enrol(escalated.service(), now=START)
     incident, _ = store.incidents.open(escalated.service(), escalated.verdict(0), fingerprint="f", now=START)
     store.incidents.keep_diagnosis(incident.id, escalated.diagnosis())
     return replace(incident, diagnosis=escalated.diagnosis(), attempts=escalated.attempts())

@@ -183,6 +183,17 @@ def test_an_invalid_configuration_says_that_the_old_one_may_be_served() -> None:
     assert "[emerg] unknown directive" in judgement.detail
 
 
+@pytest.mark.parametrize(
+    ("upstream", "expected"),
+    [("blog:80", (U, [])), ("blog", (U, [])), ("web-1:8000", (S, [])), ("web:8000", (S, []))],
+)
+def test_a_neighbour_that_nginx_cannot_resolve_says_nothing_about_this_service(
+    upstream: str, expected: tuple[Health, list[str]]
+) -> None:
+    message = f'nginx: [emerg] host not found in upstream "{upstream}" in /etc/nginx/nginx.conf:12'
+    assert found(judge(answer=NginxSeen(valid=False, message=message))) == expected
+
+
 def test_what_cannot_be_seen_is_unknown() -> None:
     assert found(judge(answer=Blind(why="exec timed out"))) == (U, [])
     assert found(judge(own=Blind(why="no docker"))) == (U, [])

@@ -1,6 +1,6 @@
-"""Locks between processes of one machine, as flock on files: the kernel lets go of them when their holder dies, however it dies.
+"""The lock that lets one daemon own a state folder: flock on `state_dir/watch.lock`.
 
-`state_dir/locks/<service>.lock` guards an effect; `state_dir/watch.lock` lets one `medic watch` own the state folder.
+The kernel lets go of it when its holder dies, however it dies.
 """
 
 import contextlib
@@ -8,37 +8,10 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 from agent.adapters import state_folder
 from agent.errors import OutsideError, StoreError
-from agent.model import ServiceName
-from agent.ports import Clock
-
-_POLL = timedelta(milliseconds=50)
-"""Between two tries. A blocking flock could not be given up at a deadline."""
-
-
-class FileLocks:
-    """`ports.Locks`: one effect on a service at a time, also across processes and threads."""
-
-    def __init__(self, state_dir: Path, clock: Clock) -> None:
-        self._root = state_dir / "locks"
-        self._clock = clock
-
-    @contextlib.contextmanager
-    def effect(self, service: ServiceName, *, timeout: timedelta) -> Iterator[None]:
-        """Hold the service's effect lock. Raises OutsideError (transient) when it is not free in time, StoreError."""
-        path = self._root / f"{state_folder.segment(service)}.lock"
-        until = self._clock.monotonic() + timeout.total_seconds()
-        with _opened(path) as descriptor:
-            while not _take(descriptor, path):
-                if self._clock.monotonic() >= until:
-                    holder = _holder(path)
-                    raise OutsideError(f"cannot begin an effect on {service!r}: {holder} is at work on it", transient=True)
-                self._clock.sleep(_POLL)
-            yield
 
 
 class WatchLock:
