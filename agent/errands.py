@@ -4,8 +4,6 @@ In: a `Request`, claimed from the inbox or asked in the foreground. Out: a `Requ
 sentence why not. A person's run goes through the same lock, gate, halt and ledger as every attempt, outside the budget.
 """
 
-from pathlib import Path
-
 from agent import look, parameters
 from agent.errors import ConfigError
 from agent.model import Health, IncidentState, Request, RequestAnswer, RequestKind, Runbook, RunbookId, Service, ServiceName
@@ -44,7 +42,7 @@ def runbook_of(id_: RunbookId | None, runbooks: tuple[Runbook, ...]) -> Runbook:
     return runbook
 
 
-def good_copy(service: Service, world: World) -> Path | None:
+def good_copy(service: Service, world: World) -> str | None:
     """Return what the service's configuration can be restored from."""
     return parameters.good_copy(service, world.good_copies.latest(service.name))
 

@@ -13,7 +13,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 
 import logging
 
-from agent import closing, look, parameters, policy
+from agent import closing, look, standing
 from agent.model import (
     Attempt,
     Closing,
@@ -34,6 +34,7 @@ from agent.model import (
     Service,
     StoryKind,
 )
+from agent.policy import neighbours
 from agent.ports import Engine, World
 from agent.steps import apply, diagnose, escalate, plan, undo, verify
 
@@ -88,7 +89,11 @@ def _one_attempt(incident: Incident, number: int, service: Service, engine: Engi
     attempt = engine.step(f"verify {number}", lambda: _verify(id_, number, service, world))
     if attempt.outcome is Outcome.HEALED:
         return engine.step(f"close {number}", lambda: _close(id_, Closing.HEALED, world))
-    if decision.undo is not None and attempt.verdict is not None and policy.worse(findings.evidence.verdict, attempt.verdict):
+    if (
+        decision.undo is not None
+        and attempt.verdict is not None
+        and neighbours.worse(findings.evidence.verdict, attempt.verdict)
+    ):
         engine.step(f"undo {number}", lambda: _undo(id_, number, service, world))
     if incident.requested is not None:
         return engine.step(f"close {number}", lambda: _close(id_, Closing.BY_PERSON, world))
@@ -137,17 +142,10 @@ def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, nu
 
 
 def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
-    now = world.clock.now()
-    return plan.choose(
-        _incident(incident_id, world),
-        service,
-        findings,
-        world.runbooks,
-        good_copy=parameters.good_copy(service, world.good_copies.latest(service.name)),
-        heals_in_window=world.store.incidents.heals_since(service.name, now - service.limits.window),
-        halted=world.kill_switch.halted(),
-        now=now,
+    now = standing.read(
+        service, store=world.store, kill_switch=world.kill_switch, good_copies=world.good_copies, clock=world.clock
     )
+    return plan.choose(_incident(incident_id, world), service, findings, world.runbooks, now)
 
 
 def _hold(incident_id: IncidentId, hold: Hold, world: World) -> Ending:

@@ -674,6 +674,19 @@ class Plan:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What plan needs to know of the past and of people's wishes, read at one moment by `agent/standing.py`."""
+
+    now: datetime
+    halted: str | None = None
+    """Who said stop, and why."""
+    good_copy: str | None = None
+    """The template or kept copy that the service's configuration can be restored from: a path."""
+    heals_in_window: int = 0
+    """Incidents of this service that closed as healed inside `limits.window`."""
+
+
 class HoldCode(enum.Enum):
     """Why nothing is done now."""
 

@@ -19,7 +19,7 @@ DEFAULT_STOP_TIMEOUT = 10
 """Seconds; Docker's own default."""
 
 
-def plan(runbook: Runbook, service: Service, *, good_copy: Path | None, settings: Mapping[str, str], why: str) -> Plan:
+def plan(runbook: Runbook, service: Service, *, good_copy: str | None, settings: Mapping[str, str], why: str) -> Plan:
     """Return the runbook with its parameters filled in. Raises ConfigError naming what is missing or wrong."""
     unknown = sorted(set(settings) - {p.name for p in runbook.parameters if p.source is ParameterSource.PERSON})
     if unknown:
@@ -40,7 +40,7 @@ def plan(runbook: Runbook, service: Service, *, good_copy: Path | None, settings
     )
 
 
-def unmet(runbook: Runbook, service: Service, *, good_copy: Path | None) -> str | None:
+def unmet(runbook: Runbook, service: Service, *, good_copy: str | None) -> str | None:
     """Return which declaration a runbook needs and the service lacks, as words, or None."""
     needs = {
         "spec": ("a `run:` or `compose:` spec", service.spec is not None),
@@ -53,7 +53,7 @@ def unmet(runbook: Runbook, service: Service, *, good_copy: Path | None) -> str 
     return next((words for need, (words, met) in needs.items() if need in runbook.needs and not met), None)
 
 
-def good_copy(service: Service, kept: tuple[str, Path] | None) -> Path | None:
+def good_copy(service: Service, kept: tuple[str, Path] | None) -> str | None:
     """Return what the service's configuration can be restored from: its template, else the copy kept while it was WELL.
 
     kept: its digest and path, from `GoodCopies`.
@@ -61,8 +61,8 @@ def good_copy(service: Service, kept: tuple[str, Path] | None) -> Path | None:
     if service.config_file is None:
         return None
     if service.config_file.template:
-        return Path(service.config_file.template)
-    return kept[1] if kept else None
+        return service.config_file.template
+    return str(kept[1]) if kept else None
 
 
 def nginx_of(service: Service) -> str | None:
@@ -70,9 +70,7 @@ def nginx_of(service: Service) -> str | None:
     return next((check.nginx for check in service.checks if isinstance(check, NginxCheck)), None)
 
 
-def _value(
-    parameter: Parameter, runbook: Runbook, service: Service, good_copy: Path | None, settings: Mapping[str, str]
-) -> str:
+def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: str | None, settings: Mapping[str, str]) -> str:
     match parameter.source:
         case ParameterSource.CONTAINER:
             return json.dumps(service.container)
@@ -84,7 +82,7 @@ def _value(
             path = service.config_file.path if service.config_file else None
             return json.dumps(_present(path, "a `config_file:`", runbook, service))
         case ParameterSource.CONFIG_GOOD_COPY:
-            return json.dumps(str(_present(good_copy, "a template or a kept good copy of its configuration", runbook, service)))
+            return json.dumps(_present(good_copy, "a template or a kept good copy of its configuration", runbook, service))
         case ParameterSource.STOP_TIMEOUT:
             return json.dumps(service.spec.stop_timeout if isinstance(service.spec, RunSpec) else DEFAULT_STOP_TIMEOUT)
         case ParameterSource.PERSON:

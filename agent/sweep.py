@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from agent import closing, labels, look, notices, policy
+from agent import closing, labels, look, notices
 from agent.errors import OutsideError
 from agent.model import (
     Blind,
@@ -37,6 +37,7 @@ from agent.model import (
     Symptom,
     Verdict,
 )
+from agent.policy import streaks as streak_rules
 from agent.ports import Workflows, World
 
 logger = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Sweep:
         return tuple(
             check
             for check in service.checks
-            if policy.due(check, asked.get((service.name, check.name)), now, spread_by=service.name)
+            if streak_rules.due(check, asked.get((service.name, check.name)), now, spread_by=service.name)
         )
 
     def _look(
@@ -181,11 +182,11 @@ class Sweep:
     def _settle(self, service: Service, fresh: Sequence[Judgement], now: datetime) -> Verdict:
         store = self._world.store.services
         before = store.streaks(service.name)
-        streaks = policy.advance(before, service.checks, fresh)
+        streaks = streak_rules.advance(before, service.checks, fresh)
         if streaks != before:
             store.keep_streaks(service.name, streaks)
         known = [self._judged[key] for check in service.checks if (key := (service.name, check.name)) in self._judged]
-        return policy.settled(service, streaks, known, now)
+        return streak_rules.settled(service, streaks, known, now)
 
     # ------------------------------------------------------------------------------------------------- acting on it
 
@@ -207,7 +208,7 @@ class Sweep:
                 return None
             case Health.SICK:
                 return self._sick(service, verdict, incident, now)
-            case Health.UNKNOWN if not policy.blind(self._world.store.services.streaks(service.name), service.checks):
+            case Health.UNKNOWN if not streak_rules.blind(self._world.store.services.streaks(service.name), service.checks):
                 return None  # not known yet: too few looks so far
             case Health.UNKNOWN:
                 # A host that cannot be seen at all is one incident of its own (`_watch_hosts`), not one per service.
@@ -260,7 +261,7 @@ class Sweep:
         return None
 
     def _open(self, service: Service, verdict: Verdict, now: datetime) -> IncidentId | None:
-        fingerprint = policy.fingerprint(service.name, verdict.symptoms)
+        fingerprint = streak_rules.fingerprint(service.name, verdict.symptoms)
         incident, fresh = self._world.store.incidents.open(service, verdict, fingerprint=fingerprint, now=now)
         text = "; ".join(verdict.reasons)
         self._world.store.story.tell(incident.id, service.name, StoryKind.SEEN, text, now=now, key="seen")

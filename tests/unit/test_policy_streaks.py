@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import policy
+from agent.policy import streaks as streak_rules
 from agent.model import (
     ContainerCheck,
     Health,
@@ -44,7 +44,7 @@ def run(seen: list[Health], limits: Thresholds | None = None) -> list[Streak]:
     streaks: tuple[Streak, ...] = ()
     after = []
     for health in seen:
-        streaks = policy.advance(streaks, (check(limits=limits),), [judgement(health)])
+        streaks = streak_rules.advance(streaks, (check(limits=limits),), [judgement(health)])
         after.append(streaks[0])
     return after
 
@@ -103,7 +103,7 @@ def test_flapping_shorter_than_the_threshold_never_settles_sick(sick: int, round
 def test_a_check_that_was_not_due_keeps_its_streak_and_one_that_is_gone_loses_it() -> None:
     kept = Streak(check="kept", health=S, length=3, settled=S)
     gone = Streak(check="gone", health=S, length=3, settled=S)
-    assert policy.advance((kept, gone), (check("kept"), check("new")), []) == (kept,)
+    assert streak_rules.advance((kept, gone), (check("kept"), check("new")), []) == (kept,)
 
 
 def test_the_verdict_counts_what_settled_and_keeps_symptoms_of_sick_checks_only() -> None:
@@ -120,7 +120,7 @@ def test_the_verdict_counts_what_settled_and_keeps_symptoms_of_sick_checks_only(
     )
     judgements = [judgement(S, "first"), judgement(S, "second"), judgement(W, "third")]
 
-    verdict = policy.settled(service, streaks, judgements, NOW)
+    verdict = streak_rules.settled(service, streaks, judgements, NOW)
 
     assert verdict.health is S
     assert [each.health for each in verdict.judgements] == [S, W, S]
@@ -135,29 +135,29 @@ def test_the_worst_check_gives_the_health_of_the_service(settled: list[Health], 
     service = Service(name=ServiceName("web"), host=HostName("here"), container="web", checks=checks)
     streaks = [Streak(check=each.name, health=s, length=9, settled=s) for each, s in zip(checks, settled, strict=True)]
     seen = [judgement(s, each.name) for each, s in zip(checks, settled, strict=True)]
-    assert policy.settled(service, streaks, seen, NOW).health is health
+    assert streak_rules.settled(service, streaks, seen, NOW).health is health
 
 
 def test_equal_troubles_have_one_fingerprint_whatever_was_said_and_in_which_order() -> None:
     other = Symptom(word="oom-killed", plane=Plane.CONTAINER, detail="x")
     again = Symptom(word="http-status", plane=Plane.NGINX, detail="another sentence, another time")
     name = ServiceName("web")
-    assert policy.fingerprint(name, [SYMPTOM, other]) == policy.fingerprint(name, [other, again, SYMPTOM])
-    assert policy.fingerprint(name, [SYMPTOM]).startswith("web:http-status:")
-    different = {policy.fingerprint(ServiceName(s), w) for s in ("web", "api") for w in ([], [SYMPTOM], [SYMPTOM, other])}
+    assert streak_rules.fingerprint(name, [SYMPTOM, other]) == streak_rules.fingerprint(name, [other, again, SYMPTOM])
+    assert streak_rules.fingerprint(name, [SYMPTOM]).startswith("web:http-status:")
+    different = {streak_rules.fingerprint(ServiceName(s), w) for s in ("web", "api") for w in ([], [SYMPTOM], [SYMPTOM, other])}
     assert len(different) == 6
 
 
 def test_a_check_never_asked_or_asked_in_the_future_is_due() -> None:
-    assert policy.due(check(), None, NOW)
-    assert policy.due(check(), NOW + timedelta(hours=1), NOW)
+    assert streak_rules.due(check(), None, NOW)
+    assert streak_rules.due(check(), NOW + timedelta(hours=1), NOW)
 
 
 @given(service=st.text(max_size=8), jitter=st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=20))
 def test_a_check_as_frequent_as_the_beat_is_due_at_every_beat_however_it_jitters(service: str, jitter: list[float]) -> None:
     beats = [NOW + timedelta(seconds=5 * n + late) for n, late in enumerate(jitter)]
     for last, now in itertools.pairwise(beats):
-        assert policy.due(check(every=5), last, now, spread_by=service)
+        assert streak_rules.due(check(every=5), last, now, spread_by=service)
 
 
 @given(service=st.text(max_size=8), start=st.integers(0, 10**6), beat=st.integers(1, 20))
@@ -166,7 +166,7 @@ def test_a_check_is_asked_at_least_once_per_interval_and_not_at_every_beat(servi
     asked = []
     for _ in range(60 * 10 // beat):
         now += timedelta(seconds=beat)
-        if policy.due(check(every=60), last, now, spread_by=service):
+        if streak_rules.due(check(every=60), last, now, spread_by=service):
             asked.append(now - last)
             last = now
     assert max(asked) < timedelta(seconds=60 + beat)
@@ -178,7 +178,7 @@ def test_five_hundred_services_are_not_asked_in_one_instant() -> None:
     per_second = []
     for second in range(1, 181):
         now = NOW + timedelta(seconds=second)
-        asked = [n for n in last if policy.due(check(every=60), last[n], now, spread_by=f"service-{n}")]
+        asked = [n for n in last if streak_rules.due(check(every=60), last[n], now, spread_by=f"service-{n}")]
         last.update(dict.fromkeys(asked, now))
         per_second.append(len(asked))
     assert max(per_second) < 30  # 8.3 on average

@@ -1,7 +1,6 @@
-"""Pure rules: when a check is due, when a streak of judgements counts, how equal troubles read equal, whether things got
-worse, whether somebody else stopped a container.
+"""When a check is due, when a streak of judgements counts, how equal troubles read equal. Pure.
 
-In: what was seen. Out: streaks, a `Verdict` after thresholds, plain answers. No clock, no I/O.
+In: what the last beats saw and what this one saw. Out: streaks, a `Verdict` after thresholds.
 """
 
 import hashlib
@@ -11,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 from agent.model import (
     Check,
-    ContainerEvent,
     Health,
     Judgement,
     Service,
@@ -82,51 +80,6 @@ def blind(streaks: Sequence[Streak], checks: Sequence[Check]) -> bool:
     """Say whether a check could not look for `unknown_after` times in a row: the monitoring itself is what is broken."""
     needed = {check.name: check.thresholds.unknown_after for check in checks}
     return any(s.health is Health.UNKNOWN and s.length >= needed.get(s.check, s.length + 1) for s in streaks)
-
-
-def worse(before: Verdict, after: Verdict) -> bool:
-    """Say whether a check that was WELL before is SICK after."""
-    well = {judgement.check for judgement in before.judgements if judgement.health is Health.WELL}
-    return any(judgement.check in well and judgement.health is Health.SICK for judgement in after.judgements)
-
-
-OWN_SLACK = timedelta(seconds=2)
-"""Docker stamps its events with its own clock, and an event of our own restart may come just after the playbook's end."""
-
-
-DEADLY = ("2", "3", "9", "15")
-"""Signals that end a process by default and that people send to end one: INT, QUIT, KILL, TERM. A HUP asks for a reload."""
-
-STOP_TAKES = timedelta(seconds=60)
-"""A death later than this after a signal is not that signal's doing."""
-
-
-def stop_by_others(
-    events: Sequence[ContainerEvent], *, ours: Sequence[tuple[datetime, datetime | None]], removed: bool
-) -> ContainerEvent | None:
-    """Return the event by which somebody else than Medic stopped the container, if that is why it does not run.
-
-    Docker tells `kill` (a signal was sent through its API) before `die`, and `stop` after it, when it was told to stop a
-    container; a crash is a `die` alone. A removed container counts as stopped on purpose only after a `stop` (`docker stop`,
-    `compose down`): `docker rm -f` of something that should run is not a decision to do without it.
-    ours: (begin, end) of our own attempts; their events are not somebody else's. An end of None means "not over".
-    Source: events of Docker 20.10, tests/contracts/test_containers.py.
-    """
-    theirs = [event for event in events if not any(_within(event.at, begin, end) for begin, end in ours)]
-    starts = [position for position, event in enumerate(theirs) if event.action == "start"]
-    last_life = theirs[starts[-1] :] if starts else theirs
-    if not any(event.action == "die" for event in last_life):
-        return None
-    died = next(event.at for event in reversed(last_life) if event.action == "die")
-    for event in reversed(last_life):
-        killed = event.action == "kill" and event.signal in DEADLY and died - event.at <= STOP_TAKES
-        if event.action == "stop" or (killed and not removed):
-            return event
-    return None
-
-
-def _within(at: datetime, begin: datetime, end: datetime | None) -> bool:
-    return begin - OWN_SLACK <= at and (end is None or at <= end + OWN_SLACK)
 
 
 def fingerprint(service: ServiceName, symptoms: Iterable[Symptom]) -> str:
