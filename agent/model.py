@@ -15,6 +15,9 @@ HostName = NewType("HostName", str)
 IncidentId = NewType("IncidentId", str)
 RunbookId = NewType("RunbookId", str)
 
+MEDIC = ServiceName("medic")
+"""Incidents about Medic's own network are kept under this name; no service may have it."""
+
 # --------------------------------------------------------------------------------------------------------------- health
 
 
@@ -54,6 +57,19 @@ class ContainerState(enum.Enum):
     EXITED = "exited"
     DEAD = "dead"
     MISSING = "missing"
+
+
+class Mode(enum.Enum):
+    """How far Medic may go by itself, from the most careful on. Where several are set, the most careful one holds."""
+
+    OBSERVE = "observe"
+    """Look, explain, write down what would be done."""
+    SUGGEST = "suggest"
+    """That, and tell people what would be done."""
+    ASK = "ask"
+    """That, and do it once a person has approved it."""
+    ACT = "act"
+    """Do it."""
 
 
 class Recorded(enum.Enum):
@@ -133,7 +149,7 @@ class HttpCheck:
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with the request, for example ("Host", "shop.example")."""
     slower_than: timedelta | None = None
-    """A right answer that took longer than this is SICK (`too-slow`)."""
+    """A right answer that took longer than this is SICK (`http-slow`)."""
     body_limit: int = 65_536
     """Bytes read at most. An endless body is cut here and judged on what came."""
 
@@ -211,11 +227,62 @@ class Limits:
     """Counted attempts per incident before people take over (DESIGN: two)."""
     start_grace: timedelta = timedelta(seconds=10)
     """A container younger than this may be warming: a red probe is a Hold, not a remedy."""
+    longest_start: timedelta = timedelta(minutes=30)
+    """However slow its own starts were: a container older than this is not warming any more."""
     verify_within: timedelta = timedelta(seconds=60)
     """How long verify waits for a steady WELL before it calls the attempt ineffective."""
     heals_in_window: int = 5
     """A service healed this often inside `window` is a chronic patient: refused and escalated."""
     window: timedelta = timedelta(hours=24)
+    same_signature: int = 3
+    """The incident that is the n-th with one fingerprint inside `window` goes to people: n includes the first."""
+    actions_per_service: int = 20
+    """Playbooks of ours and restarts by others inside `window`, together, after which people take over."""
+    first_wait: timedelta = timedelta(seconds=30)
+    """From the end of the last incident with this fingerprint to the first attempt of the next; doubles with each."""
+    longest_wait: timedelta = timedelta(minutes=30)
+    """Where the doubling ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many playbooks may start on one host, and in the whole fleet, inside `window`. The limit includes the first."""
+
+    host_actions: int = 20
+    fleet_actions: int = 60
+    window: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerRule:
+    """When so much fails together that healing one by one is the wrong answer.
+
+    share: 0 to 1, of the services of a group, a host or the fleet. least: so many of them at least.
+    window: they all turned SICK within this. Source: docs/how-to/limits.md.
+    """
+
+    share: float = 0.5
+    least: int = 3
+    window: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunbookRule:
+    """A runbook that failed on so many different services inside `window` is taken out of service."""
+
+    failures_on_services: int = 3
+    ineffective_results: int = 3
+    """So many ineffective results in the field inside `window` demote a runbook to ask-first."""
+    window: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetLimits:
+    """The budgets that are not one service's own."""
+
+    budget: Budget = field(default_factory=Budget)
+    breaker: BreakerRule = field(default_factory=BreakerRule)
+    runbooks: RunbookRule = field(default_factory=RunbookRule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,8 +296,20 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     spec: Spec | None = None
     config_file: ConfigFile | None = None
+    mode: Mode = Mode.ACT
+    """How far Medic may go with this service at most."""
+    runbook_modes: tuple[tuple[RunbookId, Mode], ...] = ()
+    """How far it may go with single runbooks on this service."""
+    dry_run: bool = False
+    """Everything up to the change happens, the change does not."""
+    depends_on: tuple[ServiceName, ...] = ()
+    """Its parents: while one of them is not well, this one is not healed."""
+    deploy_lock: str | None = None
+    """A path on the host: while a file stands there, somebody deploys."""
     origin: str = "medic.yaml"
     """Who declared it: the config file's path, or `label`."""
+    group: str | None = None
+    """Replicas of one thing carry one group: the last that serves is not disrupted."""
 
 
 # ------------------------------------------------------------------------------------- probe requests and observations
@@ -311,7 +390,6 @@ class ContainerFacts:
     restart_count: int | None = None
     restart_policy: str | None = None
     error: str | None = None
-    created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -345,6 +423,8 @@ class HttpSeen:
     """The body went on past the limit."""
     error: str | None = None
     """`connection-refused`, `timeout`, `reset`, `empty-reply`, `tls: ...`, `dns: ...`; None when a status came."""
+    retry_after: timedelta | None = None
+    """What a `Retry-After` of whole seconds said; None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,6 +476,8 @@ class Judgement:
     detail: str
     """One sentence for a person: what was seen."""
     symptoms: tuple[Symptom, ...] = ()
+    retry_after: timedelta | None = None
+    """The target answered 429 or 503 and asked to be left alone for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -474,6 +556,8 @@ class Evidence:
     """How the log was cut: `whole`, or what was left out, or why there is none."""
     events: tuple[ContainerEvent, ...]
     changes: tuple[Change, ...]
+    deploying: str | None = None
+    """What is known of the service's declared deploy lock: that it stands, or that nobody can say; None without one."""
     files: tuple[str, ...] = ()
     """Files of the saved bundle, relative to the incident's folder."""
     gaps: tuple[str, ...] = ()
@@ -578,7 +662,7 @@ class Findings:
 
 
 class Risk(enum.Enum):
-    """What a runbook may do to others. Source: DESIGN section 4, docs/flow.md."""
+    """What a runbook may do to others. Source: docs/flow.md."""
 
     SAFE = "safe"
     DISRUPTIVE = "disruptive"
@@ -652,8 +736,11 @@ class Runbook:
     rerun: Rerun
     undo: RunbookId | None
     evidence_required: bool
+    """False: may run although no evidence could be saved."""
     hash: str
     """sha256 over the runbook's folder and its playbook: what an approval and a receipt are bound to."""
+    tested: bool = False
+    """`medic runbook test` passed on this very hash before it was shipped: it stands in `runbooks/TESTED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -674,6 +761,137 @@ class Plan:
     why: str
 
 
+class Answer(enum.Enum):
+    """What a person said to a request for approval."""
+
+    APPROVED = "approved"
+    DENIED = "denied"
+    EDITED = "edited"
+    """Replaced by another request with other parameters, which the same person approved by that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A request for a person's word on one plan, and the answer. Key: (incident, number, digest of the plan)."""
+
+    id: str
+    """`A1`, `A2`, ..."""
+    incident: IncidentId
+    service: ServiceName
+    number: int
+    """The attempt it is for."""
+    digest: str
+    """sha256 over runbook, runbook hash and parameters (`policy/permission.py`): anything else is not what was approved."""
+    plan: Plan
+    impact: str
+    """What it touches and how far that goes, as a sentence."""
+    diff: str
+    """What Ansible's check mode says that it would change, or why that is not known. Redacted, bounded."""
+    asked_at: datetime
+    expires_at: datetime
+    """No answer by then is a no, and an approval not used by then is void."""
+    edit_of: str | None = None
+    """The digest of the plan that a person edited into this one."""
+    answer: Answer | None = None
+    answered_by: str | None = None
+    answered_at: datetime | None = None
+    why: str = ""
+    """What the person gave as the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """What people allow everywhere, as medic.yaml says it beside the services."""
+
+    runbook_modes: tuple[tuple[RunbookId, Mode], ...] = ()
+    dry_run: bool = False
+    approval_expires: timedelta = timedelta(hours=1)
+    """How long a request for approval waits for its answer, and the answer for its use."""
+
+
+class RestartedBy(enum.Enum):
+    """Who restarted a container, where it was not Medic."""
+
+    RESTART_POLICY = "restart-policy"
+    """Docker itself, since the container's restart policy says so."""
+    DOCKER_API = "docker-api"
+    """Somebody through Docker's API: another healer, or a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignRestart:
+    """One restart of a container that was not Medic's."""
+
+    container: str
+    at: datetime
+    by: RestartedBy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One attempt of the ledger that spends a budget: its intent is written and it was not stood down."""
+
+    incident: IncidentId
+    number: int
+    service: ServiceName
+    host: HostName
+    runbook: RunbookId
+    at: datetime
+    """Of the intent."""
+    until: datetime | None
+    """When its last playbook ended, the undo included; None while one may still run."""
+    failed: bool
+    """It ended as ineffective, permanent or ambiguous."""
+    by_person: bool
+    """Asked for by a person: outside every automatic budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """One scope in which healing stopped: `fleet`, `fleet:<host>`, `group:<name>`, `runbook:<id>`. Only a person resets it."""
+
+    scope: str
+    opened_at: datetime
+    because: str
+    services: tuple[ServiceName, ...]
+    """Those that failed together."""
+    incident: IncidentId | None = None
+    """The correlated incident that names them and what they have in common."""
+    reset_at: datetime | None = None
+    reset_by: str | None = None
+    reset_why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Another member of a service's group."""
+
+    service: ServiceName
+    well: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """People work on a service, or on all of them: it is watched and left alone until the time is up."""
+
+    id: int
+    service: ServiceName | None
+    """None: every service."""
+    why: str
+    by: str
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One start of a service's container that Medic saw from its beginning to the first WELL."""
+
+    image_id: str
+    started_at: datetime
+    took: timedelta
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """What plan needs to know of the past and of people's wishes, read at one moment by `agent/standing.py`."""
@@ -685,6 +903,36 @@ class Standing:
     """The template or kept copy that the service's configuration can be restored from: a path."""
     heals_in_window: int = 0
     """Incidents of this service that closed as healed inside `limits.window`."""
+    silence: Silence | None = None
+    """The silence in force that ends last."""
+    starts: tuple[Start, ...] = ()
+    """The service's latest starts."""
+    flips: tuple[datetime, ...] = ()
+    """When its settled verdict last changed between WELL and SICK, oldest first."""
+    parents_down: tuple[str, ...] = ()
+    """Services it depends on, directly or not, that are not well: each with why."""
+    monitor_blind: str | None = None
+    """Why Medic cannot trust its own network at this moment."""
+    same_before: int = 0
+    """Earlier incidents with this incident's fingerprint that were opened inside `limits.window`."""
+    same_ended_at: datetime | None = None
+    """When the last of them closed."""
+    actions: tuple[Action, ...] = ()
+    """Attempts in the whole fleet that began inside the longest window in force, oldest first."""
+    restarts: tuple[ForeignRestart, ...] = ()
+    """Restarts of this service's container by others inside `limits.window`, oldest first."""
+    breaker: Breaker | None = None
+    """An open breaker whose scope holds this service."""
+    out_of_service: tuple[RunbookId, ...] = ()
+    """Runbooks that failed on several services and wait for a person."""
+    peers: tuple[Peer, ...] = ()
+    """The other members of this service's group."""
+    budget: Budget = field(default_factory=Budget)
+    permissions: Permissions = field(default_factory=Permissions)
+    approvals: tuple[Approval, ...] = ()
+    """Every request for approval of this incident, oldest first."""
+    demoted: tuple[RunbookId, ...] = ()
+    """Runbooks that are ask-first for this service: never tested as they are, harmful, or ineffective too often."""
 
 
 class HoldCode(enum.Enum):
@@ -693,7 +941,20 @@ class HoldCode(enum.Enum):
     STOPPED_ON_PURPOSE = "stopped-on-purpose"
     WARMING = "warming"
     MONITOR_BLIND = "monitor-blind"
+    MAINTENANCE = "maintenance"
+    DEPLOY_IN_PROGRESS = "deploy-in-progress"
+    PARENT_DOWN = "parent-down"
+    OVERLOAD = "overload"
+    FLAPPING = "flapping"
+    WRONG_PROBE = "wrong-probe"
+    COOLDOWN = "cooldown"
+    BUDGET_SPENT = "budget-spent"
+    BREAKER_OPEN = "breaker-open"
     HALTED = "halted"
+    AWAITING_APPROVAL = "awaiting-approval"
+    SUGGESTED = "suggested"
+    OBSERVING = "observing"
+    DRY_RUN = "dry-run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -706,6 +967,8 @@ class Hold:
     """What would change its mind, for a person."""
     look_again: timedelta
     """When the incident is decided afresh if it is still SICK."""
+    would: Plan | None = None
+    """The plan that permission alone keeps from being carried out."""
 
 
 class RefusalCode(enum.Enum):
@@ -716,7 +979,16 @@ class RefusalCode(enum.Enum):
     CANNOT_SEE = "cannot-see"
     NO_TARGET = "no-target"
     NO_EVIDENCE = "no-evidence"
+    HARMED = "harmed"
+    """An attempt did harm that no declared undo could take back."""
     CHRONIC = "chronic"
+    SAME_SIGNATURE = "same-signature"
+    ACTIONS_SPENT = "actions-spent"
+    OTHER_HEALER = "other-healer"
+    LAST_REPLICA = "last-replica"
+    FAILED_TOGETHER = "failed-together"
+    DENIED = "denied"
+    APPROVAL_EXPIRED = "approval-expired"
     UNEXPECTED = "unexpected"
     """Medic itself met a bug: the incident is handed over instead of going silent."""
 
@@ -768,6 +1040,11 @@ class Outcome(enum.Enum):
         """True where the attempt is spent."""
         return self not in (Outcome.SUPERSEDED, Outcome.CANCELLED)
 
+    @property
+    def failed(self) -> bool:
+        """True where the runbook itself did not help: not for a target out of reach, nor for an attempt that was cut."""
+        return self in (Outcome.INEFFECTIVE, Outcome.PERMANENT, Outcome.AMBIGUOUS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
@@ -794,6 +1071,17 @@ class PlaybookRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Harm:
+    """What an attempt made worse: checks of the patient, or neighbours that were WELL before it and are steadily SICK."""
+
+    at: datetime
+    patient: tuple[str, ...] = ()
+    """Checks of the patient that were WELL before and are SICK, as `<check>: <what was seen>`."""
+    neighbours: tuple[Verdict, ...] = ()
+    """What was seen of each harmed neighbour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One carrying-out of a plan: intent, result, times. Unfinished until `outcome` is written. Key: (incident, number)."""
 
@@ -809,8 +1097,12 @@ class Attempt:
     verdict: Verdict | None = None
     """What verify saw."""
     ended_at: datetime | None = None
+    harm: Harm | None = None
+    """What it made worse."""
     undo: PlaybookRun | None = None
     """How its undo ended, where one ran because things got worse."""
+    undo_seen: tuple[Verdict, ...] = ()
+    """What was seen after the undo: the patient, then each neighbour that had been harmed."""
 
 
 class IncidentState(enum.Enum):
@@ -830,6 +1122,52 @@ class Closing(enum.Enum):
     RECOVERED = "recovered"
     """Well again without a counted attempt of ours making it so."""
     BY_PERSON = "by-person"
+    CARRIED_OUT = "carried-out"
+    """Origin PERSON: what the person asked for was done; its attempt says whether the service is well."""
+
+
+class RunbookMarkKind(enum.Enum):
+    """What a runbook has shown, in a rehearsal or in the field."""
+
+    PASSED = "passed"
+    """`medic runbook test` passed."""
+    INEFFECTIVE = "ineffective"
+    HARMFUL = "harmful"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunbookMark:
+    """One result that a runbook's standing rests on. It speaks of one hash: a changed runbook starts anew."""
+
+    runbook: RunbookId
+    hash: str
+    kind: RunbookMarkKind
+    at: datetime
+    service: ServiceName | None = None
+    """HARMFUL: the only service it demotes the runbook for; None for all. INEFFECTIVE: where it was."""
+    because: str = ""
+    key: str
+    """What happened, as a name: the same key twice is one mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RehearsalStep:
+    """One step of `medic runbook test`: inject, detect, diagnose, choose, heal, verify, revert, nothing left."""
+
+    name: str
+    passed: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """One runbook put to the test on a throw-away container."""
+
+    runbook: RunbookId
+    hash: str
+    passed: bool
+    took: timedelta
+    steps: tuple[RehearsalStep, ...]
 
 
 class Origin(enum.Enum):
@@ -910,6 +1248,8 @@ class SweepReport:
     """In the store as running, not on the host."""
     unrecorded: tuple[str, ...]
     """Labelled `medic.enable` on the host, not in the store."""
+    held: tuple[tuple[ServiceName, HoldCode], ...] = ()
+    """Services with a held incident, and why nothing is done."""
 
 
 class StoryKind(enum.Enum):
@@ -919,12 +1259,16 @@ class StoryKind(enum.Enum):
     EXPLAINED = "explained"
     HELD = "held"
     PLANNED = "planned"
+    ASKED = "asked"
+    ANSWERED = "answered"
     REFUSED = "refused"
     TRYING = "trying"
     TASK = "task"
     TRIED = "tried"
     SEEN_AGAIN = "seen-again"
+    HARMED = "harmed"
     UNDONE = "undone"
+    DEMOTED = "demoted"
     HEALED = "healed"
     RECOVERED = "recovered"
     ESCALATED = "escalated"
@@ -948,6 +1292,12 @@ class NoticeKind(enum.Enum):
     """Notices are edge-triggered: one per change of an incident's state."""
 
     OPENED = "opened"
+    SUGGESTED = "suggested"
+    """What Medic would do, for people to do."""
+    ASKED = "asked"
+    """A request for approval waits."""
+    ACTED = "acted"
+    """A remedy that is not merely safe was carried out."""
     ESCALATED = "escalated"
     RESOLVED = "resolved"
 
@@ -1029,3 +1379,87 @@ class ServiceRecord:
     config_hash: str | None = None
     container_id: str | None = None
     well_at: datetime | None = None
+
+
+# ------------------------------------------------------------------------------------------------------- audit, receipts
+
+
+class AuditKind(enum.Enum):
+    """What the audit keeps: every change, decision, answer and word of a person. The words are for good: rows are never edited."""
+
+    OPENED = "opened"
+    NEXT_ROUND = "next-round"
+    HELD = "held"
+    REFUSED = "refused"
+    CLOSED = "closed"
+    INTENT = "intent"
+    """An attempt's plan, before its first change."""
+    STARTED = "started"
+    RAN = "ran"
+    ENDED = "ended"
+    RECEIPT = "receipt"
+    UNDONE = "undone"
+    STATUS = "status"
+    """The desired state of a service."""
+    ASKED = "asked"
+    ANSWERED = "answered"
+    APPROVAL_ASKED = "approval-asked"
+    APPROVAL_ANSWERED = "approval-answered"
+    SILENCED = "silenced"
+    UNSILENCED = "unsilenced"
+    BREAKER = "breaker"
+    RUNBOOK_TRUST = "runbook-trust"
+    HALTED = "halted"
+    RESUMED = "resumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRow:
+    """One link of the audit's chain, as texts: `hash` is over exactly what is read here, also where somebody edited it."""
+
+    id: int
+    """1, 2, 3 ... without a gap."""
+    at: str
+    actor: str
+    """`medic`, or the person."""
+    kind: str
+    key: str
+    """With `kind`: what this row is about, so that a repeated step appends once."""
+    incident: str
+    """Empty where it is about none."""
+    payload: str
+    """Canonical JSON, redacted."""
+    previous: str
+    """The hash of the row before; 64 zeros for the first."""
+    hash: str
+    """sha256, hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditHead:
+    """The last row of a chain: whoever holds it can tell whether the chain was cut or rewritten since."""
+
+    id: int
+    hash: str
+    """The first 16 hex digits, or all 64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Why Medic says "healed": the failing looks before, the same checks after, and the settle window between."""
+
+    incident: IncidentId
+    attempt: int
+    runbook: RunbookId
+    runbook_hash: str
+    opened_by: Verdict
+    """The verdict that opened the incident."""
+    before: Verdict
+    """The look of the evidence, just before the plan was chosen."""
+    ran_until: datetime | None
+    settle: timedelta
+    looks_needed: int
+    """So many WELL looks in a row count as steady."""
+    looks_made: int
+    looks: tuple[Verdict, ...]
+    """The last looks of verify, oldest first, each with its raw judgements; not more than `steps.verify.LOOKS_KEPT`."""

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from agent.model import (
+    Action,
+    Answer,
+    Approval,
     Attempt,
+    Breaker,
     Closing,
     ContainerEvent,
     ContainerFacts,
@@ -19,6 +23,9 @@ from agent.model import (
     Diagnosis,
     Escalation,
     Evidence,
+    FleetLimits,
+    ForeignRestart,
+    Harm,
     Hold,
     HostName,
     Incident,
@@ -26,6 +33,7 @@ from agent.model import (
     Notice,
     Observation,
     Outcome,
+    Permissions,
     Plan,
     PlaybookRun,
     ProbeRequest,
@@ -35,9 +43,12 @@ from agent.model import (
     RequestAnswer,
     Rule,
     Runbook,
+    RunbookMark,
     Service,
     ServiceName,
     ServiceRecord,
+    Silence,
+    Start,
     StoryEvent,
     StoryKind,
     Streak,
@@ -125,6 +136,9 @@ class HostFiles(Protocol):
 
     def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
         """Return at most `limit` bytes of a file, None when there is none. Raises OutsideError."""
+
+    def modified(self, host: HostName, path: str) -> datetime | None:
+        """Return when a file was last written, None when there is none. Raises OutsideError."""
 
 
 class Playbooks(Protocol):
@@ -222,6 +236,9 @@ class IncidentStore(Protocol):
     def heals_since(self, service: ServiceName, since: datetime) -> int:
         """Count incidents of the service that closed as HEALED since then."""
 
+    def opened_since(self, since: datetime, *, fingerprint: str | None = None) -> tuple[Incident, ...]:
+        """Return incidents of origin HEARTBEAT that were opened since then, oldest first; with `fingerprint`, only those."""
+
     def next_round(self, incident: IncidentId, *, expected: int) -> bool:
         """HELD or OPEN -> OPEN with round expected + 1. False if someone was first."""
 
@@ -256,8 +273,121 @@ class AttemptStore(Protocol):
     def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
         """Write the outcome. The first writer wins."""
 
+    def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
+        """Write what it made worse. The first writer wins."""
+
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the undo of this attempt ended. The first writer wins."""
+
+    def undo_seen(self, incident: IncidentId, number: int, seen: Sequence[Verdict]) -> None:
+        """Write what was seen after the undo. The first writer wins."""
+
+    def actions_since(self, since: datetime) -> tuple[Action, ...]:
+        """Return every attempt whose intent was written since then, oldest first, but those that ended before any change."""
+
+
+class ApprovalStore(Protocol):
+    """Requests for a person's word. The natural key is (incident, number, digest); an answer is written once."""
+
+    def ask(
+        self,
+        incident: IncidentId,
+        number: int,
+        digest: str,
+        plan: Plan,
+        *,
+        impact: str,
+        diff: str,
+        now: datetime,
+        expires_at: datetime,
+    ) -> Approval:
+        """Write the request, or return the row that stands under this key already."""
+
+    def get(self, id_: str) -> Approval | None:
+        """Return one."""
+
+    def of(self, incident: IncidentId) -> tuple[Approval, ...]:
+        """Return those of one incident, oldest first."""
+
+    def waiting(self, now: datetime) -> tuple[Approval, ...]:
+        """Return the unanswered, unexpired ones of incidents that are OPEN or HELD, oldest first."""
+
+    def answer(self, id_: str, answer: Answer, *, by: str, why: str, now: datetime) -> bool:
+        """Write the answer to one that is `waiting`. False if it is not."""
+
+    def edit(self, id_: str, digest: str, plan: Plan, *, by: str, why: str, now: datetime) -> Approval | None:
+        """Answer one that is `waiting` as EDITED and write an approved one with `plan`, both or neither. None if it is not."""
+
+
+class BreakerStore(Protocol):
+    """Scopes in which healing stopped. At most one open breaker per scope; nothing but `reset` ends one."""
+
+    def open(self, scope: str, *, because: str, services: Sequence[ServiceName], now: datetime) -> tuple[Breaker, bool]:
+        """Return the breaker that is open in this scope and False, or open one and return it and True."""
+
+    def names(self, scope: str, incident: IncidentId) -> None:
+        """Keep the correlated incident of the open breaker of this scope."""
+
+    def standing(self) -> tuple[Breaker, ...]:
+        """Return every open breaker, oldest first."""
+
+    def reset(self, scope: str, *, by: str, why: str, now: datetime) -> Breaker | None:
+        """Close the open breaker of this scope and return it; None where none is open."""
+
+    def last_reset(self, scope: str) -> datetime | None:
+        """Return when a person last reset this scope: what came before it is not counted again."""
+
+
+class ForeignRestartStore(Protocol):
+    """Restarts of containers that were not Medic's. The natural key is (host, container, at)."""
+
+    def keep(self, host: HostName, restarts: Sequence[ForeignRestart]) -> None:
+        """Write those that are not known yet. The first writer wins."""
+
+    def since(self, host: HostName, container: str, since: datetime) -> tuple[ForeignRestart, ...]:
+        """Return those of one container since then, oldest first."""
+
+    def prune(self, *, before: datetime) -> int:
+        """Delete those older than that; return how many."""
+
+
+class RunbookStandingStore(Protocol):
+    """What each runbook has shown. The natural key is `mark.key`."""
+
+    def note(self, mark: RunbookMark) -> None:
+        """Write one mark, once."""
+
+    def marks(self, hashes: Sequence[str]) -> tuple[RunbookMark, ...]:
+        """Return every mark of these hashes, in the order they were written."""
+
+
+class SilenceStore(Protocol):
+    """When people want services left alone."""
+
+    def begin(self, service: ServiceName | None, *, why: str, by: str, now: datetime, until: datetime) -> Silence:
+        """Silence one service, or all with None."""
+
+    def active(self, now: datetime) -> tuple[Silence, ...]:
+        """Return the silences in force, oldest first."""
+
+    def end(self, silence: int, *, by: str, now: datetime) -> bool:
+        """End one before its time. False if it was over already, or never was."""
+
+
+class StartStore(Protocol):
+    """What is learned of how services start and how steady they are."""
+
+    def learn(self, service: ServiceName, start: Start) -> None:
+        """Keep one start; the latest 50 of a service stay. The same `started_at` twice is kept once."""
+
+    def of(self, service: ServiceName) -> tuple[Start, ...]:
+        """Return what is kept of one service, oldest first."""
+
+    def flip(self, service: ServiceName, *, now: datetime) -> None:
+        """Keep that the settled verdict of a service changed; the latest 20 of a service stay."""
+
+    def flips(self, service: ServiceName) -> tuple[datetime, ...]:
+        """Return when it did, oldest first."""
 
 
 class SweepStore(Protocol):
@@ -370,10 +500,16 @@ class Store:
     services: ServiceStore
     incidents: IncidentStore
     attempts: AttemptStore
+    approvals: ApprovalStore
+    silences: SilenceStore
+    starts: StartStore
     sweeps: SweepStore
     story: StoryStore
     outbox: OutboxStore
     requests: RequestStore
+    breakers: BreakerStore
+    foreign_restarts: ForeignRestartStore
+    runbook_standing: RunbookStandingStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,5 +531,7 @@ class World:
     redact: Callable[[str], str]
     channels: tuple[str, ...]
     """Names of the channels that notices go to."""
+    permissions: Permissions
+    """What people allow everywhere."""
     stopping: Callable[[], bool]
     """True once the daemon has been told to stop."""

@@ -7,11 +7,18 @@ from datetime import datetime
 
 from agent.errors import StoreError
 from agent.model import (
+    Action,
+    Answer,
+    Approval,
     Attempt,
+    Breaker,
     Closing,
     Delivery,
     Diagnosis,
+    ForeignRestart,
+    Harm,
     Hold,
+    HostName,
     Incident,
     IncidentId,
     IncidentState,
@@ -24,9 +31,12 @@ from agent.model import (
     Refusal,
     Request,
     RequestAnswer,
+    RunbookMark,
     Service,
     ServiceName,
     ServiceRecord,
+    Silence,
+    Start,
     StoryEvent,
     StoryKind,
     Streak,
@@ -44,10 +54,16 @@ def memory_store() -> Store:
         services=MemoryServices(lock),
         incidents=incidents,
         attempts=MemoryAttempts(lock, incidents),
+        approvals=MemoryApprovals(lock, incidents),
+        silences=MemorySilences(lock),
+        starts=MemoryStarts(lock),
         sweeps=MemorySweeps(),
         story=MemoryStory(lock, incidents),
         outbox=MemoryOutbox(lock),
         requests=MemoryRequests(lock),
+        runbook_standing=MemoryRunbookStanding(lock),
+        breakers=MemoryBreakers(lock),
+        foreign_restarts=MemoryForeignRestarts(lock),
     )
 
 
@@ -150,6 +166,11 @@ class MemoryIncidents:
             healed = (row for row in self.rows.values() if row.service == service and row.closing is Closing.HEALED)
             return sum(row.closed_at is not None and row.closed_at >= since for row in healed)
 
+    def opened_since(self, since: datetime, *, fingerprint: str | None = None) -> tuple[Incident, ...]:
+        with self._lock:
+            beaten = (row for row in self.rows.values() if row.origin is Origin.HEARTBEAT and row.opened_at >= since)
+            return tuple(row for row in beaten if fingerprint in (None, row.fingerprint))
+
     def next_round(self, incident: IncidentId, *, expected: int) -> bool:
         with self._lock:
             row = self.rows.get(incident)
@@ -210,6 +231,7 @@ class MemoryAttempts:
     def __init__(self, lock: threading.RLock, incidents: MemoryIncidents) -> None:
         self._lock = lock
         self._incidents = incidents
+        self._undone_at: dict[tuple[IncidentId, int], datetime] = {}
 
     def begin(self, incident: IncidentId, number: int, plan: Plan, *, now: datetime) -> Attempt:
         with self._lock:
@@ -239,11 +261,44 @@ class MemoryAttempts:
             if attempt.outcome is None:
                 self._put(replace(attempt, outcome=outcome, verdict=verdict, ended_at=now))
 
+    def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
+        with self._lock:
+            attempt = self._one(incident, number)
+            if attempt.harm is None:
+                self._put(replace(attempt, harm=harm))
+
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         with self._lock:
             attempt = self._one(incident, number)
             if attempt.undo is None:
                 self._put(replace(attempt, undo=run))
+
+    def undo_seen(self, incident: IncidentId, number: int, seen: Sequence[Verdict]) -> None:
+        with self._lock:
+            attempt = self._one(incident, number)
+            if not attempt.undo_seen:
+                self._put(replace(attempt, undo_seen=tuple(seen)))
+                self._undone_at[incident, number] = now
+
+    def actions_since(self, since: datetime) -> tuple[Action, ...]:
+        with self._lock:
+            begun = [(row, attempt) for row in self._incidents.rows.values() for attempt in row.attempts]
+            actions = [
+                Action(
+                    incident=row.id,
+                    number=attempt.number,
+                    service=row.service,
+                    host=row.host,
+                    runbook=attempt.plan.runbook,
+                    at=attempt.intent_at,
+                    until=self._undone_at.get((row.id, attempt.number), attempt.ran_until),
+                    failed=attempt.outcome is not None and attempt.outcome.failed,
+                    by_person=row.origin is Origin.PERSON,
+                )
+                for row, attempt in begun
+                if attempt.intent_at >= since and (attempt.outcome is None or attempt.outcome.counts)
+            ]
+            return tuple(sorted(actions, key=lambda action: action.at))
 
     def _all(self, incident: IncidentId) -> dict[int, Attempt]:
         row = self._incidents.rows.get(incident)
@@ -259,6 +314,184 @@ class MemoryAttempts:
         changed = self._all(attempt.incident) | {attempt.number: attempt}
         ordered = tuple(changed[number] for number in sorted(changed))
         self._incidents.rows[attempt.incident] = replace(self._incidents.rows[attempt.incident], attempts=ordered)
+
+
+class MemoryApprovals:
+    def __init__(self, lock: threading.RLock, incidents: MemoryIncidents) -> None:
+        self._lock = lock
+        self._incidents = incidents
+        self._rows: dict[str, Approval] = {}
+
+    def ask(
+        self,
+        incident: IncidentId,
+        number: int,
+        digest: str,
+        plan: Plan,
+        *,
+        impact: str,
+        diff: str,
+        now: datetime,
+        expires_at: datetime,
+    ) -> Approval:
+        with self._lock:
+            standing = next((row for row in self.of(incident) if (row.number, row.digest) == (number, digest)), None)
+            if incident not in self._incidents.rows:
+                raise StoreError(f"cannot ask about {incident}: no such incident", transient=False)
+            new = Approval(
+                id=f"A{len(self._rows) + 1}",
+                incident=incident,
+                service=self._incidents.rows[incident].service,
+                number=number,
+                digest=digest,
+                plan=plan,
+                impact=impact,
+                diff=diff,
+                asked_at=now,
+                expires_at=expires_at,
+            )
+            return standing or self._rows.setdefault(new.id, new)
+
+    def get(self, id_: str) -> Approval | None:
+        return self._rows.get(id_)
+
+    def of(self, incident: IncidentId) -> tuple[Approval, ...]:
+        with self._lock:
+            return tuple(row for row in self._rows.values() if row.incident == incident)
+
+    def waiting(self, now: datetime) -> tuple[Approval, ...]:
+        with self._lock:
+            in_hand = (IncidentState.OPEN, IncidentState.HELD)
+            return tuple(
+                row
+                for row in self._rows.values()
+                if row.answer is None and row.expires_at > now and self._incidents.rows[row.incident].state in in_hand
+            )
+
+    def answer(self, id_: str, answer: Answer, *, by: str, why: str, now: datetime) -> bool:
+        with self._lock:
+            waits = next((row for row in self.waiting(now) if row.id == id_), None)
+            if waits is not None:
+                self._rows[id_] = replace(waits, answer=answer, answered_by=by, answered_at=now, why=why)
+            return waits is not None
+
+    def edit(self, id_: str, digest: str, plan: Plan, *, by: str, why: str, now: datetime) -> Approval | None:
+        with self._lock:
+            if not self.answer(id_, Answer.EDITED, by=by, why=why, now=now):
+                return None
+            old = self._rows[id_]
+            new = replace(old, id=f"A{len(self._rows) + 1}", digest=digest, plan=plan, diff="", asked_at=now)
+            self._rows[new.id] = replace(new, edit_of=old.digest, answer=Answer.APPROVED)
+            return self._rows[new.id]
+
+
+class MemoryBreakers:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: list[Breaker] = []
+
+    def open(self, scope: str, *, because: str, services: Sequence[ServiceName], now: datetime) -> tuple[Breaker, bool]:
+        with self._lock:
+            standing = self._standing(scope)
+            if standing is not None:
+                return standing, False
+            self._rows.append(Breaker(scope=scope, opened_at=now, because=because, services=tuple(services)))
+            return self._rows[-1], True
+
+    def names(self, scope: str, incident: IncidentId) -> None:
+        self._change(scope, incident=incident)
+
+    def standing(self) -> tuple[Breaker, ...]:
+        with self._lock:
+            return tuple(row for row in self._rows if row.reset_at is None)
+
+    def reset(self, scope: str, *, by: str, why: str, now: datetime) -> Breaker | None:
+        return self._change(scope, reset_at=now, reset_by=by, reset_why=why)
+
+    def last_reset(self, scope: str) -> datetime | None:
+        with self._lock:
+            return max((row.reset_at for row in self._rows if row.scope == scope and row.reset_at is not None), default=None)
+
+    def _standing(self, scope: str) -> Breaker | None:
+        return next((row for row in self._rows if row.scope == scope and row.reset_at is None), None)
+
+    def _change(self, scope: str, **values: object) -> Breaker | None:
+        with self._lock:
+            row = self._standing(scope)
+            if row is None:
+                return None
+            changed = replace(row, **values)  # type: ignore[arg-type]  # the callers above name fields
+            self._rows[self._rows.index(row)] = changed
+            return changed
+
+
+class MemoryForeignRestarts:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[tuple[HostName, str, datetime], ForeignRestart] = {}
+
+    def keep(self, host: HostName, restarts: Sequence[ForeignRestart]) -> None:
+        with self._lock:
+            for restart in restarts:
+                self._rows.setdefault((host, restart.container, restart.at), restart)
+
+    def since(self, host: HostName, container: str, since: datetime) -> tuple[ForeignRestart, ...]:
+        with self._lock:
+            found = [row for key, row in self._rows.items() if key[:2] == (host, container) and row.at >= since]
+            return tuple(sorted(found, key=lambda row: row.at))
+
+    def prune(self, *, before: datetime) -> int:
+        with self._lock:
+            old = [key for key, row in self._rows.items() if row.at < before]
+            for key in old:
+                del self._rows[key]
+            return len(old)
+
+
+class MemorySilences:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: list[Silence] = []
+        self._ended: set[int] = set()
+
+    def begin(self, service: ServiceName | None, *, why: str, by: str, now: datetime, until: datetime) -> Silence:
+        with self._lock:
+            row = Silence(id=len(self._rows) + 1, service=service, why=why, by=by, since=now, until=until)
+            self._rows.append(row)
+            return row
+
+    def active(self, now: datetime) -> tuple[Silence, ...]:
+        with self._lock:
+            return tuple(row for row in self._rows if row.id not in self._ended and row.until > now)
+
+    def end(self, silence: int, *, by: str, now: datetime) -> bool:
+        with self._lock:
+            ends = any(row.id == silence for row in self.active(now))
+            self._ended |= {silence} if ends else set()
+            return ends
+
+
+class MemoryStarts:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._starts: dict[ServiceName, tuple[Start, ...]] = {}
+        self._flips: dict[ServiceName, tuple[datetime, ...]] = {}
+
+    def learn(self, service: ServiceName, start: Start) -> None:
+        with self._lock:
+            known = self._starts.get(service, ())
+            if all(each.started_at != start.started_at for each in known):
+                self._starts[service] = (*known, start)[-50:]
+
+    def of(self, service: ServiceName) -> tuple[Start, ...]:
+        return self._starts.get(service, ())
+
+    def flip(self, service: ServiceName, *, now: datetime) -> None:
+        with self._lock:
+            self._flips[service] = (*self._flips.get(service, ()), now)[-20:]
+
+    def flips(self, service: ServiceName) -> tuple[datetime, ...]:
+        return self._flips.get(service, ())
 
 
 class MemorySweeps:
@@ -360,3 +593,17 @@ class MemoryRequests:
 
     def answered(self, request: str) -> RequestAnswer | None:
         return self._answers.get(request)
+
+
+class MemoryRunbookStanding:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._marks: dict[str, RunbookMark] = {}
+
+    def note(self, mark: RunbookMark) -> None:
+        with self._lock:
+            self._marks.setdefault(mark.key, mark)
+
+    def marks(self, hashes: Sequence[str]) -> tuple[RunbookMark, ...]:
+        with self._lock:
+            return tuple(mark for mark in self._marks.values() if mark.hash in hashes)

@@ -109,6 +109,85 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX requests_unclaimed ON requests (number) WHERE claimed_at IS NULL",
     ),
+    (  # 2: what a Hold rests on
+        """CREATE TABLE silences (
+            number {counted_key},
+            service TEXT,
+            why TEXT NOT NULL,
+            who TEXT NOT NULL,
+            since {time} NOT NULL,
+            until {time} NOT NULL,
+            ended_at {time},
+            ended_by TEXT
+        )""",
+        "CREATE INDEX silences_until ON silences (until) WHERE ended_at IS NULL",
+        """CREATE TABLE starts (
+            number {counted_key},
+            service TEXT NOT NULL,
+            start TEXT NOT NULL
+        )""",
+        "CREATE INDEX starts_of_service ON starts (service, number)",
+        """CREATE TABLE flips (
+            number {counted_key},
+            service TEXT NOT NULL,
+            at {time} NOT NULL
+        )""",
+        "CREATE INDEX flips_of_service ON flips (service, number)",
+    ),
+    (  # 3: limits of the fleet
+        """CREATE TABLE breakers (
+            number {counted_key},
+            scope TEXT NOT NULL,
+            opened_at {time} NOT NULL,
+            because TEXT NOT NULL,
+            services TEXT NOT NULL,
+            incident {number} REFERENCES incidents (number),
+            reset_at {time},
+            reset_by TEXT,
+            reset_why TEXT
+        )""",
+        "CREATE UNIQUE INDEX breakers_one_open ON breakers (scope) WHERE reset_at IS NULL",
+        """CREATE TABLE foreign_restarts (
+            host TEXT NOT NULL,
+            container TEXT NOT NULL,
+            at {time} NOT NULL,
+            by TEXT NOT NULL,
+            PRIMARY KEY (host, container, at)
+        )""",
+        "CREATE INDEX incidents_opened ON incidents (opened_at)",
+        "CREATE INDEX attempts_begun ON attempts (intent_at)",
+    ),
+    (
+        """CREATE TABLE approvals (
+            id {counted_key},
+            incident {number} NOT NULL REFERENCES incidents (number),
+            number INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            plan TEXT NOT NULL,
+            impact TEXT NOT NULL,
+            diff TEXT NOT NULL,
+            asked_at {time} NOT NULL,
+            expires_at {time} NOT NULL,
+            edit_of TEXT,
+            answer TEXT,
+            answered_by TEXT,
+            answered_at {time},
+            why TEXT NOT NULL,
+            UNIQUE (incident, number, digest)
+        )""",
+        "CREATE INDEX approvals_unanswered ON approvals (id) WHERE answer IS NULL",
+    ),
+    (  # what an attempt made worse, and what runbooks have shown
+        "ALTER TABLE attempts ADD COLUMN harm TEXT",
+        "ALTER TABLE attempts ADD COLUMN undo_seen TEXT",
+        """CREATE TABLE runbook_marks (
+            number {counted_key},
+            key TEXT NOT NULL UNIQUE,
+            hash TEXT NOT NULL,
+            mark TEXT NOT NULL
+        )""",
+        "CREATE INDEX runbook_marks_of_hash ON runbook_marks (hash, number)",
+    ),
 )
 
 

@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 
 from agent import ports
+from agent.store.approvals import Approvals
 from agent.store.attempts import Attempts
+from agent.store.breakers import Breakers
 from agent.store.database import Database
+from agent.store.foreign_restarts import ForeignRestarts
 from agent.store.incidents import Incidents
 from agent.store.opening import open_database
 from agent.store.outbox import Outbox
 from agent.store.requests import Requests
+from agent.store.runbook_standing import RunbookStanding
 from agent.store.services import Services
+from agent.store.silences import Silences
+from agent.store.starts import Starts
 from agent.store.story import Story
 from agent.store.sweeps import Sweeps
 
@@ -36,9 +42,15 @@ def open_store(url: str, clock: ports.Clock) -> OpenStore:
         services=Services(database),
         incidents=Incidents(database),
         attempts=Attempts(database),
+        approvals=Approvals(database),
+        silences=Silences(database),
+        starts=Starts(database),
         sweeps=Sweeps(database),
         story=Story(database),
         outbox=Outbox(database),
         requests=Requests(database),
+        runbook_standing=RunbookStanding(database),
+        breakers=Breakers(database),
+        foreign_restarts=ForeignRestarts(database),
         database=database,
     )

@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine
 
 from agent import codec
 from agent.errors import StoreError
-from agent.model import Closing, IncidentState, Origin, Outcome, Recorded, StoryKind
+from agent.model import Answer, Closing, IncidentState, Origin, Outcome, Recorded, RestartedBy, StoryKind
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -163,6 +163,8 @@ UNCLOSED = text("state <> 'closed'")
 HEALED = text("closing = 'healed'")
 UNDELIVERED = text("delivered_at IS NULL")
 UNCLAIMED = text("claimed_at IS NULL")
+STANDING = text("reset_at IS NULL")
+UNANSWERED = text("answer IS NULL")
 
 attempts = Table(
     "attempts",
@@ -179,6 +181,50 @@ attempts = Table(
     Column("ended_at", UtcTime),
     Column("undo", Coded),
     Column("undone_at", UtcTime),
+    Column("harm", Coded),
+    Column("undo_seen", Coded),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _ROW_NUMBER, primary_key=True),
+    Column("incident", _ROW_NUMBER),
+    Column("number", Integer),
+    Column("digest", PlainText),
+    Column("plan", Coded),
+    Column("impact", PlainText),
+    Column("diff", PlainText),
+    Column("asked_at", UtcTime),
+    Column("expires_at", UtcTime),
+    Column("edit_of", PlainText),
+    Column("answer", Member(Answer)),
+    Column("answered_by", PlainText),
+    Column("answered_at", UtcTime),
+    Column("why", PlainText),
+)
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("scope", PlainText),
+    Column("opened_at", UtcTime),
+    Column("because", PlainText),
+    Column("services", Coded),
+    Column("incident", _ROW_NUMBER),
+    Column("reset_at", UtcTime),
+    Column("reset_by", PlainText),
+    Column("reset_why", PlainText),
+)
+
+foreign_restarts = Table(
+    "foreign_restarts",
+    metadata,
+    Column("host", PlainText, primary_key=True),
+    Column("container", PlainText, primary_key=True),
+    Column("at", UtcTime, primary_key=True),
+    Column("by", Member(RestartedBy)),
 )
 
 sweeps = Table(
@@ -222,4 +268,44 @@ requests = Table(
     Column("request", Coded),
     Column("claimed_at", UtcTime),
     Column("answer", Coded),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("service", PlainText),
+    Column("why", PlainText),
+    Column("who", PlainText),
+    Column("since", UtcTime),
+    Column("until", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("ended_by", PlainText),
+)
+
+NOT_ENDED = text("ended_at IS NULL")
+
+starts = Table(
+    "starts",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("service", PlainText),
+    Column("start", Coded),
+)
+
+flips = Table(
+    "flips",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("service", PlainText),
+    Column("at", UtcTime),
+)
+
+runbook_marks = Table(
+    "runbook_marks",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("key", PlainText),
+    Column("hash", PlainText),
+    Column("mark", Coded),
 )
