@@ -224,11 +224,13 @@ class Limits:
     """The budgets of one service. Every number is a default that `medic.yaml` shows and may change."""
 
     attempts: int = 2
-    """Counted attempts per incident before people take over (DESIGN: two)."""
+    """Counted attempts per incident before people take over (the mission: two)."""
     start_grace: timedelta = timedelta(seconds=10)
     """A container younger than this may be warming: a red probe is a Hold, not a remedy."""
     longest_start: timedelta = timedelta(minutes=30)
     """However slow its own starts were: a container older than this is not warming any more."""
+    steady_for: timedelta = timedelta(seconds=3)
+    """WELL must last this long before verify believes it: a container that dies again at once was never healed."""
     verify_within: timedelta = timedelta(seconds=60)
     """How long verify waits for a steady WELL before it calls the attempt ineffective."""
     heals_in_window: int = 5
@@ -1258,10 +1260,8 @@ class StoryKind(enum.Enum):
     SEEN = "seen"
     EXPLAINED = "explained"
     HELD = "held"
-    PLANNED = "planned"
     ASKED = "asked"
     ANSWERED = "answered"
-    REFUSED = "refused"
     TRYING = "trying"
     TASK = "task"
     TRIED = "tried"

@@ -20,6 +20,7 @@ from agent.model import (
     HttpCheck,
     Limits,
     NginxCheck,
+    Permissions,
     RunSpec,
     Service,
     Spec,
@@ -86,6 +87,8 @@ class Settings:
     hosts: tuple[Host, ...] = ()
     services: tuple[Service, ...] = ()
     channels: tuple[Channel, ...] = ()
+    permissions: Permissions = field(default_factory=Permissions)
+    """How far Medic may go by itself, beside what each service says."""
     discover_labels: bool = True
     retention: Retention = field(default_factory=Retention)
     log: LogFormat = "text"
@@ -207,6 +210,7 @@ def _limits(limits: Limits) -> dict[str, object]:
     return {
         "attempts": limits.attempts,
         "start_grace": spans.text(limits.start_grace),
+        "steady_for": spans.text(limits.steady_for),
         "verify_within": spans.text(limits.verify_within),
         "heals_in_window": limits.heals_in_window,
         "window": spans.text(limits.window),

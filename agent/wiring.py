@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from agent.adapters.kill_file import KillFile
 from agent.adapters.system_clock import SystemClock
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
+    Closing,
     IncidentId,
     IncidentState,
     PlaybookRun,
@@ -135,6 +137,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 reports=ReportFiles(redact),
                 redact=redact,
                 channels=tuple(channel.name for channel in using.channels),
+                permissions=using.permissions,
                 stopping=stopping,
             )
     finally:
@@ -148,6 +151,8 @@ def _enrol(using: Settings, store: Store) -> None:
         store.services.enrol(service, now=CLOCK.now())
     for old in store.services.services():
         if old.name not in declared and old.origin != labels.ORIGIN:
+            for incident in store.incidents.unclosed(old.name):
+                store.incidents.close(incident.id, Closing.BY_PERSON, by="medic.yaml (no longer declared)", now=CLOCK.now())
             store.services.forget(old.name)
 
 
@@ -230,25 +235,25 @@ def watch_is_running(using: Settings) -> int | None:
 def _parts(
     using: Settings, stop: threading.Event, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]
 ) -> Iterator["Parts"]:
-    from agent import heal
+    from agent import heal, watch
     from agent.adapters import own_limits
-    from agent.engine import DbosEngine
+    from agent.engine import DbosEngine, StoppableClock
     from agent.sweep import Sweep
-    from agent.watch import Parts
     from heartbeat.pulse import Pulse
     from heartbeat.schedule import Heartbeat
 
     own_limits.raise_open_files()
     with build(using, stop.is_set) as world:
-        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, world), CLOCK)
+        healing = replace(world, clock=StoppableClock(CLOCK, stop.is_set))
+        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK)
         hosts = [host.name for host in using.hosts]
         sweep = Sweep(world, engine, hosts, discover=using.discover_labels)
         pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: os._exit(STUCK))
-        yield Parts(
+        yield watch.Parts(
             world=world,
             engine=engine,
             sweep=sweep,
-            heartbeat=Heartbeat(using.interval, sweep.beat, pulse),
+            heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, slot), pulse),
             notifiers={channel.name: notifier(channel, world.redact) for channel in using.channels},
             hosts=hosts,
             stop=stop,
@@ -281,17 +286,26 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
 
 
 def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:
-    from agent import errands
+    from agent import errands, outbox
 
     parts.engine.launch()
     try:
         answer = _sensible(errands.answer(request, parts.world, parts.engine, parts.sweep))
         if answer.accepted and answer.incident is not None:
             _follow(parts.world.store, answer.incident, on_story)
+        _wait_for_others(parts)
         return answer
     finally:
         parts.stop.set()
         parts.engine.stop(timedelta(seconds=10))
+        outbox.deliver_due(parts.world.store.outbox, parts.notifiers, CLOCK)
+
+
+def _wait_for_others(parts: "Parts") -> None:
+    """Starting the engine resumed whatever an earlier crash had cut: let it end rather than cut it again."""
+    end = CLOCK.monotonic() + FOLLOW_WITHIN.total_seconds()
+    while parts.engine.running() and CLOCK.monotonic() < end:
+        CLOCK.sleep(FOLLOW_EVERY)
 
 
 def _wait_for_answer(store: Store, request: str) -> RequestAnswer:

@@ -23,7 +23,7 @@ from agent.model import (
 BLIND_FOR = timedelta(seconds=30)
 HALTED_FOR = timedelta(seconds=5)
 STOPPED_FOR = timedelta(days=1)
-"""A service that a person stopped is decided afresh once a day at most; a Docker `start` event brings it back at once."""
+"""Shown to people only: the sweep leaves a stopped service alone until somebody starts it, however long that takes."""
 
 
 def halted(who: str | None) -> Hold | None:

@@ -27,7 +27,8 @@ def remedy(
     incident: Incident, service: Service, findings: Findings, runbooks: tuple[Runbook, ...], good_copy: str | None
 ) -> Plan | Refusal:
     """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom."""
-    used = {attempt.plan.runbook for attempt in incident.attempts}
+    # What was called off before its first change was not tried.
+    used = {a.plan.runbook for a in incident.attempts if a.outcome is None or a.outcome.counts}
     symptoms = telling_symptoms(findings.evidence.verdict)
     passed_over: list[str] = []
     fitting: list[tuple[bool, int, Runbook]] = []
@@ -76,6 +77,8 @@ def _objection(
         return "already tried in this incident"
     if findings.diagnosis.cause in runbook.never_for:
         return f"never for {findings.diagnosis.cause.value}"
+    if runbook.evidence_required and not findings.saved:
+        return "its evidence could not be saved"
     if runbook.container_states and (container is None or container.state not in runbook.container_states):
         return f"the container is {container.state.value if container else 'not seen'}"
     lacking = parameters.unmet(runbook, service, good_copy=good_copy)

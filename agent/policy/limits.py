@@ -1,6 +1,6 @@
 """Budgets: each function returns a `Refusal` when one is spent, or None. Pure."""
 
-from agent.model import Findings, Incident, Outcome, Plan, Refusal, RefusalCode, Service
+from agent.model import Findings, Incident, Outcome, Plan, Refusal, RefusalCode, Runbook, Service
 
 
 def spent(incident: Incident, service: Service, heals_in_window: int) -> Refusal | None:
@@ -22,9 +22,9 @@ def _tried(plan: Plan, outcome: Outcome | None) -> str:
     return f"{plan.runbook} ({outcome.value if outcome else 'unfinished'})"
 
 
-def unsaved(findings: Findings) -> Refusal | None:
+def unsaved(findings: Findings, runbooks: tuple[Runbook, ...]) -> Refusal | None:
     """Evidence comes before change: without a saved bundle nothing may run."""
-    if findings.saved:
+    if findings.saved or not all(runbook.evidence_required for runbook in runbooks):
         return None
     return Refusal(
         code=RefusalCode.NO_EVIDENCE, because=f"evidence could not be saved, so nothing is changed: {findings.why_not_saved}"

@@ -22,6 +22,6 @@ def choose(
         or holds.stopped_on_purpose(incident, findings)
         or holds.warming(service, findings, standing.now)
         or limits.spent(incident, service, standing.heals_in_window)
-        or limits.unsaved(findings)
+        or limits.unsaved(findings, runbooks)
         or ladder.remedy(incident, service, findings, runbooks, standing.good_copy)
     )
