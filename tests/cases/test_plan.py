@@ -1,0 +1,221 @@
+"""A diagnosed incident in, a decision out: every case of `tests/cases/plan/*.yaml` against the runbooks that ship.
+
+A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`, `events` ...) and what must be decided: a `plan`
+(the id of a runbook), a `hold` or a `refusal` (its code), and `because`, words that a person must find in the reason.
+
+    planes       what each plane's check says: a health, or the symptoms that make it sick
+    container    its state, or {state, started: seconds ago}; none means that it could not be inspected
+    diagnosis    [cause, sureness]; [inconclusive, none] unless given
+    declares     of spec, config-file, nginx-check: what the service's declaration holds; all but nginx-check unless given
+    tried        [runbook, outcome] of each attempt of this incident
+    events       [action, seconds ago, signal] of Docker's events, oldest first
+    wrong_today  why the decision is not yet what it should be; the case fails as soon as it is
+    first        the health that opened the incident; sick unless given
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agent import runbook_file
+from agent.model import (
+    Attempt,
+    Cause,
+    ConfigFile,
+    ContainerCheck,
+    ContainerEvent,
+    ContainerFacts,
+    ContainerState,
+    Decision,
+    Diagnosis,
+    Evidence,
+    Findings,
+    Health,
+    Hold,
+    HostName,
+    Incident,
+    IncidentId,
+    IncidentState,
+    Judgement,
+    NginxCheck,
+    Origin,
+    Outcome,
+    Plan,
+    Plane,
+    Refusal,
+    RunSpec,
+    Service,
+    ServiceName,
+    Sureness,
+    Symptom,
+    Thresholds,
+    Verdict,
+)
+from agent.parameters import plan as filled_in
+from agent.steps import plan
+
+CASES = Path(__file__).parent / "plan"
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = {each.id: each for each in runbook_file.load_runbooks(ROOT / "runbooks", ROOT / "ansible" / "playbooks")}
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KEYS = {
+    "name", "planes", "container", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
+    "saved", "requested", "wrong_today", "plan", "hold", "refusal", "because",
+}  # fmt: skip
+ENDINGS = {"plan": Plan, "hold": Hold, "refusal": Refusal}
+
+
+@dataclass(frozen=True)
+class Case:
+    file: str
+    told: dict[str, Any]
+
+
+def read() -> list[Case]:
+    return [Case(file.stem, told) for file in sorted(CASES.glob("*.yaml")) for told in yaml.safe_load(file.read_text())]
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def verdict(planes: dict[str, Any]) -> Verdict:
+    judgements = []
+    for name, said in planes.items():
+        plane, health = Plane(name), Health(said) if isinstance(said, str) else Health.SICK
+        words = () if isinstance(said, str) else tuple(Symptom(word=word, plane=plane, detail=word) for word in said)
+        judgements.append(Judgement(check=name, plane=plane, health=health, detail=f"{name} is {said}", symptoms=words))
+    healths = {judgement.health for judgement in judgements}
+    worst = next(health for health in (Health.SICK, Health.UNKNOWN, Health.WELL) if health in healths)
+    return Verdict(service=ServiceName("web"), health=worst, at=NOW, judgements=tuple(judgements))
+
+
+def service(told: dict[str, Any]) -> Service:
+    declares = told.get("declares", ["spec", "config-file"])
+    every, thresholds = timedelta(seconds=5), Thresholds()
+    nginx = NginxCheck(name="nginx", every=every, thresholds=thresholds, nginx="proxy", port=8000)
+    return Service(
+        name=ServiceName("web"),
+        host=HostName("local"),
+        container="web",
+        checks=(
+            ContainerCheck(name="container", every=every, thresholds=thresholds),
+            *([nginx] if "nginx-check" in declares else []),
+        ),
+        spec=RunSpec(image="app:1") if "spec" in declares else None,
+        config_file=ConfigFile(path="/etc/web.conf") if "config-file" in declares else None,
+    )
+
+
+def facts(told: Any) -> ContainerFacts | None:
+    if told is None:
+        return None
+    given = {"state": told} if isinstance(told, str) else told
+    started = ago(given.get("started", 3600))
+    return ContainerFacts(name="web", id="c1", state=ContainerState(given["state"]), started_at=started)
+
+
+def findings(told: dict[str, Any]) -> Findings:
+    cause, sureness = told.get("diagnosis", ["inconclusive", "none"])
+    happened = [(*event, None)[:3] for event in told.get("events", [])]
+    saved = told.get("saved", True)
+    return Findings(
+        evidence=Evidence(
+            incident=IncidentId("I1"),
+            at=NOW,
+            verdict=verdict(told["planes"]),
+            container=facts(told.get("container")),
+            log=(),
+            log_note="whole",
+            events=tuple(
+                ContainerEvent(container="web", action=action, at=ago(seconds), signal=None if signal is None else str(signal))
+                for action, seconds, signal in happened
+            ),
+            changes=(),
+        ),
+        diagnosis=Diagnosis(cause=Cause(cause), sureness=Sureness(sureness), said_by="rule:case", summary=cause, plane=None),
+        saved=saved,
+        why_not_saved="" if saved else "cannot write evidence-1.json: no space left on device",
+    )
+
+
+def carried_out(number: int, runbook: str, outcome: str) -> Attempt:
+    chosen = filled_in(RUNBOOKS[runbook], service({}), good_copy=Path("/good"), settings={}, why="before")
+    began = ago(600 - 60 * number)
+    return Attempt(
+        incident=IncidentId("I1"),
+        number=number,
+        plan=chosen,
+        intent_at=began,
+        ran_until=began + timedelta(seconds=5),
+        outcome=Outcome(outcome),
+    )
+
+
+def decide(told: dict[str, Any]) -> Decision:
+    declared = service(told)
+    requested = told.get("requested")
+    first = verdict({"container": told.get("first", "sick")})
+    incident = Incident(
+        id=IncidentId("I1"),
+        service=declared.name,
+        host=declared.host,
+        origin=Origin.PERSON if requested else Origin.HEARTBEAT,
+        state=IncidentState.OPEN,
+        opened_at=ago(600),
+        first=first,
+        fingerprint="web:case",
+        attempts=tuple(carried_out(number, *tried) for number, tried in enumerate(told.get("tried", []), start=1)),
+        requested=filled_in(RUNBOOKS[requested], declared, good_copy=None, settings={}, why="asked for") if requested else None,
+    )
+    return plan.choose(
+        incident,
+        declared,
+        findings(told),
+        tuple(RUNBOOKS.values()),
+        good_copy=Path("/var/lib/medic/good/web") if told.get("good_copy") else None,
+        heals_in_window=told.get("heals", 0),
+        halted=told.get("halted"),
+        now=NOW,
+    )
+
+
+def marked(case: Case) -> Any:
+    wrong = case.told.get("wrong_today")
+    return pytest.param(
+        case,
+        id=f"{case.file}: {case.told['name']}",
+        marks=[pytest.mark.xfail(reason=wrong, strict=True)] if wrong else [],
+    )
+
+
+@pytest.mark.parametrize("case", [marked(case) for case in read()])
+def test_what_is_done_is_what_an_operator_would_do(case: Case) -> None:
+    told = case.told
+    assert told.keys() <= KEYS
+    (expected,) = told.keys() & ENDINGS.keys()
+
+    decision = decide(told)
+
+    assert isinstance(decision, ENDINGS[expected]), decision
+    match decision:
+        case Plan():
+            assert (decision.runbook, decision.runbook_hash) == (told["plan"], RUNBOOKS[told["plan"]].hash)
+            assert told.get("because", "") in decision.why
+        case Hold():
+            assert decision.code.value == told["hold"]
+            assert told.get("because", "") in f"{decision.because}; until {decision.until}"
+            assert decision.look_again > timedelta(0)
+        case Refusal():
+            assert decision.code.value == told["refusal"]
+            assert told.get("because", "") in decision.because
+
+
+def test_there_are_enough_cases_in_which_nothing_is_done() -> None:
+    nothing = [case for case in read() if "plan" not in case.told]
+    assert len(nothing) >= 15
+    assert all("because" in case.told for case in nothing), "doing nothing needs a reason"
