@@ -6,10 +6,11 @@ are at-least-once, so the facts that count (attempts) live in our own tables und
 SQLite: one process per file, which the watch lock guarantees. Postgres: the same code by URL.
 """
 
+import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +39,33 @@ SLICE = 0.1
 class Suspended(BaseException):
     """The daemon is stopping: leave the workflow where it is. Not an Exception, so that no step or heal swallows it
     and DBOS records nothing; the next start resumes it."""
+
+
+class StoppableClock:
+    """The clock of a world whose heals this engine runs: a step that waits is left where it is as soon as Medic stops.
+
+    Only the waits of a step sleep on it (`verify` for up to `limits.verify_within`); the step runs again at the next start.
+    """
+
+    def __init__(self, clock: Clock, stopping: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._stopping = stopping
+
+    def now(self) -> datetime:
+        """Return the time of day."""
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._clock.monotonic()
+
+    def sleep(self, span: timedelta) -> None:
+        """Wait; raises Suspended when Medic is stopping."""
+        end = self.monotonic() + span.total_seconds()
+        while not self._stopping() and (left := end - self.monotonic()) > 0:
+            self._clock.sleep(timedelta(seconds=min(SLICE, left)))
+        if self._stopping():
+            raise Suspended
 
 
 class DbosEngine:
@@ -112,27 +140,34 @@ class DbosEngine:
     # --------------------------------------------------------------------------------------------- ports.Workflows
 
     def start(self, incident: IncidentId, round_: int) -> None:
-        """Start one heal; its workflow id makes the same (incident, round) start once."""
-        with SetWorkflowID(_id(incident, round_)):
+        """Start one heal; its workflow id makes the same (incident, round) start once. Raises OutsideError."""
+        with _outside(f"start the heal of {incident}"), SetWorkflowID(_id(incident, round_)):
             DBOS.start_workflow(self._heal, incident)
 
     def running(self) -> tuple[IncidentId, ...]:
-        """Return the incidents whose heal has not ended."""
-        rows = DBOS.list_workflows(status=["PENDING", "ENQUEUED"], name="heal", load_input=False, load_output=False)
+        """Return the incidents whose heal has not ended. Raises OutsideError."""
+        with _outside("list the running heals"):
+            rows = DBOS.list_workflows(status=["PENDING", "ENQUEUED"], name="heal", load_input=False, load_output=False)
         return tuple(IncidentId(row.workflow_id.split(":")[1]) for row in rows)
 
     def prune(self, before: datetime) -> int:
-        """Delete finished heals older than `before`; DBOS keeps them for ever otherwise (trap 18)."""
-        rows = DBOS.list_workflows(
-            status=["SUCCESS", "ERROR", "CANCELLED"],
-            completed_before=before.isoformat(),
-            limit=1000,
-            load_input=False,
-            load_output=False,
-        )
-        if rows:
-            DBOS.delete_workflows([row.workflow_id for row in rows])
+        """Delete finished heals older than `before`; DBOS keeps them for ever otherwise (trap 18). Raises OutsideError."""
+        done, cut = ["SUCCESS", "ERROR", "CANCELLED"], before.isoformat()
+        with _outside("delete old heals"):
+            rows = DBOS.list_workflows(status=done, completed_before=cut, limit=1000, load_input=False, load_output=False)
+            if rows:
+                DBOS.delete_workflows([row.workflow_id for row in rows])
         return len(rows)
+
+
+@contextlib.contextmanager
+def _outside(what: str) -> Iterator[None]:
+    """Turn what DBOS raises into OutsideError. It raises whatever its database driver raises: disk full, locked, gone."""
+    try:
+        yield
+    except Exception as exc:
+        cause = " ".join(str(getattr(exc, "orig", None) or exc).split())[:300]
+        raise OutsideError(f"cannot {what}: {cause}", transient=True) from exc
 
 
 def _id(incident: IncidentId, round_: int) -> str:

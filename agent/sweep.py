@@ -173,7 +173,10 @@ class Sweep:
             verdict = self._settle(service, judgements[service.name], now)
             verdicts[service.name] = verdict
             facts = look.container_of(service, observed)
-            incident = self._act(service, verdict, facts, unclosed.get(service.name), now)
+            standing = unclosed.get(service.name)
+            if standing is None and verdict.health is not Health.WELL and _saw_nothing_wrong(judgements[service.name]):
+                continue
+            incident = self._act(service, verdict, facts, standing, now)
             if incident is not None:
                 opened.append(incident)
         return verdicts, opened
@@ -307,6 +310,14 @@ class Sweep:
 def _containers(host: HostName, observed: Observed) -> tuple[ContainerFacts, ...]:
     seen = observed.get(ContainersRequest(host=host))
     return seen.containers if isinstance(seen, ContainersSeen) else ()
+
+
+def _saw_nothing_wrong(fresh: Sequence[Judgement]) -> bool:
+    """Say whether this very look was well, so that an older streak alone must not open an incident.
+
+    A heal that ends while a sweep writes leaves that sweep's streak behind: sick by what was seen before the remedy.
+    """
+    return all(judgement.health is Health.WELL for judgement in fresh)
 
 
 def _missing(services: Sequence[Service], observed: Observed, world: World) -> tuple[str, ...]:

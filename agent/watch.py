@@ -92,6 +92,14 @@ def run(parts: Parts) -> None:
             thread.join(GRACE.total_seconds())
 
 
+def one_beat(sweep: Sweep, slot: int) -> None:
+    """Sweep once. What is away (a full disk, a locked store) is one sentence in the log, and the next beat tries again."""
+    try:
+        sweep.beat(slot)
+    except MedicError as exc:
+        logger.error("cannot finish a beat", extra={"slot": slot, "cause": str(exc)})
+
+
 def _attend(parts: Parts, told: int) -> None:
     """The caller's thread: stories out, requests in, old rows away."""
     swept_at = parts.world.clock.monotonic() - HOUSEKEEPING.total_seconds()

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -230,25 +231,25 @@ def watch_is_running(using: Settings) -> int | None:
 def _parts(
     using: Settings, stop: threading.Event, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]
 ) -> Iterator["Parts"]:
-    from agent import heal
+    from agent import heal, watch
     from agent.adapters import own_limits
-    from agent.engine import DbosEngine
+    from agent.engine import DbosEngine, StoppableClock
     from agent.sweep import Sweep
-    from agent.watch import Parts
     from heartbeat.pulse import Pulse
     from heartbeat.schedule import Heartbeat
 
     own_limits.raise_open_files()
     with build(using, stop.is_set) as world:
-        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, world), CLOCK)
+        healing = replace(world, clock=StoppableClock(CLOCK, stop.is_set))
+        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK)
         hosts = [host.name for host in using.hosts]
         sweep = Sweep(world, engine, hosts, discover=using.discover_labels)
         pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: os._exit(STUCK))
-        yield Parts(
+        yield watch.Parts(
             world=world,
             engine=engine,
             sweep=sweep,
-            heartbeat=Heartbeat(using.interval, sweep.beat, pulse),
+            heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, slot), pulse),
             notifiers={channel.name: notifier(channel, world.redact) for channel in using.channels},
             hosts=hosts,
             stop=stop,
