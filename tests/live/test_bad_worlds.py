@@ -1,21 +1,20 @@
 """The daemon where the world around it is broken: one clear sentence or an UNKNOWN, the beat goes on, nothing is lost."""
 
 import contextlib
-import os
 import signal
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import docker
-import psutil
 import pytest
 
-from agent.model import Closing, IncidentState, NoticeKind, Outcome, RefusalCode
-from tests.live.daemon import CONTAINER, HTTP, LIMITS, Daemon, Site, until
+from agent.model import NoticeKind, Outcome, RefusalCode
+from tests.live.daemon import CONTAINER, Daemon, Site, until
 from tests.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.live
@@ -62,7 +61,9 @@ def no_engine(path: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("engine", [no_engine, silent_engine])
-def test_an_engine_that_cannot_be_asked_is_one_incident_of_its_host_and_no_remedy(site: Site, engine: type) -> None:
+def test_an_engine_that_cannot_be_asked_is_one_incident_of_its_host_and_no_remedy(
+    site: Site, engine: Callable[[Path], AbstractContextManager[None]]
+) -> None:
     services = {name: site.http_service(name) for name in ("web", "api")}
     link, bad = site.folder / "docker.sock", site.folder / "bad.sock"
     link.symlink_to(bad)
@@ -130,12 +131,18 @@ def test_a_huge_line_and_a_binary_log_neither_stop_the_diagnosis_nor_fill_the_me
     site.write({"web": site.declared(container)})
     with Daemon(site) as daemon:
         daemon.wait("web", "healed")
-        peak = int(next(line for line in Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines() if "VmHWM" in line).split()[1])
-        print(f"peak of the daemon: {peak / 1024:.0f} MiB")
-        assert peak < 300 * 1024
+        peak = _peak(daemon.process.pid)
+        print(f"peak of the daemon: {peak / 1024**2:.0f} MiB")
+        assert peak < 300 * 1024**2
     (incident,) = site.incidents("web")
     bundle = sum(file.stat().st_size for file in (site.state / "incidents" / incident.id).iterdir())
     assert bundle < 2 * 1024 * 1024
+
+
+def _peak(pid: int) -> int:
+    """The most bytes that a process ever had in memory."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) * 1024
 
 
 def test_an_answer_without_an_end_is_judged_on_what_came(site: Site) -> None:
@@ -149,7 +156,7 @@ def test_an_answer_without_an_end_is_judged_on_what_came(site: Site) -> None:
             until(lambda: site.beat() >= beat + 4, 15, daemon.said)
             (sweep, *_) = site.ask("sweeps", "--limit", "1")
             assert (sweep["checked"], sweep["sick"]) == (["web"], [])
-            assert psutil.Process(daemon.process.pid).memory_info().rss < 250 * 1024 * 1024
+            assert _peak(daemon.process.pid) < 300 * 1024**2
 
 
 @contextlib.contextmanager
@@ -196,7 +203,7 @@ def test_on_a_full_disk_nothing_is_changed_and_with_space_again_the_heal_goes_on
     service = site.http_service("web")
     site.write({"web": service})
     site.state.mkdir()
-    mount = f"mount -t tmpfs -o size={LITTLE_DISK} little {site.state} && exec \"$@\""
+    mount = f'mount -t tmpfs -o size={LITTLE_DISK} little {site.state} && exec "$@"'
     with Daemon(site, before=("unshare", "--mount", "sh", "-c", mount, "sh"), beats=False) as daemon:
         inside = Path(f"/proc/{daemon.process.pid}/root{site.state}")
         until((inside / "beat").exists, 20, daemon.said)
@@ -207,12 +214,13 @@ def test_on_a_full_disk_nothing_is_changed_and_with_space_again_the_heal_goes_on
         time.sleep(12)
         assert daemon.process.poll() is None, daemon.said()
         assert not site.look(service["container"])["Running"], "it was changed without a record"
-        assert "full" in daemon.said() or "No space" in daemon.said(), daemon.said()
+        assert "cannot finish a beat" in daemon.said()
+        assert "full" in daemon.said()
+        assert "Traceback" not in daemon.said()
 
         filler.unlink()
-        until(lambda: site.look(service["container"])["Running"], 40, daemon.said)
-        daemon.wait("web", "healed", "recovered")
-        print(daemon.said()[-1500:])
+        daemon.wait("web", "healed", within=40)
+        assert site.look(service["container"])["Running"]
 
 
 def _fill(path: Path) -> None:
@@ -236,4 +244,4 @@ def test_notices_wait_for_a_receiver_that_is_down(site: Site) -> None:
             until(lambda: len(receiver.notices) >= 2, 20, daemon.said)
             time.sleep(1.5)
     kinds = [notice["kind"] for notice in receiver.notices]
-    assert kinds == [NoticeKind.OPENED.value, NoticeKind.RESOLVED.value]
+    assert sorted(kinds) == [NoticeKind.OPENED.value, NoticeKind.RESOLVED.value]
