@@ -161,7 +161,8 @@ class Daemon:
     def __enter__(self) -> Self:
         before = self._site.beat()
         if self._beats:
-            until(lambda: self._site.beat() > before, 20, self.said)
+            until(lambda: self._site.beat() > before or self.process.poll() is not None, 20, self.said)
+            assert self.process.poll() is None, self.said()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -191,9 +191,9 @@ def test_one_daemon_per_state_folder_answers_at_once_and_goes_cleanly(site: Site
 
 
 def test_a_person_runs_a_runbook_through_the_daemon_and_without_one(site: Site) -> None:
-    services = {"web": site.http_service("web")}
-    container = services["web"]["container"]
-    site.write(services)
+    container = site.container("web")
+    quick = {"image": images.TINY, "stop_timeout": "1s"}  # its process hears no SIGTERM
+    site.write({"web": site.declared(container, checks=[CONTAINER, HTTP], run=quick)})
     first = site.look(container)["StartedAt"]
     with Daemon(site):
         tried = site.medic("runbook", "run", "restart-container", "web", "--dry-run")
