@@ -58,7 +58,7 @@ class Site:
             name=name,
             labels={"medic.test": "watch", **{f"medic.{key}": value for key, value in labels.items()}},
         )["Id"]
-        self.made.append(made)
+        self.made.append(name)
         self.engine.start(made)
         return name
 
@@ -132,6 +132,7 @@ class Site:
         return any("ansible-playbook" in " ".join(_words(process)) for process in self.playbooks())
 
     def clear(self) -> None:
+        """Remove the containers by name: a remedy may have made one anew."""
         for made in self.made:
             with contextlib.suppress(docker.errors.NotFound):
                 self.engine.remove_container(made, force=True, v=True)
