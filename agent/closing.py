@@ -8,7 +8,12 @@ from agent import notices
 from agent.model import Closing, Incident, Origin, Recorded, StoryKind
 from agent.ports import Clock, Store
 
-_KIND = {Closing.HEALED: StoryKind.HEALED, Closing.RECOVERED: StoryKind.RECOVERED, Closing.BY_PERSON: StoryKind.CLOSED}
+_KIND = {
+    Closing.HEALED: StoryKind.HEALED,
+    Closing.RECOVERED: StoryKind.RECOVERED,
+    Closing.BY_PERSON: StoryKind.CLOSED,
+    Closing.CARRIED_OUT: StoryKind.CLOSED,
+}
 
 
 def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: tuple[str, ...], clock: Clock) -> bool:
@@ -18,12 +23,13 @@ def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: 
     record = store.services.record(incident.service)
     if record is not None and record.status is Recorded.ERROR and incident.origin is Origin.HEARTBEAT:
         store.services.set_status(incident.service, Recorded.RUNNING, by="medic", diagnostic="", now=now)
-    if how is not Closing.BY_PERSON:
+    if how in (Closing.HEALED, Closing.RECOVERED):
         # It was seen steadily well: a streak from before would make it sick again at the next look.
         store.services.keep_streaks(incident.service, ())
     text = f"{how.value} after {(now - incident.opened_at).total_seconds():.1f} s" + (
         f", by {by}" if how is Closing.BY_PERSON else ""
     )
     store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
-    store.outbox.post(notices.resolved(incident, how, now=now), channels)
+    if incident.origin is Origin.HEARTBEAT:  # nobody was told that a person's own run began
+        store.outbox.post(notices.resolved(incident, how, now=now), channels)
     return moved

@@ -180,6 +180,7 @@ class LimitsShape(_Keys):
 
     attempts: Annotated[int, Field(ge=1, le=5)] = Limits().attempts
     start_grace: Annotated[timedelta, _span("0s", "2h")] = Limits().start_grace
+    steady_for: Annotated[timedelta, _span("0s", "10m")] = Limits().steady_for
     verify_within: Annotated[timedelta, _span("1s", "2h")] = Limits().verify_within
     heals_in_window: Count = Limits().heals_in_window
     window: Annotated[timedelta, _span("1m", "30d")] = Limits().window

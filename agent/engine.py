@@ -27,7 +27,7 @@ T = TypeVar("T")
 Body = Callable[[IncidentId, Engine], Ending]
 
 APPLICATION_VERSION = "heal-1"
-"""Fixed on purpose: by default DBOS hashes our source and strands every waiting heal after an edit (trap 13)."""
+"""Fixed on purpose: by default DBOS hashes our source and strands every waiting heal after an edit (docs/decisions/0003)."""
 
 RECOVERIES = 20
 """A heal whose process died this often stops being resumed; the sweep then starts its next round, and the ledger still counts."""
@@ -151,8 +151,8 @@ class DbosEngine:
         return tuple(IncidentId(row.workflow_id.split(":")[1]) for row in rows)
 
     def prune(self, before: datetime) -> int:
-        """Delete finished heals older than `before`; DBOS keeps them for ever otherwise (trap 18). Raises OutsideError."""
-        done, cut = ["SUCCESS", "ERROR", "CANCELLED"], before.isoformat()
+        """Delete finished heals older than `before`; DBOS keeps them for ever otherwise. Raises OutsideError."""
+        done, cut = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"], before.isoformat()
         with _outside("delete old heals"):
             rows = DBOS.list_workflows(status=done, completed_before=cut, limit=1000, load_input=False, load_output=False)
             if rows:
@@ -175,7 +175,7 @@ def _id(incident: IncidentId, round_: int) -> str:
 
 
 def _prepare_sqlite(url: str) -> None:
-    """Switch the file to WAL once, which persists: DBOS leaves it in rollback-journal mode (trap 17)."""
+    """Switch the file to WAL once, which persists: DBOS leaves it in rollback-journal mode."""
     if not url.startswith("sqlite:///"):
         return
     path = Path(url.removeprefix("sqlite:///"))

@@ -7,8 +7,19 @@ sentence why not. A person's run goes through the same lock, gate, halt and ledg
 from pathlib import Path
 
 from agent import look, parameters
-from agent.errors import ConfigError
-from agent.model import Health, IncidentState, Request, RequestAnswer, RequestKind, Runbook, RunbookId, Service, ServiceName
+from agent.errors import ConfigError, OutsideError
+from agent.model import (
+    Health,
+    IncidentId,
+    IncidentState,
+    Request,
+    RequestAnswer,
+    RequestKind,
+    Runbook,
+    RunbookId,
+    Service,
+    ServiceName,
+)
 from agent.ports import Workflows, World
 from agent.sweep import Sweep
 
@@ -24,6 +35,8 @@ def answer(request: Request, world: World, workflows: Workflows, sweep: Sweep) -
                 return _run(request, service, world, workflows)
     except ConfigError as exc:
         return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=str(exc), mistaken=True)
+    except OutsideError as exc:  # claimed is claimed: whoever asked must hear that nothing came of it
+        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=str(exc))
 
 
 def service_of(name: ServiceName, world: World) -> Service:
@@ -50,6 +63,11 @@ def good_copy(service: Service, world: World) -> Path | None:
 
 
 def _heal(request: Request, service: Service, world: World, sweep: Sweep) -> RequestAnswer:
+    if (escalated := _escalated(service, world)) is not None:
+        sentence = (
+            f"cannot heal {service.name!r}: {escalated} is escalated; close it first with `medic incident close {escalated}`"
+        )
+        return RequestAnswer(request=request.id, accepted=False, incident=escalated, sentence=sentence)
     verdict = sweep.heal_now(service)
     unclosed = [i for i in world.store.incidents.unclosed(service.name) if i.requested is None]
     if not unclosed:
@@ -60,12 +78,14 @@ def _heal(request: Request, service: Service, world: World, sweep: Sweep) -> Req
             sentence=f"{service.name} is {verdict.health.value}",
         )
     incident = unclosed[0]
-    if incident.state is IncidentState.ESCALATED:
-        sentence = f"cannot heal {service.name!r}: {incident.id} is escalated; close it first with `medic incident close {incident.id}`"
-        return RequestAnswer(request=request.id, accepted=False, incident=incident.id, sentence=sentence)
     return RequestAnswer(
         request=request.id, accepted=True, incident=incident.id, sentence=f"healing {service.name} as {incident.id}"
     )
+
+
+def _escalated(service: Service, world: World) -> IncidentId | None:
+    unclosed = (i for i in world.store.incidents.unclosed(service.name) if i.requested is None)
+    return next((incident.id for incident in unclosed if incident.state is IncidentState.ESCALATED), None)
 
 
 def _run(request: Request, service: Service, world: World, workflows: Workflows) -> RequestAnswer:

@@ -14,6 +14,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 import logging
 
 from agent import closing, look, parameters, policy
+from agent.errors import StoreError
 from agent.model import (
     Attempt,
     Closing,
@@ -33,6 +34,7 @@ from agent.model import (
     RefusalCode,
     Service,
     StoryKind,
+    Verdict,
 )
 from agent.ports import Engine, World
 from agent.steps import apply, diagnose, escalate, plan, undo, verify
@@ -41,11 +43,16 @@ logger = logging.getLogger(__name__)
 
 
 def heal(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
-    """Carry one incident to its end, or to a Hold, which ends this round. Safe to run again after a crash."""
+    """Carry one incident to its end, or to a Hold, which ends this round. Safe to run again after a crash.
+
+    Raises StoreError when the store is away: nothing may be done without a row, and the sweep starts the next round.
+    """
     try:
         return _story(incident_id, engine, world)
+    except StoreError:
+        raise
     except Exception as bug:
-        # One of the three places that catch bugs: an incident must never go silent because Medic stumbled.
+        # One of the places that catch bugs: an incident must never go silent because Medic stumbled.
         logger.exception("heal met a bug", extra={"incident": incident_id})
         refusal = Refusal(code=RefusalCode.UNEXPECTED, because=f"Medic itself failed: {type(bug).__name__}: {bug}")
         return engine.step("hand over after a bug", lambda: _escalate(incident_id, refusal, world))
@@ -56,14 +63,18 @@ def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
     service = engine.step("read the service", lambda: world.store.services.service(incident.service))
     if service is None:
         return engine.step("escalate", lambda: _escalate(incident_id, _no_service(incident), world))
-    number = len(incident.attempts) + 1
-    while (ending := _one_attempt(incident, number, service, engine, world)) is None:
-        number += 1  # ends at the latest when `plan` refuses because the attempts are spent
+    ending = None
+    number = len(incident.attempts)
+    if incident.attempts and incident.attempts[-1].outcome is None:  # an earlier round was cut in the middle of it
+        ending = _carry_out(incident, number, incident.attempts[-1].plan, incident.first, service, engine, world)
+    while ending is None:  # ends at the latest when `plan` refuses because the attempts are spent
+        number += 1
+        ending = _one_attempt(incident, number, service, engine, world)
     return ending
 
 
 def _one_attempt(incident: Incident, number: int, service: Service, engine: Engine, world: World) -> Ending | None:
-    """Diagnose, choose, apply, verify, once. Return how the incident ended, or None to go on with the next attempt."""
+    """Diagnose, choose, carry out, once. Return how the incident ended, or None to go on with the next attempt."""
     id_ = incident.id
     findings = engine.step(f"diagnose {number}", lambda: _diagnose(id_, number, service, world))
     if findings.evidence.verdict.health is Health.WELL and incident.requested is None:
@@ -76,22 +87,28 @@ def _one_attempt(incident: Incident, number: int, service: Service, engine: Engi
         case Refusal():
             return engine.step(f"escalate {number}", lambda: _escalate(id_, decision, world))
         case Plan():
-            pass
+            return _carry_out(incident, number, decision, findings.evidence.verdict, service, engine, world)
 
-    attempt = engine.step(f"apply {number}", lambda: _apply(id_, number, decision, service, world))
+
+def _carry_out(
+    incident: Incident, number: int, chosen: Plan, before: Verdict, service: Service, engine: Engine, world: World
+) -> Ending | None:
+    """Apply, settle, verify, and take back what made things worse. Return as `_one_attempt` does."""
+    id_ = incident.id
+    attempt = engine.step(f"apply {number}", lambda: _apply(id_, number, chosen, service, world))
     if attempt.outcome is Outcome.SUPERSEDED:
         return engine.step(f"recovered {number}", lambda: _close(id_, Closing.RECOVERED, world))
     if attempt.outcome is Outcome.CANCELLED:
         return None  # `plan` sees what cancelled it (halted, cannot look) and holds
 
-    engine.sleep(f"settle {number}", decision.settle)
+    engine.sleep(f"settle {number}", chosen.settle)
     attempt = engine.step(f"verify {number}", lambda: _verify(id_, number, service, world))
     if attempt.outcome is Outcome.HEALED:
         return engine.step(f"close {number}", lambda: _close(id_, Closing.HEALED, world))
-    if decision.undo is not None and attempt.verdict is not None and policy.worse(findings.evidence.verdict, attempt.verdict):
+    if chosen.undo is not None and attempt.verdict is not None and policy.worse(before, attempt.verdict):
         engine.step(f"undo {number}", lambda: _undo(id_, number, service, world))
     if incident.requested is not None:
-        return engine.step(f"close {number}", lambda: _close(id_, Closing.BY_PERSON, world))
+        return engine.step(f"close {number}", lambda: _close(id_, Closing.CARRIED_OUT, world))
     return None
 
 
@@ -155,9 +172,10 @@ def _hold(incident_id: IncidentId, hold: Hold, world: World) -> Ending:
     now = world.clock.now()
     if hold.code is HoldCode.STOPPED_ON_PURPOSE:
         world.store.services.set_status(incident.service, Recorded.STOPPED, by=hold.because, diagnostic="", now=now)
+    if incident.hold is None or (incident.hold.code, incident.hold.because) != (hold.code, hold.because):
+        text = f"{hold.code.value}: {hold.because}; until {hold.until}"
+        world.store.story.tell(incident_id, incident.service, StoryKind.HELD, text, now=now, key=f"hold {incident.round}")
     world.store.incidents.hold(incident_id, hold, until=now + hold.look_again)
-    text = f"{hold.code.value}: {hold.because}; until {hold.until}"
-    world.store.story.tell(incident_id, incident.service, StoryKind.HELD, text, now=now, key=f"hold {incident.round}")
     return Ending.HELD
 
 

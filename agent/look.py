@@ -57,7 +57,7 @@ def steadily(service: Service, prober: Prober, clock: Clock) -> Verdict:
 
 def looks_needed(service: Service) -> int:
     """Return how many WELL looks in a row make a steady WELL: the largest `well_after` of its checks, at least 1."""
-    return max(1, *(check.thresholds.well_after for check in service.checks), 1)
+    return max((check.thresholds.well_after for check in service.checks), default=1)
 
 
 def hosts(names: Sequence[HostName], prober: Prober) -> dict[ProbeRequest, Observation]:

@@ -133,7 +133,7 @@ class HttpCheck:
     headers: tuple[tuple[str, str], ...] = ()
     """Sent with the request, for example ("Host", "shop.example")."""
     slower_than: timedelta | None = None
-    """A right answer that took longer than this is SICK (`too-slow`)."""
+    """A right answer that took longer than this is SICK (`http-slow`)."""
     body_limit: int = 65_536
     """Bytes read at most. An endless body is cut here and judged on what came."""
 
@@ -208,9 +208,11 @@ class Limits:
     """The budgets of one service. Every number is a default that `medic.yaml` shows and may change."""
 
     attempts: int = 2
-    """Counted attempts per incident before people take over (DESIGN: two)."""
+    """Counted attempts per incident before people take over (the mission: two)."""
     start_grace: timedelta = timedelta(seconds=10)
     """A container younger than this may be warming: a red probe is a Hold, not a remedy."""
+    steady_for: timedelta = timedelta(seconds=3)
+    """WELL must last this long before verify believes it: a container that dies again at once was never healed."""
     verify_within: timedelta = timedelta(seconds=60)
     """How long verify waits for a steady WELL before it calls the attempt ineffective."""
     heals_in_window: int = 5
@@ -311,7 +313,6 @@ class ContainerFacts:
     restart_count: int | None = None
     restart_policy: str | None = None
     error: str | None = None
-    created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -578,7 +579,7 @@ class Findings:
 
 
 class Risk(enum.Enum):
-    """What a runbook may do to others. Source: DESIGN section 4, docs/flow.md."""
+    """What a runbook may do to others. Source: docs/flow.md."""
 
     SAFE = "safe"
     DISRUPTIVE = "disruptive"
@@ -652,6 +653,7 @@ class Runbook:
     rerun: Rerun
     undo: RunbookId | None
     evidence_required: bool
+    """False: may run although no evidence could be saved."""
     hash: str
     """sha256 over the runbook's folder and its playbook: what an approval and a receipt are bound to."""
 
@@ -817,6 +819,8 @@ class Closing(enum.Enum):
     RECOVERED = "recovered"
     """Well again without a counted attempt of ours making it so."""
     BY_PERSON = "by-person"
+    CARRIED_OUT = "carried-out"
+    """Origin PERSON: what the person asked for was done; its attempt says whether the service is well."""
 
 
 class Origin(enum.Enum):
@@ -905,8 +909,6 @@ class StoryKind(enum.Enum):
     SEEN = "seen"
     EXPLAINED = "explained"
     HELD = "held"
-    PLANNED = "planned"
-    REFUSED = "refused"
     TRYING = "trying"
     TASK = "task"
     TRIED = "tried"

@@ -64,6 +64,8 @@ def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
             title = f"{incident.service} is well again: it recovered by itself"
         case Closing.BY_PERSON:
             title = f"{incident.service}: incident closed by a person"
+        case Closing.CARRIED_OUT:
+            title = f"{incident.service}: what a person asked for was carried out"
     body = [f"Open for {span(now - incident.opened_at)}.", f"Attempts: {tried}." if tried else "No attempt was needed."]
     return _notice(incident, NoticeKind.RESOLVED, title, body, now)
 

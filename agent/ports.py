@@ -126,6 +126,9 @@ class HostFiles(Protocol):
     def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
         """Return at most `limit` bytes of a file, None when there is none. Raises OutsideError."""
 
+    def modified(self, host: HostName, path: str) -> datetime | None:
+        """Return when a file was last written, None when there is none. Raises OutsideError."""
+
 
 class Playbooks(Protocol):
     """Runs one playbook in its guarded process. Whatever happens, nothing of it is left running."""

@@ -207,6 +207,7 @@ def _limits(limits: Limits) -> dict[str, object]:
     return {
         "attempts": limits.attempts,
         "start_grace": spans.text(limits.start_grace),
+        "steady_for": spans.text(limits.steady_for),
         "verify_within": spans.text(limits.verify_within),
         "heals_in_window": limits.heals_in_window,
         "window": spans.text(limits.window),

@@ -5,6 +5,7 @@ In: the enrolled services, a prober, the store. Out: a `SweepReport` in the stor
 """
 
 import contextlib
+import hashlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ from agent.model import (
     Recorded,
     Service,
     ServiceName,
+    ServiceRecord,
     StoryKind,
     SweepReport,
     Symptom,
@@ -228,27 +230,42 @@ class Sweep:
 
     def _remember_well(self, service: Service, facts: ContainerFacts, now: datetime) -> None:
         """Keep how the service looks while it is well: the base of "what changed" and of the last good configuration."""
-        record = self._world.store.services.record(service.name)
-        digest = self._good_copy(service)
-        if record is None or (record.image_id, record.config_hash, record.container_id) != (facts.image_id, digest, facts.id):
-            self._world.store.services.seen_well(
-                service.name, image_id=facts.image_id, config_hash=digest, container_id=facts.id, now=now
-            )
-
-    def _good_copy(self, service: Service) -> str | None:
-        if service.config_file is None:
-            return None
+        store = self._world.store.services
+        record = store.record(service.name)
+        if record is None:
+            return
         try:
-            digest = self._world.files.digest(service.host, service.config_file.path)
-            record = self._world.store.services.record(service.name)
-            if digest is not None and (record is None or record.config_hash != digest):
-                content = self._world.files.read(service.host, service.config_file.path, limit=CONFIG_LIMIT)
-                if content is not None:
-                    self._world.good_copies.keep(service.name, digest, content)
+            digest = self._good_copy(service, facts, record)
         except OutsideError as exc:
             logger.warning("cannot keep a good copy of a configuration", extra={"service": service.name, "cause": str(exc)})
+            digest = record.config_hash
+        if record.well_at is None or (record.image_id, record.config_hash, record.container_id) != (
+            facts.image_id,
+            digest,
+            facts.id,
+        ):
+            store.seen_well(service.name, image_id=facts.image_id, config_hash=digest, container_id=facts.id, now=now)
+
+    def _good_copy(self, service: Service, facts: ContainerFacts, record: ServiceRecord) -> str | None:
+        """Keep the configuration that the service runs with, and return its digest.
+
+        A file written after the container started is not proven by its being WELL: it may not have been read yet.
+        """
+        if service.config_file is None:
             return None
-        return digest
+        files, path = self._world.files, service.config_file.path
+        digest = files.digest(service.host, path)
+        if digest is None or digest == record.config_hash:
+            return record.config_hash
+        written = files.modified(service.host, path)
+        if facts.started_at is None or written is None or written > facts.started_at:
+            return record.config_hash
+        content = files.read(service.host, path, limit=CONFIG_LIMIT + 1)
+        if content is None or len(content) > CONFIG_LIMIT:
+            raise OutsideError(f"cannot keep {path!r}: it is larger than {CONFIG_LIMIT} bytes", transient=False)
+        read = hashlib.sha256(content).hexdigest()
+        self._world.good_copies.keep(service.name, read, content)
+        return read
 
     def _sick(self, service: Service, verdict: Verdict, incident: Incident | None, now: datetime) -> IncidentId | None:
         if incident is None:

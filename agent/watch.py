@@ -25,7 +25,7 @@ from heartbeat.schedule import Heartbeat
 logger = logging.getLogger(__name__)
 
 TICK = timedelta(milliseconds=250)
-"""Between looks at the inbox (DESIGN: a request is claimed within 0.5 s)."""
+"""Between looks at the inbox so that a request is claimed within half a second."""
 
 GRACE = timedelta(seconds=10)
 """What running steps get to end after SIGTERM; Docker and systemd kill after 10 s and 90 s by default."""
@@ -127,6 +127,9 @@ def _deliver(parts: Parts) -> None:
             outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
         except MedicError as exc:
             logger.error("cannot deliver notices", extra={"cause": str(exc)})
+        except Exception:
+            # A bug in one notifier must not end all notices for good: the row stays, and the log has the trace.
+            logger.exception("delivering notices met a bug")
         if stopping:
             return
 
@@ -189,3 +192,5 @@ def _nudge_each(parts: Parts, nudges: "queue.SimpleQueue[ServiceName | None]") -
                 parts.sweep.nudge(each)
             except MedicError as exc:
                 logger.warning("cannot look at a nudged service", extra={"service": each, "cause": str(exc)})
+            except Exception:
+                logger.exception("a nudge met a bug", extra={"service": each})  # the beat looks at it all the same

@@ -20,6 +20,7 @@ from agent.adapters.kill_file import KillFile
 from agent.adapters.system_clock import SystemClock
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
+    Closing,
     IncidentId,
     IncidentState,
     PlaybookRun,
@@ -149,6 +150,8 @@ def _enrol(using: Settings, store: Store) -> None:
         store.services.enrol(service, now=CLOCK.now())
     for old in store.services.services():
         if old.name not in declared and old.origin != labels.ORIGIN:
+            for incident in store.incidents.unclosed(old.name):
+                store.incidents.close(incident.id, Closing.BY_PERSON, by="medic.yaml (no longer declared)", now=CLOCK.now())
             store.services.forget(old.name)
 
 
@@ -282,17 +285,26 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
 
 
 def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:
-    from agent import errands
+    from agent import errands, outbox
 
     parts.engine.launch()
     try:
         answer = _sensible(errands.answer(request, parts.world, parts.engine, parts.sweep))
         if answer.accepted and answer.incident is not None:
             _follow(parts.world.store, answer.incident, on_story)
+        _wait_for_others(parts)
         return answer
     finally:
         parts.stop.set()
         parts.engine.stop(timedelta(seconds=10))
+        outbox.deliver_due(parts.world.store.outbox, parts.notifiers, CLOCK)
+
+
+def _wait_for_others(parts: "Parts") -> None:
+    """Starting the engine resumed whatever an earlier crash had cut: let it end rather than cut it again."""
+    end = CLOCK.monotonic() + FOLLOW_WITHIN.total_seconds()
+    while parts.engine.running() and CLOCK.monotonic() < end:
+        CLOCK.sleep(FOLLOW_EVERY)
 
 
 def _wait_for_answer(store: Store, request: str) -> RequestAnswer:

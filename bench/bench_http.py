@@ -3,7 +3,7 @@
     python -m bench.bench_http [--endpoints 10000] [--ports 50] [--rounds 3]
 
 The endpoints are 10 000 paths over many ports of one local server in a process of its own, so half the machine's work is
-the server's. Bar (DESIGN section 11): at most 2 s and 150 MB on two cores.
+the server's. Bar: at most 2 s and 150 MB on two cores.
 """
 
 import argparse

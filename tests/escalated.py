@@ -267,7 +267,7 @@ def story() -> tuple[StoryEvent, ...]:
     told = (
         (0.0, StoryKind.SEEN, "container: the container exited with code 78; port: 127.0.0.1:18080 refuses connections"),
         (1.2, StoryKind.EXPLAINED, "bad_configuration: The program refuses its own configuration and exits at once"),
-        (1.3, StoryKind.PLANNED, "attempt 1: Restore the last good configuration and restart"),
+        (1.3, StoryKind.TRYING, "attempt 1: Restore the last good configuration and restart"),
         (2.0, StoryKind.TRYING, "attempt 1 of 2"),
         (4.8, StoryKind.TASK, "Put the good copy in place: failed"),
         (5.0, StoryKind.TRIED, "the playbook failed: 1 task failed"),

@@ -4,6 +4,7 @@ One object stands for everything outside (`ports.Prober`, `Containers`, `HostFil
 changes is what the next look sees. Time moves only when the code under test waits.
 """
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,6 +53,10 @@ class Machine:
     """`<runbook> <run id>` of every playbook that was really started, in order: the ground truth of the ledger."""
     markers: dict[str, bool] = field(default_factory=dict)
     said: list[ContainerEvent] = field(default_factory=list)
+    files: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
+    """Path -> content and when it was written."""
+    dies_at: dict[str, datetime] = field(default_factory=dict)
+    """Container -> when it dies by itself; looked up at every question."""
     blind: str | None = None
     """Set: the Docker engine cannot be asked, and why."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -70,7 +75,6 @@ class Machine:
             status="Up 1 hour",
             networks=(Network(name="net", address=f"10.0.0.{len(self.boxes) + 2}"),),
             started_at=up,
-            created_at=up,
         )
         self.boxes[name] = Box(facts=facts)
         return self.boxes[name]
@@ -122,6 +126,9 @@ class Machine:
 
     def ask(self, requests: Sequence[ProbeRequest], deadline: timedelta) -> Mapping[ProbeRequest, Observation]:
         self.clock.move(timedelta(milliseconds=20))
+        for name in [name for name, moment in self.dies_at.items() if moment <= self.clock.now()]:
+            del self.dies_at[name]
+            self.crash(name, exit_code=3)
         return {request: self._answer(request) for request in requests}
 
     def _answer(self, request: ProbeRequest) -> Observation:
@@ -161,10 +168,13 @@ class Machine:
     # --------------------------------------------------------------------------------------------------- ports.HostFiles
 
     def digest(self, host: HostName, path: str) -> str | None:
-        return None
+        return hashlib.sha256(self.files[path][0]).hexdigest() if path in self.files else None
 
     def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
-        return None
+        return self.files[path][0][:limit] if path in self.files else None
+
+    def modified(self, host: HostName, path: str) -> datetime | None:
+        return self.files[path][1] if path in self.files else None
 
     # --------------------------------------------------------------------------------------------------- ports.Playbooks
 

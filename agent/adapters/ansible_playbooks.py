@@ -29,7 +29,7 @@ from agent.errors import OutsideError
 from agent.model import Plan, PlaybookRun, RunEnd, TaskResult
 
 ASK_EVERY = 0.1
-"""Seconds between two questions to `should_stop` (DESIGN section 5)."""
+"""Seconds between two questions to `should_stop`."""
 LOCK_WAIT = 15.0
 """Seconds a run waits for an orphan of an earlier one to finish its sweep, which takes at most 10."""
 GUARD_MARGIN = 5.0

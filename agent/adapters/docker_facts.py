@@ -35,7 +35,6 @@ def from_list(row: Object) -> ContainerFacts:
     status = _text(row.get("Status"))
     code = _EXIT_CODE.match(status)
     health = _HEALTH.search(status)
-    created = row.get("Created")
     return ContainerFacts(
         name=_own_name(row.get("Names")),
         id=_text(row.get("Id")),
@@ -48,7 +47,6 @@ def from_list(row: Object) -> ContainerFacts:
         networks=_networks(_object(row.get("NetworkSettings")).get("Networks")),
         ports=_listed_ports(row.get("Ports")),
         exit_code=int(code[1]) if code else None,
-        created_at=datetime.fromtimestamp(created, UTC) if isinstance(created, int) else None,
     )
 
 
@@ -74,7 +72,6 @@ def from_inspect(found: Object) -> ContainerFacts:
         restart_count=_whole(found.get("RestartCount")),
         restart_policy=_text(_object(host.get("RestartPolicy")).get("Name")) or None,
         error=_text(state.get("Error")) or None,
-        created_at=moment(found.get("Created")),
         started_at=moment(state.get("StartedAt")),
         finished_at=moment(state.get("FinishedAt")),
     )

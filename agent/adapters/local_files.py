@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.errors import OutsideError
@@ -45,6 +46,11 @@ class LocalFiles:
             while len(content) < limit and (chunk := os.read(descriptor, min(_CHUNK, limit - len(content)))):
                 content += chunk
             return bytes(content)
+
+    def modified(self, host: HostName, path: str) -> datetime | None:
+        """Return when a file was last written, None when there is none. Raises OutsideError."""
+        with self._opened(host, path) as descriptor:
+            return None if descriptor is None else datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC)
 
     @contextlib.contextmanager
     def _opened(self, host: HostName, path: str) -> Iterator[int | None]:

@@ -5,7 +5,17 @@ import typer
 from agent import wiring, yaml_text
 from agent.cli import options, screen
 from agent.errors import ConfigError
-from agent.model import IncidentId, IncidentState, Request, RequestAnswer, RequestKind, RunbookId, ServiceName, StoryEvent
+from agent.model import (
+    Closing,
+    IncidentId,
+    IncidentState,
+    Request,
+    RequestAnswer,
+    RequestKind,
+    RunbookId,
+    ServiceName,
+    StoryEvent,
+)
 from agent.settings import Settings
 
 
@@ -63,7 +73,8 @@ def _incident_code(settings: Settings, incident: IncidentId) -> int:
         ended = store.incidents.get(incident)
     match ended.state if ended else IncidentState.OPEN:
         case IncidentState.CLOSED:
-            return options.WELL
+            helped = ended is None or ended.closing is not Closing.CARRIED_OUT
+            return options.WELL if helped else options.SICK
         case IncidentState.HELD:
             return options.REFUSED
         case IncidentState.ESCALATED | IncidentState.OPEN:

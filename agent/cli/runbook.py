@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Run one runbook on one service, now.
 
-    Recorded, verified and, if need be, escalated like any other attempt; outside the automatic budget.
+    Recorded and verified like any other attempt; outside the automatic budget. Exit 1 when the service is not well after it.
     """
     from agent import errands, wiring
     from agent.cli import asking, screen

@@ -40,8 +40,6 @@ _STORY = {
     StoryKind.SEEN: ("●", "red"),
     StoryKind.EXPLAINED: ("?", "magenta"),
     StoryKind.HELD: ("‖", "yellow"),
-    StoryKind.PLANNED: ("→", "cyan"),
-    StoryKind.REFUSED: ("⊘", "yellow"),
     StoryKind.TRYING: ("▶", "cyan"),
     StoryKind.TASK: ("·", "dim"),
     StoryKind.TRIED: ("■", "cyan"),

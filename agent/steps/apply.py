@@ -6,11 +6,12 @@ The order is the product: the intent row is durable, then one more look, then th
 guarded process, then the result row. Entered again after a crash, it first finds out what really ran.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
 from agent import look
-from agent.errors import OutsideError
+from agent.errors import OutsideError, StoreError
 from agent.model import (
     Attempt,
     Health,
@@ -70,9 +71,10 @@ def carry_out(
         tell(StoryKind.TRYING, f"attempt {number}: {plan.title} ({plan.runbook}), {plan.why}", "trying")
         attempts.started(incident.id, number)
         run = _run(plan, run_id(incident.id, number), playbooks, kill_switch, stopping, lambda task: _tell_task(tell, task))
-    attempts.ran(incident.id, number, run, now=clock.now())
+    ended = clock.now()
+    attempts.ran(incident.id, number, run, now=ended)
     tell(StoryKind.TRIED, f"{plan.runbook} {run.end.value}{': ' + run.message if run.message else ''}", "tried")
-    return replace(attempt, run=run, ran_until=clock.now())
+    return replace(attempt, run=run, ran_until=ended)
 
 
 def run_id(incident: IncidentId, number: int) -> str:
@@ -118,7 +120,7 @@ def _what_the_crash_left(
 
 def _run(
     plan: Plan,
-    run_id: str,
+    run_name: str,
     playbooks: Playbooks,
     kill_switch: KillSwitch,
     stopping: Callable[[], bool],
@@ -130,12 +132,15 @@ def _run(
         return "stopping" if stopping() else None
 
     try:
-        return playbooks.run(plan, run_id=run_id, check=False, on_task=on_task, should_stop=should_stop)
+        return playbooks.run(plan, run_id=run_name, check=False, on_task=on_task, should_stop=should_stop)
     except OutsideError as exc:
         end = RunEnd.UNREACHABLE if exc.transient else RunEnd.FAILED
         return PlaybookRun(end=end, message=str(exc))
 
 
 def _tell_task(tell: Callable[[StoryKind, str, str], None], task: TaskResult) -> None:
-    if task.status != "skipped":
+    """Tell one task. A store that hiccups must not end a playbook in the middle for the sake of a line."""
+    if task.status == "skipped":
+        return
+    with contextlib.suppress(StoreError):
         tell(StoryKind.TASK, f"{task.status}: {task.name}{' - ' + task.message if task.message else ''}", f"task {task.name}")

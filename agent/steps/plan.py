@@ -36,7 +36,7 @@ from agent.model import (
 BLIND_FOR = timedelta(seconds=30)
 HALTED_FOR = timedelta(seconds=5)
 STOPPED_FOR = timedelta(days=1)
-"""A service that a person stopped is decided afresh once a day at most; a Docker `start` event brings it back at once."""
+"""Shown to people only: the sweep leaves a stopped service alone until somebody starts it, however long that takes."""
 
 INNER = (Plane.DIRECT, Plane.HOST_PORT, Plane.ENGINE)
 OUTER = (Plane.NGINX, Plane.PUBLIC)
@@ -68,7 +68,7 @@ def choose(
         or _stopped_on_purpose(incident, findings)
         or _warming(service, findings, now)
         or _spent(incident, service, heals_in_window)
-        or _unsaved(findings)
+        or _unsaved(findings, runbooks)
         or _remedy(incident, service, findings, runbooks, good_copy)
     )
 
@@ -134,8 +134,8 @@ def _tried(plan: Plan, outcome: Outcome | None) -> str:
     return f"{plan.runbook} ({outcome.value if outcome else 'unfinished'})"
 
 
-def _unsaved(findings: Findings) -> Refusal | None:
-    if findings.saved:
+def _unsaved(findings: Findings, runbooks: tuple[Runbook, ...]) -> Refusal | None:
+    if findings.saved or not all(runbook.evidence_required for runbook in runbooks):
         return None
     return Refusal(
         code=RefusalCode.NO_EVIDENCE, because=f"evidence could not be saved, so nothing is changed: {findings.why_not_saved}"
@@ -146,7 +146,8 @@ def _remedy(
     incident: Incident, service: Service, findings: Findings, runbooks: tuple[Runbook, ...], good_copy: Path | None
 ) -> Plan | Refusal:
     """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom."""
-    used = {attempt.plan.runbook for attempt in incident.attempts}
+    # What was called off before its first change was not tried.
+    used = {a.plan.runbook for a in incident.attempts if a.outcome is None or a.outcome.counts}
     symptoms = telling_symptoms(findings.evidence.verdict)
     passed_over: list[str] = []
     fitting: list[tuple[bool, int, Runbook]] = []
@@ -195,6 +196,8 @@ def _objection(
         return "already tried in this incident"
     if findings.diagnosis.cause in runbook.never_for:
         return f"never for {findings.diagnosis.cause.value}"
+    if runbook.evidence_required and not findings.saved:
+        return "its evidence could not be saved"
     if runbook.container_states and (container is None or container.state not in runbook.container_states):
         return f"the container is {container.state.value if container else 'not seen'}"
     lacking = parameters.unmet(runbook, service, good_copy=good_copy)

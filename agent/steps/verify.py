@@ -19,7 +19,7 @@ HOPELESS_LOOKS = 4
 def confirm(
     attempt: Attempt, service: Service, *, prober: Prober, attempts: AttemptStore, story: StoryStore, clock: Clock
 ) -> Attempt:
-    """Look until steadily WELL, hopeless, or `limits.verify_within` is over; write and return what that makes of the attempt."""
+    """Look until WELL for `limits.steady_for`, hopeless, or out of `limits.verify_within`; write what that makes of the attempt."""
     seen = _until_steady(service, prober, clock)
     result = outcome(attempt, seen)
     now = clock.now()
@@ -52,12 +52,19 @@ def outcome(attempt: Attempt, seen: Verdict) -> Outcome:
 
 def _until_steady(service: Service, prober: Prober, clock: Clock) -> Verdict:
     needed = look.looks_needed(service)
+    steady_for = service.limits.steady_for.total_seconds()
     end = clock.monotonic() + service.limits.verify_within.total_seconds()
     well = hopeless = 0
+    well_since = clock.monotonic()
     while True:
         seen = look.at(service, prober, clock)
-        well = well + 1 if seen.health is Health.WELL else 0
+        now = clock.monotonic()
+        if seen.health is not Health.WELL:
+            well, well_since = 0, now
+        well += seen.health is Health.WELL
         hopeless = hopeless + 1 if any(symptom.word in HOPELESS for symptom in seen.symptoms) else 0
-        if well >= needed or hopeless >= HOPELESS_LOOKS or clock.monotonic() >= end:
+        steady = well >= needed and now - well_since >= steady_for
+        # Out of time while WELL, but not yet for long enough: a few more seconds decide it either way.
+        if steady or hopeless >= HOPELESS_LOOKS or (now >= end and well == 0):
             return seen
         clock.sleep(look.PAUSE)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_a_file_that_is_not_there_is_none(tmp_path: Path, missing: str) -> None:
     (tmp_path / "app.conf").touch()
     assert FILES.read(LOCAL, str(tmp_path / missing), limit=10) is None
     assert FILES.digest(LOCAL, str(tmp_path / missing)) is None
+    assert FILES.modified(LOCAL, str(tmp_path / missing)) is None
+
+
+def test_a_file_says_when_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "app.conf"
+    path.touch()
+    os.utime(path, (0, 1_000_000_000))
+    assert FILES.modified(LOCAL, str(path)) == datetime.fromtimestamp(1_000_000_000, UTC)
 
 
 def test_a_link_to_a_plain_file_is_followed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import StoreError
 from agent.model import Closing, IncidentState, Outcome, Rerun, RunEnd, StoryKind
 from tests.memory_engine import Crash
 from tests.stories.world import RECREATE, START, Ward, runbook, service
@@ -130,3 +131,21 @@ class TestInsideApply:
         (incident,) = ward.incidents()
         assert [a.outcome for a in incident.attempts] == [Outcome.AMBIGUOUS, Outcome.HEALED]
         assert [a.runs for a in incident.attempts] == [3, 1]
+
+
+def test_an_attempt_that_the_store_lost_sight_of_is_finished_by_the_next_round(tmp_path: Path) -> None:
+    ward = sick(tmp_path, doomed=False)
+    ran = ward.store.attempts.ran
+
+    def away(*_arguments: object, **_more: object) -> None:
+        raise StoreError("cannot write attempt: disk full", transient=True)
+
+    ward.store.attempts.ran = away  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        ward.beat()
+    ward.store.attempts.ran = ran  # type: ignore[method-assign]
+    ward.engine.pending.clear()  # DBOS ends a workflow that raised
+    ward.beat(3)
+    (incident,) = ward.incidents()
+    assert incident.closing in (Closing.HEALED, Closing.RECOVERED)
+    assert ward.machine.played == [f"start-container {incident.id}-1"], "what ran once is not run again"

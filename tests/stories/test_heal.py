@@ -1,5 +1,6 @@
 """Whole heals on the make-believe machine: what happens, what is written down, who is told."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,33 @@ def test_a_service_healed_too_often_is_a_chronic_patient(ward: Ward) -> None:
     assert incident.refusal is not None
     assert incident.refusal.code is RefusalCode.CHRONIC
     assert len(ward.machine.played) == 5
+
+
+def test_a_container_that_dies_again_soon_was_never_healed(ward: Ward) -> None:
+    def lives_for_a_moment() -> None:
+        ward.machine.start("web")
+        ward.machine.dies_at["web"] = ward.clock.now() + timedelta(seconds=2.5)
+
+    ward.machine.effects = {"start-container": lives_for_a_moment, "recreate-container": lives_for_a_moment}
+    ward.machine.crash("web", exit_code=3)
+    ward.beat()
+    assert [a.outcome for a in ward.incident("web").attempts] == [Outcome.INEFFECTIVE] * 2
+
+
+def test_what_halt_called_off_may_be_tried_after_resume(ward: Ward) -> None:
+    ward.machine.crash("web")
+    ward.engine.crash_before = "apply 1"
+    with pytest.raises(BaseException, match="apply 1"):
+        ward.beat()
+    ward.halt.why = "ops: wait"
+    ward.reboot()
+    ward.halt.why = None
+    ward.beat_until(lambda: ward.incident("web").closing is Closing.HEALED)
+    assert [a.outcome for a in ward.incident("web").attempts] == [Outcome.CANCELLED, Outcome.HEALED]
+
+
+def test_while_halted_the_timeline_says_so_once(ward: Ward) -> None:
+    ward.halt.why = "ops: deploying by hand"
+    ward.machine.crash("web")
+    ward.beat(10)
+    assert ward.told(ward.incident("web").id).count(StoryKind.HELD) == 1

@@ -103,6 +103,9 @@ class Files:
             raise OutsideError(f"cannot read {path}: no answer", transient=True)
         return self._digest
 
+    def modified(self, host: HostName, path: str) -> datetime | None:
+        return None
+
 
 class Bundles:
     def __init__(self, *, full: bool = False) -> None:

@@ -54,7 +54,6 @@ def test_a_listed_row_gives_everything_the_list_tells() -> None:
     assert facts.ports == ((80, 8080),)
     assert facts.labels == (("a", "1"), ("b", "2"))
     assert facts.networks == (Network(name="shop", address="10.1.0.2"),)
-    assert facts.created_at == datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
     assert (facts.oom_killed, facts.restart_count, facts.finished_at) == (None, None, None)
 
 
