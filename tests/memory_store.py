@@ -272,13 +272,13 @@ class MemoryAttempts:
             attempt = self._one(incident, number)
             if attempt.undo is None:
                 self._put(replace(attempt, undo=run))
+                self._undone_at[incident, number] = now
 
     def undo_seen(self, incident: IncidentId, number: int, seen: Sequence[Verdict]) -> None:
         with self._lock:
             attempt = self._one(incident, number)
             if not attempt.undo_seen:
                 self._put(replace(attempt, undo_seen=tuple(seen)))
-                self._undone_at[incident, number] = now
 
     def actions_since(self, since: datetime) -> tuple[Action, ...]:
         with self._lock:

@@ -1,14 +1,27 @@
 """The ledger of attempts: one row per (incident, number), written before the first change and added to, never overwritten."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, Row, insert, select, update
 
 from agent.errors import StoreError
-from agent.model import Attempt, IncidentId, Outcome, Plan, PlaybookRun, Verdict
+from agent.model import (
+    Action,
+    Attempt,
+    Harm,
+    HostName,
+    IncidentId,
+    Origin,
+    Outcome,
+    Plan,
+    PlaybookRun,
+    ServiceName,
+    Verdict,
+)
 from agent.store.database import Database, incident_id, row_number
-from agent.store.tables import attempts
+from agent.store.tables import attempts, incidents
 
 
 class Attempts:
@@ -58,9 +71,28 @@ class Attempts:
             "write the outcome of", incident, number, attempts.c.outcome, outcome=outcome, verdict=verdict, ended_at=now
         )
 
+    def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
+        """Write what it made worse. The first writer wins."""
+        self._write_once("write the harm of", incident, number, attempts.c.harm, harm=harm)
+
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the undo of this attempt ended. The first writer wins."""
         self._write_once("write the undo of", incident, number, attempts.c.undo, undo=run, undone_at=now)
+
+    def undo_seen(self, incident: IncidentId, number: int, seen: Sequence[Verdict]) -> None:
+        """Write what was seen after the undo. The first writer wins."""
+        self._write_once("write what was seen after the undo of", incident, number, attempts.c.undo_seen, undo_seen=tuple(seen))
+
+    def actions_since(self, since: datetime) -> tuple[Action, ...]:
+        """Return every attempt whose intent was written since then, oldest first, but those that ended before any change."""
+        query = (
+            select(attempts, incidents.c.service, incidents.c.host, incidents.c.origin)
+            .join_from(attempts, incidents, attempts.c.incident == incidents.c.number)
+            .where(attempts.c.intent_at >= since)
+            .order_by(attempts.c.intent_at, attempts.c.incident, attempts.c.number)
+        )
+        rows = self._database.read("read the actions", lambda c: c.execute(query).all())
+        return tuple(_action(row) for row in rows if row.outcome is None or row.outcome.counts)
 
     def _write_once(self, verb: str, incident: IncidentId, number: int, unwritten: Column[Any], **values: object) -> None:
         key = {"incident": row_number(incident), "number": number}
@@ -92,7 +124,23 @@ def _attempt(row: Row[Any]) -> Attempt:
         outcome=row.outcome,
         verdict=row.verdict,
         ended_at=row.ended_at,
+        harm=row.harm,
         undo=row.undo,
+        undo_seen=row.undo_seen or (),
+    )
+
+
+def _action(row: Row[Any]) -> Action:
+    return Action(
+        incident=incident_id(row.incident),
+        number=row.number,
+        service=ServiceName(row.service),
+        host=HostName(row.host),
+        runbook=row.plan.runbook,
+        at=row.intent_at,
+        until=row.undone_at or row.ran_until,
+        failed=row.outcome is not None and row.outcome.failed,
+        by_person=row.origin is Origin.PERSON,
     )
 
 

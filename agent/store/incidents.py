@@ -80,6 +80,12 @@ class Incidents:
         query = select(func.count()).where(incidents.c.service == service, incidents.c.closed_at >= since, HEALED)
         return self._database.read(f"count the heals of {service!r}", lambda c: c.execute(query).scalar_one())
 
+    def opened_since(self, since: datetime, *, fingerprint: str | None = None) -> tuple[Incident, ...]:
+        """Return incidents of origin HEARTBEAT that were opened since then, oldest first; with `fingerprint`, only those."""
+        table = incidents.c
+        query = select(incidents).where(table.opened_at >= since, table.origin == Origin.HEARTBEAT).order_by(table.number)
+        return self._several(query if fingerprint is None else query.where(table.fingerprint == fingerprint))
+
     def next_round(self, incident: IncidentId, *, expected: int) -> bool:
         """HELD or OPEN -> OPEN with round expected + 1. False if someone was first. What held it stays readable."""
         return self._move(

@@ -188,6 +188,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX runbook_marks_of_hash ON runbook_marks (hash, number)",
     ),
+    (  # the audit
+        """CREATE TABLE audit (
+            id {number} PRIMARY KEY,
+            at TEXT NOT NULL,
+            actor TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            key TEXT NOT NULL,
+            incident TEXT NOT NULL,
+            payload TEXT NOT NULL,
+            previous TEXT NOT NULL,
+            hash TEXT NOT NULL,
+            UNIQUE (kind, key)
+        )""",
+        "CREATE INDEX audit_of_incident ON audit (incident, kind)",
+    ),
 )
 
 

@@ -309,3 +309,18 @@ runbook_marks = Table(
     Column("hash", PlainText),
     Column("mark", Coded),
 )
+
+# The audit is hashed as it lies here, so its columns are plain texts: what cannot be read as a time or a word still reads.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("at", Text),
+    Column("actor", Text),
+    Column("kind", Text),
+    Column("key", Text),
+    Column("incident", Text),
+    Column("payload", Text),
+    Column("previous", Text),
+    Column("hash", Text),
+)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from agent.model import (
     Cause,
     Closing,
     Diagnosis,
+    ForeignRestart,
     Health,
     Hold,
     HoldCode,
@@ -38,6 +40,7 @@ from agent.model import (
     RequestAnswer,
     RequestKind,
     Rerun,
+    RestartedBy,
     Risk,
     RunbookId,
     RunEnd,
@@ -470,6 +473,101 @@ def test_refuses_to_write_to_an_attempt_that_has_no_row(store: Store, write: Cal
 
 
 # --------------------------------------------------------------------------------------------------------------- sweeps
+
+
+# ---------------------------------------------------------------------------------------------------- limits of the fleet
+
+
+def test_finds_the_incidents_with_one_fingerprint_that_were_opened_since_then(store: Store) -> None:
+    for minute, fingerprint in enumerate(("web:a", "web:b", "web:a")):
+        incident, _ = store.incidents.open(WEB, SICK, fingerprint=fingerprint, now=START + minute * 60 * SECOND)
+        store.incidents.close(incident.id, Closing.HEALED, by="medic", now=START + minute * 60 * SECOND)
+    store.incidents.request(API, SICK, RESTART, by="ada", now=START)
+    assert [i.id for i in store.incidents.opened_since(START)] == ["I1", "I2", "I3"], "a person's run is no trouble"
+    assert [i.id for i in store.incidents.opened_since(START, fingerprint="web:a")] == ["I1", "I3"]
+    assert [i.id for i in store.incidents.opened_since(START + SECOND, fingerprint="web:a")] == ["I3"]
+
+
+def test_an_action_is_every_attempt_that_was_not_ended_before_a_change(store: Store) -> None:
+    incident = opened(store)
+    for number, outcome in enumerate((Outcome.SUPERSEDED, Outcome.CANCELLED, Outcome.INEFFECTIVE, None), start=1):
+        store.attempts.begin(incident, number, RESTART, now=START + number * SECOND)
+        if outcome is not None:
+            store.attempts.ran(incident, number, RUN, now=START + (number + 10) * SECOND)
+            store.attempts.end(incident, number, outcome, None, now=START + (number + 20) * SECOND)
+    by_ada = store.incidents.request(API, SICK, RECREATE, by="ada", now=START)
+    store.attempts.begin(by_ada.id, 1, RECREATE, now=START + 9 * SECOND)
+    assert [(a.incident, a.number, a.failed, a.by_person) for a in store.attempts.actions_since(START)] == [
+        (incident, 3, True, False),
+        (incident, 4, False, False),
+        (by_ada.id, 1, False, True),
+    ]
+    done, under_way, asked_for = store.attempts.actions_since(START)
+    assert (done.at, done.until) == (START + 3 * SECOND, START + 13 * SECOND)
+    assert under_way.until is None
+    assert (asked_for.service, asked_for.host, asked_for.runbook) == (API.name, API.host, RECREATE.runbook)
+    assert store.attempts.actions_since(START + 5 * SECOND) == (asked_for,)
+
+
+def test_an_action_lasts_until_its_undo_has_ended(store: Store) -> None:
+    incident = opened(store)
+    store.attempts.begin(incident, 1, RESTART, now=START)
+    store.attempts.ran(incident, 1, RUN, now=START + SECOND)
+    store.attempts.undone(incident, 1, RUN, now=START + 9 * SECOND)
+    (action,) = store.attempts.actions_since(START)
+    assert action.until == START + 9 * SECOND
+
+
+def test_a_breaker_opens_once_and_stays_until_a_person_resets_it(connect: Callable[[], Store]) -> None:
+    store, other = connect(), connect()
+    first, fresh = store.breakers.open("fleet", because="3 of 4", services=(WEB.name, API.name), now=START)
+    assert fresh
+    assert other.breakers.open("fleet", because="4 of 4", services=(), now=START + SECOND) == (first, False)
+    incident = opened(store)
+    store.breakers.names("fleet", incident)
+    assert other.breakers.standing() == (replace(first, incident=incident),)
+    assert store.breakers.last_reset("fleet") is None
+    closed = other.breakers.reset("fleet", by="ada", why="the switch is back", now=START + 5 * SECOND)
+    assert closed is not None
+    assert (closed.reset_at, closed.reset_by, closed.reset_why) == (START + 5 * SECOND, "ada", "the switch is back")
+    assert store.breakers.standing() == ()
+    assert store.breakers.reset("fleet", by="bob", why="again", now=START + 6 * SECOND) is None
+    assert store.breakers.last_reset("fleet") == START + 5 * SECOND
+
+
+def test_a_breaker_that_was_reset_can_open_again(store: Store) -> None:
+    for second in (0, 10):
+        store.breakers.open("group:web", because="x", services=(WEB.name,), now=START + second * SECOND)
+        store.breakers.reset("group:web", by="ada", why="looked", now=START + (second + 1) * SECOND)
+    again, fresh = store.breakers.open("group:web", because="x", services=(), now=START + 20 * SECOND)
+    assert fresh
+    assert store.breakers.standing() == (again,)
+    assert store.breakers.last_reset("group:web") == START + 11 * SECOND
+    assert store.breakers.last_reset("fleet") is None
+
+
+def test_breakers_of_different_scopes_stand_beside_one_another(store: Store) -> None:
+    for scope in ("group:web", "fleet", "runbook:restart-container"):
+        store.breakers.open(scope, because="x", services=(), now=START)
+    assert [breaker.scope for breaker in store.breakers.standing()] == ["group:web", "fleet", "runbook:restart-container"]
+
+
+def test_two_that_open_one_breaker_share_one_row(connect: Callable[[], Store]) -> None:
+    both = at_once(*(partial(connect().breakers.open, "fleet", because="x", services=(), now=START) for _ in range(4)))
+    assert sorted(fresh for _, fresh in both) == [False, False, False, True]
+
+
+def test_a_restart_by_others_is_kept_once_and_its_first_account_stands(store: Store) -> None:
+    policy = ForeignRestart(container="web-1", at=START, by=RestartedBy.RESTART_POLICY)
+    later = ForeignRestart(container="web-1", at=START + SECOND, by=RestartedBy.DOCKER_API)
+    store.foreign_restarts.keep(WEB.host, (later, policy))
+    store.foreign_restarts.keep(WEB.host, (replace(policy, by=RestartedBy.DOCKER_API),))
+    store.foreign_restarts.keep(WEB.host, (replace(policy, container="web-2"),))
+    store.foreign_restarts.keep(HostName("there"), (policy,))
+    assert store.foreign_restarts.since(WEB.host, "web-1", START) == (policy, later)
+    assert store.foreign_restarts.since(WEB.host, "web-1", START + SECOND) == (later,)
+    assert store.foreign_restarts.prune(before=START + SECOND) == 3
+    assert store.foreign_restarts.since(WEB.host, "web-1", START) == (later,)
 
 
 def report(slot: int) -> SweepReport:
