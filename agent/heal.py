@@ -7,13 +7,14 @@ not know one another. The engine remembers each step's value, so after a crash t
     diagnose ─ plan ─┬─ Plan ──── apply ─ settle ─ verify ─┬─ WELL ── close
                      │                                     ├─ worse ─ undo, then the next attempt
                      │                                     └─ else ── the next attempt
-                     ├─ Hold ──── the round ends; the sweep starts the next one when its time has come
+                     ├─ Hold ──── people are shown what would be done, where only their word is missing;
+                     │            the round ends; the sweep starts the next one when its time has come
                      └─ Refusal ─ escalate (budget spent, nothing known helps, cannot see ...)
 """
 
 import logging
 
-from agent import closing, look, standing
+from agent import closing, look, notices, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -32,13 +33,15 @@ from agent.model import (
     Recorded,
     Refusal,
     RefusalCode,
+    Risk,
+    RunEnd,
     Service,
     StoryKind,
     Verdict,
 )
 from agent.policy import neighbours
 from agent.ports import Engine, World
-from agent.steps import apply, diagnose, escalate, plan, undo, verify
+from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +87,8 @@ def _one_attempt(incident: Incident, number: int, service: Service, engine: Engi
     decision = engine.step(f"plan {number}", lambda: _plan(id_, service, findings, world))
     match decision:
         case Hold():
+            if decision.would is not None:
+                engine.step(f"propose {number}", lambda: _propose(id_, number, decision, service, world))
             return engine.step(f"hold {number}", lambda: _hold(id_, decision, world))
         case Refusal():
             return engine.step(f"escalate {number}", lambda: _escalate(id_, decision, world))
@@ -156,7 +161,13 @@ def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, nu
 
 def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
     now = standing.read(
-        service, store=world.store, kill_switch=world.kill_switch, good_copies=world.good_copies, clock=world.clock
+        service,
+        incident_id,
+        store=world.store,
+        kill_switch=world.kill_switch,
+        good_copies=world.good_copies,
+        permissions=world.permissions,
+        clock=world.clock,
     )
     return plan.choose(_incident(incident_id, world), service, findings, world.runbooks, now)
 
@@ -173,9 +184,29 @@ def _hold(incident_id: IncidentId, hold: Hold, world: World) -> Ending:
     return Ending.HELD
 
 
+def _propose(incident_id: IncidentId, number: int, hold: Hold, service: Service, world: World) -> None:
+    if hold.would is not None:
+        propose.to_people(
+            _incident(incident_id, world),
+            number,
+            hold,
+            hold.would,
+            service,
+            store=world.store,
+            playbooks=world.playbooks,
+            bundles=world.bundles,
+            kill_switch=world.kill_switch,
+            permissions=world.permissions,
+            channels=world.channels,
+            clock=world.clock,
+            stopping=world.stopping,
+        )
+
+
 def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World) -> Attempt:
-    return apply.carry_out(
-        _incident(incident_id, world),
+    incident = _incident(incident_id, world)
+    attempt = apply.carry_out(
+        incident,
         number,
         chosen,
         service,
@@ -187,6 +218,9 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         clock=world.clock,
         stopping=world.stopping,
     )
+    if chosen.risk is not Risk.SAFE and attempt.run is not None and attempt.run.end is not RunEnd.NOT_RUN:
+        world.store.outbox.post(notices.acted(incident, attempt, now=world.clock.now()), world.channels)
+    return attempt
 
 
 def _verify(incident_id: IncidentId, number: int, service: Service, world: World) -> Attempt:

@@ -970,7 +970,7 @@ class Hold:
     look_again: timedelta
     """When the incident is decided afresh if it is still SICK."""
     would: Plan | None = None
-    """The plan that permission alone keeps from being carried out."""
+    """The plan that people are shown, where permission alone keeps it from being carried out."""
 
 
 class RefusalCode(enum.Enum):
@@ -1260,6 +1260,7 @@ class StoryKind(enum.Enum):
     SEEN = "seen"
     EXPLAINED = "explained"
     HELD = "held"
+    PROPOSED = "proposed"
     ASKED = "asked"
     ANSWERED = "answered"
     TRYING = "trying"
@@ -1398,6 +1399,7 @@ class AuditKind(enum.Enum):
     RAN = "ran"
     ENDED = "ended"
     RECEIPT = "receipt"
+    HARMED = "harmed"
     UNDONE = "undone"
     STATUS = "status"
     """The desired state of a service."""

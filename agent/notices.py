@@ -1,4 +1,4 @@
-"""The three messages that people get: opened, escalated, resolved. Pure; bounded; one per edge of an incident's state.
+"""The messages that people get, from opened to resolved. Pure; bounded; one per edge of an incident's story.
 
 In: values of the model. Out: a `Notice` whose dedup key is the same however often the edge is told. Texts name facts and
 never quote logs: a log line in a chat channel is how secrets travel. Every notifier redacts what it sends all the same.
@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.model import (
+    Approval,
+    Attempt,
     Closing,
     Escalation,
     Health,
@@ -17,6 +19,7 @@ from agent.model import (
     Notice,
     NoticeKind,
     Outcome,
+    Plan,
     Refusal,
 )
 
@@ -53,6 +56,36 @@ def escalated(incident: Incident, refusal: Refusal, escalation: Escalation, *, m
     return _notice(incident, NoticeKind.ESCALATED, f"{incident.service} needs a person", body, now)
 
 
+def asked(incident: Incident, approval: Approval, *, now: datetime) -> Notice:
+    """Return the notice that a request for approval waits: what would be done, why, how far it goes, until when."""
+    plan = approval.plan
+    body = [
+        f"{plan.title} ({plan.runbook}), {plan.why}.",
+        f"Impact: {approval.impact}.",
+        f"`medic approvals` shows what it would change; then `medic approve {approval.id}` or `medic deny {approval.id} --why ...`.",
+        f"No answer by {_at(approval.expires_at)} is a no.",
+    ]
+    title = f"{incident.service} waits for your word: {plan.runbook}"
+    return _notice(incident, NoticeKind.ASKED, title, body, now, edge=approval.id)
+
+
+def suggested(incident: Incident, plan: Plan, digest: str, *, now: datetime) -> Notice:
+    """Return the notice of what Medic would do and leaves to people. digest: of the plan; another plan is another notice."""
+    body = [f"{plan.title} ({plan.runbook}), {plan.why}.", f"`medic runbook run {plan.runbook} {incident.service}` does it."]
+    title = f"{incident.service}: Medic suggests {plan.runbook}"
+    return _notice(incident, NoticeKind.SUGGESTED, title, body, now, edge=digest[:12])
+
+
+def acted(incident: Incident, attempt: Attempt, *, now: datetime) -> Notice:
+    """Return the notice that a remedy that is not merely safe was carried out."""
+    plan = attempt.plan
+    ended = attempt.run.end.value if attempt.run else "unfinished"
+    body = [f"{plan.title} ({plan.runbook}, {plan.risk.value}), {plan.why}.", f"The playbook {ended}; what came of it follows."]
+    return _notice(
+        incident, NoticeKind.ACTED, f"{incident.service}: {plan.runbook} was run", body, now, edge=str(attempt.number)
+    )
+
+
 def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
     """Return the notice that an incident is over: how it ended, after how long, after which attempts."""
     counted = [attempt for attempt in incident.attempts if attempt.outcome is not None and attempt.outcome.counts]
@@ -75,11 +108,14 @@ def redacted(notice: Notice, redact: Callable[[str], str]) -> Notice:
     return replace(notice, title=redact(notice.title), body=redact(notice.body))
 
 
-def _notice(incident: Incident, kind: NoticeKind, title: str, body: list[str], now: datetime) -> Notice:
+def _notice(
+    incident: Incident, kind: NoticeKind, title: str, body: list[str], now: datetime, *, edge: str | None = None
+) -> Notice:
+    """edge: tells edges of one kind apart, where an incident can have several."""
     # The id stands outside the bounded part: a title may lose its end, never what it is about.
     suffix = f" ({incident.id})"
     return Notice(
-        dedup_key=f"{incident.id}:{kind.value}",
+        dedup_key=f"{incident.id}:{kind.value}" + (f":{edge}" if edge else ""),
         kind=kind,
         incident=incident.id,
         service=incident.service,

@@ -6,6 +6,7 @@ or a person's `--set`.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,10 +22,7 @@ DEFAULT_STOP_TIMEOUT = 10
 
 def plan(runbook: Runbook, service: Service, *, good_copy: str | None, settings: Mapping[str, str], why: str) -> Plan:
     """Return the runbook with its parameters filled in. Raises ConfigError naming what is missing or wrong."""
-    unknown = sorted(set(settings) - {p.name for p in runbook.parameters if p.source is ParameterSource.PERSON})
-    if unknown:
-        known = sorted(p.name for p in runbook.parameters if p.source is ParameterSource.PERSON)
-        raise ConfigError(f"cannot set {unknown[0]!r} for runbook {runbook.id!r}: it takes {', '.join(known) or 'no settings'}")
+    _refuse_unknown(runbook, settings)
     return Plan(
         runbook=runbook.id,
         runbook_hash=runbook.hash,
@@ -38,6 +36,20 @@ def plan(runbook: Runbook, service: Service, *, good_copy: str | None, settings:
         undo=runbook.undo,
         why=why,
     )
+
+
+def edited(plan: Plan, runbook: Runbook, settings: Mapping[str, str]) -> Plan:
+    """Return `plan`, made of `runbook`, with what a person sets anew. Raises ConfigError naming what is wrong."""
+    _refuse_unknown(runbook, settings)
+    given = {p.name: _typed(p, settings[p.name], runbook) for p in runbook.parameters if p.name in settings}
+    return replace(plan, parameters=tuple((name, given.get(name, value)) for name, value in plan.parameters))
+
+
+def _refuse_unknown(runbook: Runbook, settings: Mapping[str, str]) -> None:
+    known = sorted(p.name for p in runbook.parameters if p.source is ParameterSource.PERSON)
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ConfigError(f"cannot set {unknown[0]!r} for runbook {runbook.id!r}: it takes {', '.join(known) or 'no settings'}")
 
 
 def unmet(runbook: Runbook, service: Service, *, good_copy: str | None) -> str | None:

@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from agent.audit import Entry
 from agent.model import (
     Action,
     Answer,
     Approval,
     Attempt,
+    AuditHead,
+    AuditRow,
     Breaker,
     Closing,
     ContainerEvent,
@@ -450,6 +453,22 @@ class RequestStore(Protocol):
         """Return the answer, or None while there is none."""
 
 
+class AuditStore(Protocol):
+    """The chain. Every other query group appends to it inside its own transactions; this is what has no other row, and reading."""
+
+    def append(self, entry: Entry) -> None:
+        """Append one row on its own. The same (kind, key) appends once."""
+
+    def rows(self, after: int = 0, limit: int = 500) -> tuple[AuditRow, ...]:
+        """Return rows with a larger id, in order."""
+
+    def head(self) -> AuditHead | None:
+        """Return the newest row's id and short hash, None while there is none."""
+
+    def receipts(self, incident: IncidentId) -> tuple[AuditRow, ...]:
+        """Return the receipt rows of one incident, in order."""
+
+
 class EvidenceFiles(Protocol):
     """The bundle of one incident on disk: evidence, reports, Ansible output. Written with fsync before any change."""
 
@@ -510,6 +529,7 @@ class Store:
     breakers: BreakerStore
     foreign_restarts: ForeignRestartStore
     runbook_standing: RunbookStandingStore
+    audit: AuditStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,20 @@ In: the store, the kill switch, the kept copies. Out: a plain value, so that the
 """
 
 from agent import parameters
-from agent.model import Service, Standing
+from agent.model import IncidentId, Permissions, Service, Standing
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
 
 
-def read(service: Service, *, store: Store, kill_switch: KillSwitch, good_copies: GoodCopies, clock: Clock) -> Standing:
+def read(
+    service: Service,
+    incident: IncidentId,
+    *,
+    store: Store,
+    kill_switch: KillSwitch,
+    good_copies: GoodCopies,
+    permissions: Permissions,
+    clock: Clock,
+) -> Standing:
     """Return where one service stands now."""
     now = clock.now()
     return Standing(
@@ -16,4 +25,6 @@ def read(service: Service, *, store: Store, kill_switch: KillSwitch, good_copies
         halted=kill_switch.halted(),
         good_copy=parameters.good_copy(service, good_copies.latest(service.name)),
         heals_in_window=store.incidents.heals_since(service.name, now - service.limits.window),
+        permissions=permissions,
+        approvals=store.approvals.of(incident),
     )

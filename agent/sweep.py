@@ -22,6 +22,7 @@ from agent.model import (
     ContainersSeen,
     ContainerState,
     Health,
+    HoldCode,
     HostName,
     Incident,
     IncidentId,
@@ -39,6 +40,7 @@ from agent.model import (
     Symptom,
     Verdict,
 )
+from agent.policy import permission
 from agent.policy import streaks as streak_rules
 from agent.ports import Workflows, World
 
@@ -276,6 +278,8 @@ class Sweep:
                 self._next_round(incident)  # its heal ended without an ending: a crash it could not resume from
             case IncidentState.HELD if incident.hold_until is None or now >= incident.hold_until:
                 self._next_round(incident)
+            case IncidentState.HELD if self._is_answered(incident):
+                self._next_round(incident)
             case _:
                 pass
         return None
@@ -293,6 +297,15 @@ class Sweep:
     def _next_round(self, incident: Incident) -> None:
         if self._world.store.incidents.next_round(incident.id, expected=incident.round):
             self._workflows.start(incident.id, incident.round + 1)
+
+    def _is_answered(self, incident: Incident) -> bool:
+        """A person has answered what this incident waits for; the next round makes of it what it is worth."""
+        hold = incident.hold
+        if hold is None or hold.code is not HoldCode.AWAITING_APPROVAL or hold.would is None:
+            return False
+        waits_for = (len(incident.attempts) + 1, permission.digest(hold.would))
+        requests = self._world.store.approvals.of(incident.id)
+        return any((each.number, each.digest) == waits_for and each.answer is not None for each in requests)
 
     def _is_healing(self, incident: Incident) -> bool:
         return incident.state is IncidentState.OPEN and incident.id in self._workflows.running()

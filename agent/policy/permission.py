@@ -7,6 +7,7 @@ What is not an input cannot raise permission: no diagnosis, no log text and no c
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.model import (
@@ -42,7 +43,8 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing) -> De
     dry_run = service.dry_run or standing.permissions.dry_run
     match mode:
         case Mode.OBSERVE:
-            return _hold(HoldCode.OBSERVING, plan, "the mode is observe", "its mode is raised in medic.yaml")
+            because, until = f"would run {plan.runbook}; the mode is observe", "its mode is raised in medic.yaml"
+            return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN)
         case Mode.SUGGEST:
             return _hold(HoldCode.SUGGESTED, plan, "the mode is suggest", "a person does it, or its mode is raised in medic.yaml")
         case Mode.ASK | Mode.ACT if dry_run:
@@ -103,7 +105,7 @@ def _by_word(plan: Plan, number: int, standing: Standing) -> Decision:
         because = f"{'nobody answered' if asked.answer is None else 'nothing came of'} {asked.id} in time ({plan.runbook})"
         return Refusal(code=RefusalCode.APPROVAL_EXPIRED, because=because)
     if asked.answer is Answer.APPROVED:
-        return asked.plan
+        return replace(asked.plan, why=f"{asked.plan.why}; approved by {asked.answered_by} ({asked.id})")
     return _await(plan, asked.expires_at - standing.now, f"{asked.id} waits for an answer")
 
 

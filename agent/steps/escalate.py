@@ -90,6 +90,10 @@ def next_step(incident: Incident, refusal: Refusal) -> str:
             return f"Declare {incident.service} again, or close this with `medic incident close {incident.id}`."
         case RefusalCode.NO_EVIDENCE:
             return f"Make Medic's state folder writable (space, permissions): nothing is changed while evidence cannot be kept. {advice}".rstrip()
+        case RefusalCode.DENIED:
+            return advice or f"Mend {incident.service} another way: what Medic would have done was denied."
+        case RefusalCode.APPROVAL_EXPIRED:
+            return f"Look at what Medic asked for in {show}, and if it is right run it with `medic runbook run`. {advice}".rstrip()
         case RefusalCode.UNEXPECTED:
             return f"Look at {incident.service} yourself: Medic met a bug and stopped, and its log has the trace. {advice}".rstrip()
 

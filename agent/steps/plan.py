@@ -7,8 +7,8 @@ The order below is the order of the questions: a person's word, can we see, may 
 function of `agent/policy/`.
 """
 
-from agent.model import Decision, Findings, Incident, Runbook, Service, Standing
-from agent.policy import holds, ladder, limits
+from agent.model import Decision, Findings, Incident, Plan, Refusal, Runbook, Service, Standing
+from agent.policy import alive, holds, ladder, limits, permission, starting
 
 
 def choose(
@@ -18,10 +18,25 @@ def choose(
     return (
         holds.halted(standing.halted)
         or incident.requested
+        or holds.silenced(standing)
         or holds.cannot_see(incident, findings)
+        or holds.blind_network(findings, standing)
+        or holds.deploying(service, incident, findings, standing)
         or holds.stopped_on_purpose(incident, findings)
-        or holds.warming(service, findings, standing.now)
+        or starting.warming(service, findings, standing)
+        or holds.parent_down(standing)
+        or alive.flapping(service, standing)
+        or alive.overload(findings)
+        or alive.wrong_probe(service, findings)
         or limits.spent(incident, service, standing.heals_in_window)
         or limits.unsaved(findings, runbooks)
-        or ladder.remedy(incident, service, findings, runbooks, standing.good_copy)
+        or _permitted(ladder.remedy(incident, service, findings, runbooks, standing.good_copy), incident, service, standing)
     )
+
+
+def _permitted(remedy: Plan | Refusal, incident: Incident, service: Service, standing: Standing) -> Decision:
+    match remedy:
+        case Plan():
+            return permission.granted(remedy, service, len(incident.attempts) + 1, standing)
+        case Refusal():
+            return remedy

@@ -1,10 +1,13 @@
 """The store: every query group over one database."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent import ports
+from agent.redact import Redactor
 from agent.store.approvals import Approvals
 from agent.store.attempts import Attempts
+from agent.store.audit import Audit
 from agent.store.breakers import Breakers
 from agent.store.database import Database
 from agent.store.foreign_restarts import ForeignRestarts
@@ -31,13 +34,14 @@ class OpenStore(ports.Store):
         self.database.close()
 
 
-def open_store(url: str, clock: ports.Clock) -> OpenStore:
+def open_store(url: str, clock: ports.Clock, redact: Callable[[str], str] = Redactor()) -> OpenStore:  # noqa: B008  it is a constant
     """Open the store behind `sqlite:///path` or `postgresql://user@host/name`, making or upgrading its schema.
 
+    redact: every text passes it on its way in; without one, the rules alone are known and no literal secret.
     Safe to share between threads. The folder of a SQLite file must exist.
     Raises ConfigError where a person must do something first, StoreError where the database does not answer.
     """
-    database = open_database(url, clock)
+    database = open_database(url, clock, redact)
     return OpenStore(
         services=Services(database),
         incidents=Incidents(database),
@@ -52,5 +56,6 @@ def open_store(url: str, clock: ports.Clock) -> OpenStore:
         runbook_standing=RunbookStanding(database),
         breakers=Breakers(database),
         foreign_restarts=ForeignRestarts(database),
+        audit=Audit(database),
         database=database,
     )

@@ -8,13 +8,15 @@ made by `agent/codec.py`.
 # ruff: noqa: ARG002  SQLAlchemy hands every column type its dialect, wanted or not
 
 import enum
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any  # SQLAlchemy hands over what the driver read, whatever it is
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, MetaData, String, Table, Text, TypeDecorator, text
 from sqlalchemy.types import TypeEngine
 
-from agent import codec
+from agent import codec, redact
 from agent.errors import StoreError
 from agent.model import Answer, Closing, IncidentState, Origin, Outcome, Recorded, RestartedBy, StoryKind
 
@@ -55,8 +57,8 @@ class PlainText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Return text that is valid UTF-8 without NUL, which Postgres refuses."""
-        return None if value is None else _storable(value)
+        """Return redacted text that is valid UTF-8 without NUL, which Postgres refuses."""
+        return None if value is None else _redactors[dialect](_storable(value))
 
 
 class Coded(TypeDecorator[Any]):
@@ -65,9 +67,17 @@ class Coded(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
+    def __init__(self, *, verbatim: bool = False) -> None:
+        """Every text inside the value is redacted; verbatim: not, because Medic acts on it, and whoever declared or asked it
+        was refused where it holds a secret (`config`, `labels`, `wiring.ask`)."""
+        super().__init__()
+        self.verbatim = verbatim
+
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
         """Return the JSON text."""
-        return None if value is None else _storable(codec.dumps(value))
+        if value is None:
+            return None
+        return _storable(codec.dumps(value if self.verbatim else redact.within(value, _redactors[dialect])))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Return the value. Raises StoreError for text that the codec does not know."""
@@ -101,6 +111,15 @@ class Member(TypeDecorator[Any]):
             raise _unreadable(value, exc) from exc
 
 
+_redactors: WeakKeyDictionary[Dialect, Callable[[str], str]] = WeakKeyDictionary()
+"""The redactor of each open database: a column type is shared by all of them and is told which one it writes to."""
+
+
+def redact_for(dialect: Dialect, redactor: Callable[[str], str]) -> None:
+    """Make `redactor` the one that every text passes on its way into the database of this dialect."""
+    _redactors[dialect] = redactor
+
+
 def _storable(words: str) -> str:
     return words.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
@@ -122,7 +141,7 @@ services = Table(
     "services",
     metadata,
     Column("name", PlainText, primary_key=True),
-    Column("declaration", Coded),
+    Column("declaration", Coded(verbatim=True)),
     Column("status", Member(Recorded)),
     Column("since", UtcTime),
     Column("set_by", PlainText),
@@ -151,7 +170,7 @@ incidents = Table(
     Column("hold", Coded),
     Column("hold_until", UtcTime),
     Column("refusal", Coded),
-    Column("requested", Coded),
+    Column("requested", Coded(verbatim=True)),
     Column("closing", Member(Closing)),
     Column("closed_at", UtcTime),
     Column("closed_by", PlainText),
@@ -171,7 +190,7 @@ attempts = Table(
     metadata,
     Column("incident", _ROW_NUMBER, primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("plan", Coded),
+    Column("plan", Coded(verbatim=True)),
     Column("intent_at", UtcTime),
     Column("runs", Integer),
     Column("run", Coded),
@@ -192,7 +211,7 @@ approvals = Table(
     Column("incident", _ROW_NUMBER),
     Column("number", Integer),
     Column("digest", PlainText),
-    Column("plan", Coded),
+    Column("plan", Coded(verbatim=True)),
     Column("impact", PlainText),
     Column("diff", PlainText),
     Column("asked_at", UtcTime),
@@ -265,7 +284,7 @@ requests = Table(
     metadata,
     Column("number", _ROW_NUMBER, primary_key=True),
     Column("id", PlainText),
-    Column("request", Coded),
+    Column("request", Coded(verbatim=True)),
     Column("claimed_at", UtcTime),
     Column("answer", Coded),
 )

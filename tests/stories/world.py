@@ -23,6 +23,7 @@ from agent.model import (
     Limits,
     Parameter,
     ParameterSource,
+    Permissions,
     Plane,
     Rerun,
     Risk,
@@ -127,6 +128,7 @@ class Ward:
     runbooks: tuple[Runbook, ...] = (START, RESTART, RECREATE)
     clock: FakeClock = field(default_factory=FakeClock)
     halt: HaltSwitch = field(default_factory=HaltSwitch)
+    permissions: Permissions = field(default_factory=Permissions)
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.clock)
@@ -167,6 +169,7 @@ class Ward:
             reports=REPORTS,
             redact=str,
             channels=("ops",),
+            permissions=self.permissions,
             stopping=lambda: False,
         )
 

@@ -1,0 +1,101 @@
+"""propose: show people what a plan would change, where permission alone keeps it from being carried out.
+
+In: a `Hold` that names such a plan. Out: what Ansible's check mode says of it in the incident's folder, a line of the story,
+and, as the hold's code demands, a request for approval or a suggestion, with its notice. Nothing is changed. Safe to repeat:
+the preview is made once per plan and attempt, the request has a natural key, the notice a dedup key.
+"""
+
+from collections.abc import Callable, Sequence
+
+from agent import notices
+from agent.errors import OutsideError
+from agent.model import Hold, HoldCode, Incident, Permissions, Plan, PlaybookRun, Risk, RunEnd, Service, StoryKind, TaskResult
+from agent.policy import permission
+from agent.ports import Clock, EvidenceFiles, KillSwitch, Playbooks, Store
+
+LONGEST_PREVIEW = 20_000
+"""Characters of what check mode says that are kept: what a person reads before deciding."""
+
+_MEANS = {
+    Risk.SAFE: "touches this service only and can be repeated",
+    Risk.DISRUPTIVE: "changes the service's shape or files",
+    Risk.DESTRUCTIVE: "deletes, replaces or goes back",
+}
+
+
+def to_people(
+    incident: Incident,
+    number: int,
+    hold: Hold,
+    plan: Plan,
+    service: Service,
+    *,
+    store: Store,
+    playbooks: Playbooks,
+    bundles: EvidenceFiles,
+    kill_switch: KillSwitch,
+    permissions: Permissions,
+    channels: Sequence[str],
+    clock: Clock,
+    stopping: Callable[[], bool],
+) -> None:
+    """Lay `plan`, which would be attempt `number`, open to people. Raises StoreError when it cannot be written down."""
+    bound = permission.digest(plan)
+    file = f"proposal-{number}-{bound[:12]}.txt"
+    saved = bundles.read(incident.id, file)
+    if saved is None:
+        saved = _preview(plan, f"dry-{incident.id}-{number}", playbooks, kill_switch, stopping).encode()
+        bundles.keep(incident.id, file, saved)
+    diff, now = saved.decode(errors="replace"), clock.now()
+
+    def tell(kind: StoryKind, text: str) -> None:
+        store.story.tell(incident.id, service.name, kind, text, now=now, key=f"{kind.value} {number} {bound[:12]}")
+
+    if hold.code is not HoldCode.AWAITING_APPROVAL:
+        tell(StoryKind.PROPOSED, f"would run {plan.runbook}, {plan.why}; incidents/{incident.id}/{file} says what it would change")
+        if hold.code is HoldCode.SUGGESTED:
+            store.outbox.post(notices.suggested(incident, plan, bound, now=now), channels)
+        return
+    approval = store.approvals.ask(
+        incident.id,
+        number,
+        bound,
+        plan,
+        impact=impact(plan, service),
+        diff=diff,
+        now=now,
+        expires_at=now + permissions.approval_expires,
+    )
+    tell(StoryKind.ASKED, f"{approval.id}: may {plan.runbook} run? {plan.why}; {approval.impact}")
+    store.outbox.post(notices.asked(incident, approval, now=now), channels)
+
+
+def impact(plan: Plan, service: Service) -> str:
+    """Return what a plan touches and how far that goes, as a sentence."""
+    seconds = plan.timeout.total_seconds()
+    return f"{plan.risk.value}: {_MEANS[plan.risk]}; container {service.container} on {service.host}, {seconds:.0f} s at most"
+
+
+def _preview(plan: Plan, run_id: str, playbooks: Playbooks, kill_switch: KillSwitch, stopping: Callable[[], bool]) -> str:
+    """Return what check mode says that the plan would change, or why it does not say."""
+
+    def should_stop() -> str | None:
+        if kill_switch.halted() is not None:
+            return "halt"
+        return "stopping" if stopping() else None
+
+    try:
+        run = playbooks.run(plan, run_id=run_id, check=True, on_task=_leave_untold, should_stop=should_stop)
+    except OutsideError as exc:
+        return f"What it would change is not known: {exc}\n"[:LONGEST_PREVIEW]
+    return _text(run)[:LONGEST_PREVIEW]
+
+
+def _text(run: PlaybookRun) -> str:
+    ended = "" if run.end is RunEnd.COMPLETED else f"Check mode {run.end.value}: {run.message}\n"
+    tasks = "".join(f"{task.status}: {task.name}\n" for task in run.tasks if task.status != "skipped")
+    return f"{ended}{tasks}{run.diff}"
+
+
+def _leave_untold(_task: TaskResult) -> None:
+    """Tasks of a dry run are no events of the story; they stand in the preview."""
