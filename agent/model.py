@@ -426,7 +426,7 @@ class HttpSeen:
     error: str | None = None
     """`connection-refused`, `timeout`, `reset`, `empty-reply`, `tls: ...`, `dns: ...`; None when a status came."""
     retry_after: timedelta | None = None
-    """What a `Retry-After` of whole seconds said; None without one."""
+    """What a `Retry-After` asked for; None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -1099,6 +1099,8 @@ class Attempt:
     verdict: Verdict | None = None
     """What verify saw."""
     ended_at: datetime | None = None
+    around: tuple[Verdict, ...] = ()
+    """What was seen of the neighbours before the first change."""
     harm: Harm | None = None
     """What it made worse."""
     undo: PlaybookRun | None = None

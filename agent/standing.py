@@ -3,8 +3,11 @@
 In: the store, the kill switch, the kept copies. Out: a plain value, so that the rules of `agent/policy/` stay pure.
 """
 
+from datetime import datetime
+
 from agent import parameters
-from agent.model import IncidentId, Permissions, Service, Standing
+from agent.model import MEDIC, IncidentId, Permissions, Service, ServiceName, Silence, Standing
+from agent.policy import dependencies
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
 
 
@@ -25,6 +28,49 @@ def read(
         halted=kill_switch.halted(),
         good_copy=parameters.good_copy(service, good_copies.latest(service.name)),
         heals_in_window=store.incidents.heals_since(service.name, now - service.limits.window),
+        silence=silence(service.name, store, now),
+        starts=store.starts.of(service.name),
+        flips=store.starts.flips(service.name),
+        parents_down=parents_down(service, store),
+        monitor_blind=monitor_blind(store),
         permissions=permissions,
         approvals=store.approvals.of(incident),
     )
+
+
+def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, clock: Clock) -> Standing:
+    """Return the part that says whether a Hold is over before its time: cheap enough for every sweep."""
+    now = clock.now()
+    return Standing(
+        now=now,
+        halted=kill_switch.halted(),
+        silence=silence(service.name, store, now),
+        flips=store.starts.flips(service.name),
+        parents_down=parents_down(service, store),
+    )
+
+
+def silence(service: ServiceName, store: Store, now: datetime) -> Silence | None:
+    """Return the silence in force that ends last, None without one."""
+    active = [each for each in store.silences.active(now) if each.service in (None, service)]
+    return max(active, key=lambda each: each.until, default=None)
+
+
+def parents_down(service: Service, store: Store) -> tuple[str, ...]:
+    """Return what the service depends on and is not well, each with why."""
+    if not service.depends_on:
+        return ()
+    graph = {each.name: each.depends_on for each in (*store.services.services(), service)}
+    found = []
+    for parent in dependencies.parents(service.name, graph):
+        why = dependencies.down(
+            store.services.record(parent), store.services.streaks(parent), store.incidents.unclosed(parent)
+        )
+        found += [f"{parent} {why}"] if why else []
+    return tuple(found)
+
+
+def monitor_blind(store: Store) -> str | None:
+    """Return why Medic cannot trust its own network, None while it can."""
+    unclosed = store.incidents.unclosed(MEDIC)
+    return "; ".join(unclosed[0].first.reasons) if unclosed else None

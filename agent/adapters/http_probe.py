@@ -272,6 +272,8 @@ def _observation(curl: pycurl.Curl, transfer: _Transfer, code: int, sentence: st
         location=curl.getinfo(pycurl.REDIRECT_URL) or None,
         cut=transfer.cut,
         error=error,
+        # libcurl reads seconds and dates alike, and says 0 without the header (CURLINFO_RETRY_AFTER).
+        retry_after=timedelta(seconds=curl.getinfo(pycurl.RETRY_AFTER)) or None,
     )
 
 

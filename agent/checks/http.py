@@ -1,6 +1,7 @@
 """The HTTP check: does `GET url` answer an accepted status, with the expected text, fast enough."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
 from agent.checks import place
@@ -20,6 +21,9 @@ from agent.model import (
 
 _ERROR_WORDS = {"connection-refused": "http-refused", "host-unreachable": "http-refused", "timeout": "http-timeout"}
 """Everything else that a target does instead of answering is `http-broken`."""
+
+ASKS_FOR_TIME = (429, 503)
+"""Statuses whose Retry-After means "I am overloaded". Source: RFC 6585, section 4; RFC 9110, section 15.6.4."""
 
 
 def requests(check: HttpCheck, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:  # noqa: ARG001 (one signature for all checks)
@@ -56,7 +60,8 @@ def _judge_answer(check: HttpCheck, request: HttpRequest, seen: HttpSeen) -> Jud
         return _judgement(check, Health.SICK, f"{asked}: {said}", word=_ERROR_WORDS.get(error, "http-broken"))
     answered = f"{asked} answered {seen.status}" + (f" to {seen.location}" if seen.location else "")
     if not any(low <= seen.status <= high for low, high in check.status):
-        return _judgement(check, Health.SICK, answered, word="http-status")
+        judgement = _judgement(check, Health.SICK, answered, word="http-status")
+        return replace(judgement, retry_after=seen.retry_after) if seen.status in ASKS_FOR_TIME else judgement
     if check.body is not None and check.body not in seen.body:
         where = f"in its first {check.body_limit} bytes" if seen.cut else "in its body"
         return _judgement(check, Health.SICK, f"{answered} without {check.body!r} {where}", word="http-body")

@@ -18,10 +18,24 @@ from agent.model import (
     Refusal,
     RefusalCode,
     Service,
+    Standing,
+    Verdict,
 )
+from agent.policy import alive
 
 BLIND_FOR = timedelta(seconds=30)
 HALTED_FOR = timedelta(seconds=5)
+LOOK_AT_LOCK = timedelta(seconds=15)
+PARENT_FOR = timedelta(minutes=10)
+"""At the latest; the sweep ends this Hold as soon as the parents are well."""
+DEPLOY_QUIET = timedelta(seconds=60)
+"""A replacement less than this ago is a deploy that may go on."""
+MADE = frozenset({"create", "rename"})
+"""How a new container comes under a name: `docker run`, or Compose, which makes it under another name first."""
+NETWORK_WORDS = ("http-", "port-")
+NOT_RUNNING = frozenset(
+    {"container-exited", "container-dead", "container-missing", "container-created", "container-paused", "container-restarting"}
+)
 STOPPED_FOR = timedelta(days=1)
 """Shown to people only: the sweep leaves a stopped service alone until somebody starts it, however long that takes."""
 
@@ -62,21 +76,91 @@ def stopped_on_purpose(incident: Incident, findings: Findings) -> Hold | None:
     )
 
 
-def warming(service: Service, findings: Findings, now: datetime) -> Hold | None:
-    """The container is younger than its start grace."""
-    container = findings.evidence.container
-    if container is None or container.state is not ContainerState.RUNNING or container.started_at is None:
+def silenced(standing: Standing) -> Hold | None:
+    """People work on it (`medic silence`). When the time is up everything is decided afresh; nothing is replayed."""
+    silence = standing.silence
+    if silence is None:
         return None
-    left = container.started_at + service.limits.start_grace - now
-    if left <= timedelta(0):
-        return None
-    age = (now - container.started_at).total_seconds()
     return Hold(
-        code=HoldCode.WARMING,
-        because=f"its container started {age:.0f} s ago",
-        until=f"it answers, or {service.limits.start_grace.total_seconds():.0f} s after its start",
-        look_again=left,
+        code=HoldCode.MAINTENANCE,
+        because=f"{silence.by} silenced {silence.service or 'every service'}: {silence.why}",
+        until=f"{silence.until:%Y-%m-%d %H:%M:%S} UTC, or `medic silence --end {silence.id}`",
+        look_again=silence.until - standing.now,
     )
+
+
+def blind_network(findings: Findings, standing: Standing) -> Hold | None:
+    """Everything sick was seen over the network, and the network is Medic's own trouble at this moment."""
+    words = {symptom.word for symptom in findings.evidence.verdict.symptoms}
+    if standing.monitor_blind is None or not words or not all(word.startswith(NETWORK_WORDS) for word in words):
+        return None
+    return Hold(
+        code=HoldCode.MONITOR_BLIND,
+        because=standing.monitor_blind,
+        until="a control target answers again",
+        look_again=BLIND_FOR,
+    )
+
+
+def deploying(service: Service, incident: Incident, findings: Findings, standing: Standing) -> Hold | None:
+    """Somebody else replaces the container right now: the declared lock stands, or it was removed and made a moment ago."""
+    evidence = findings.evidence
+    until = "the deploy is over"
+    if evidence.deploying is not None:
+        return Hold(code=HoldCode.DEPLOY_IN_PROGRESS, because=evidence.deploying, until=until, look_again=LOOK_AT_LOCK)
+    ours = [(attempt.intent_at, attempt.ran_until) for attempt in incident.attempts]
+    ours += [(action.at, action.until) for action in standing.actions if action.service == service.name]
+    theirs = [event for event in evidence.events if not any(_within(event.at, begin, end) for begin, end in ours)]
+    recent = [event for event in theirs if standing.now - event.at < DEPLOY_QUIET]
+    actions = {event.action for event in recent}
+    if "destroy" not in actions or not actions & MADE:
+        return None
+    last = max(event.at for event in recent if event.action in MADE | {"destroy", "start"})
+    ago = max(0.0, (standing.now - last).total_seconds())
+    return Hold(
+        code=HoldCode.DEPLOY_IN_PROGRESS,
+        because=f"its container was replaced, not by Medic, {ago:.0f} s ago",
+        until=f"{DEPLOY_QUIET.total_seconds():.0f} s have passed without another change",
+        look_again=min(last + DEPLOY_QUIET - standing.now, DEPLOY_QUIET),
+    )
+
+
+def parent_down(standing: Standing) -> Hold | None:
+    """What it depends on is not well: only the parent is healed, and this one is looked at again when that is done."""
+    if not standing.parents_down:
+        return None
+    return Hold(
+        code=HoldCode.PARENT_DOWN,
+        because="; ".join(standing.parents_down),
+        until="what it depends on is well",
+        look_again=PARENT_FOR,
+    )
+
+
+def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standing) -> bool:
+    """Say whether the reason of a Hold is gone before its time, so that the sweep decides afresh at once.
+
+    verdict: what the sweep sees now. STOPPED_ON_PURPOSE is asked only of a container that runs again.
+    """
+    match hold.code:
+        case HoldCode.MAINTENANCE:
+            return standing.silence is None
+        case HoldCode.HALTED:
+            return standing.halted is None
+        case HoldCode.PARENT_DOWN:
+            return not standing.parents_down
+        case HoldCode.STOPPED_ON_PURPOSE:
+            return True
+        case HoldCode.WARMING:
+            return any(symptom.word in NOT_RUNNING for symptom in verdict.symptoms)
+        case HoldCode.OVERLOAD:
+            return not alive.is_overload(verdict)
+        case HoldCode.WRONG_PROBE:
+            return not alive.is_wrong_probe(service, verdict)
+        case HoldCode.FLAPPING:
+            return alive.flapping(service, standing) is None
+        case _:
+            return False
 
 
 OWN_SLACK = timedelta(seconds=2)

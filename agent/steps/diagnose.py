@@ -95,6 +95,7 @@ class _Gathering:
         log, note = self._log(container, containers)
         events = self._try(lambda: containers.events(service.host, service.container, since=now - EVENTS_OF)) or ()
         changes = self._changes(container, record, files)
+        deploying = self._deploying(files)
         return Evidence(
             incident=incident,
             at=now,
@@ -104,6 +105,7 @@ class _Gathering:
             log_note=note,
             events=tuple(_redacted_event(event, self.clean) for event in events[-MOST_EVENTS:]),
             changes=changes,
+            deploying=deploying,
             gaps=tuple(self.gaps),
         )
 
@@ -140,6 +142,16 @@ class _Gathering:
                 if digest != record.config_hash:
                     found.append(Change(what="config", before=record.config_hash, after=digest or "no file"))
         return tuple(found)
+
+    def _deploying(self, files: HostFiles) -> str | None:
+        """Return what is known of the declared deploy lock. One that cannot be looked at is taken to stand."""
+        lock = self.service.deploy_lock
+        if lock is None:
+            return None
+        try:
+            return f"the deploy lock {lock} stands" if files.digest(self.service.host, lock) is not None else None
+        except OutsideError as exc:
+            return f"nobody can say whether the deploy lock stands: {self.clean(str(exc))}"
 
     def _try(self, call: Callable[[], T]) -> T | None:
         """Return what `call` gives, or None after noting why it could not."""
