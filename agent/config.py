@@ -27,8 +27,11 @@ from agent.model import (
     HostName,
     HttpCheck,
     Limits,
+    Mode,
     NginxCheck,
+    Permissions,
     Plane,
+    RunbookId,
     RunSpec,
     Service,
     ServiceName,
@@ -180,6 +183,9 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         hosts=hosts,
         services=services,
         channels=channels,
+        permissions=Permissions(
+            runbook_modes=_modes(file.runbooks), dry_run=file.dry_run, approval_expires=file.approval.expires
+        ),
         discover_labels=file.discover_labels,
         retention=Retention(sweeps=file.retention.sweeps, bundles=file.retention.bundles),
         log=file.log,
@@ -299,8 +305,15 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         limits=Limits(**{field: getattr(service.limits, field) for field in config_shape.LimitsShape.model_fields}),
         spec=_spec(key, service, place),
         config_file=_config_file(service.config_file, place.at("config_file")),
+        mode=Mode(service.mode),
+        runbook_modes=_modes(service.runbooks),
+        dry_run=service.dry_run,
         origin=place.file,
     )
+
+
+def _modes(runbooks: Mapping[str, config_shape.RunbookModeShape]) -> tuple[tuple[RunbookId, Mode], ...]:
+    return tuple((RunbookId(id_), Mode(runbook.mode)) for id_, runbook in runbooks.items())
 
 
 def _refuse_shared_containers(services: tuple[Service, ...], place: _Place) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from agent import spans, words, yaml_text
-from agent.model import Limits
+from agent.model import Limits, Permissions
 from agent.settings import LogFormat, Retention
 
 SECRET_KEY = re.compile(r"(pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credentials?)$", re.IGNORECASE)
@@ -50,6 +50,7 @@ Count = Annotated[int, Field(ge=1, le=1000)]
 Every = Annotated[timedelta, _span("100ms", "1d")]
 Timeout = Annotated[timedelta, _span("10ms", "9s")]  # under look.DEADLINE, which ends the whole batch
 ProbePlane = Literal["direct", "host-port", "engine", "nginx", "public"]
+ModeWord = Literal["observe", "suggest", "ask", "act"]
 
 
 class _Keys(BaseModel):
@@ -186,6 +187,18 @@ class LimitsShape(_Keys):
     window: Annotated[timedelta, _span("1m", "30d")] = Limits().window
 
 
+class RunbookModeShape(_Keys):
+    """One entry of `runbooks:`, for all services or for one."""
+
+    mode: ModeWord
+
+
+class ApprovalShape(_Keys):
+    """`approval:`."""
+
+    expires: Annotated[timedelta, _span("1m", "7d")] = Permissions().approval_expires
+
+
 class ServiceShape(Timing):
     """One entry of `services:`."""
 
@@ -196,6 +209,9 @@ class ServiceShape(Timing):
     compose: ComposeShape | None = None
     config_file: ConfigFileShape | None = None
     limits: LimitsShape = LimitsShape()
+    mode: ModeWord = "act"
+    runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(_empty)] = {}
+    dry_run: bool = False
 
     @model_validator(mode="after")
     def _has_one_spec(self) -> "ServiceShape":
@@ -259,6 +275,9 @@ class MedicFile(_Keys):
     log: LogFormat = "text"
     discover_labels: bool = True
     retention: RetentionShape = RetentionShape()
+    dry_run: bool = False
+    approval: ApprovalShape = ApprovalShape()
+    runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(_empty)] = {}
     hosts: Annotated[dict[Name, HostShape], BeforeValidator(_empty), Field(min_length=1)] = {"local": HostShape()}
     channels: Annotated[dict[Name, ChannelShape], BeforeValidator(_empty)] = {}
     services: Annotated[dict[Name, ServiceShape], BeforeValidator(_empty)] = {}

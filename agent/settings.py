@@ -19,8 +19,10 @@ from agent.model import (
     Host,
     HttpCheck,
     Limits,
+    Mode,
     NginxCheck,
     Permissions,
+    RunbookId,
     RunSpec,
     Service,
     Spec,
@@ -123,6 +125,9 @@ def as_document(settings: Settings) -> dict[str, object]:
         "log": settings.log,
         "discover_labels": settings.discover_labels,
         "retention": {"sweeps": spans.text(settings.retention.sweeps), "bundles": spans.text(settings.retention.bundles)},
+        "dry_run": settings.permissions.dry_run,
+        "approval": {"expires": spans.text(settings.permissions.approval_expires)},
+        "runbooks": _modes(settings.permissions.runbook_modes),
         "hosts": {str(host.name): {"docker": host.docker} for host in settings.hosts},
         "channels": {channel.name: _channel(channel) for channel in settings.channels},
         "services": {str(service.name): _service(service) for service in settings.services},
@@ -159,7 +164,14 @@ def _service(service: Service) -> dict[str, object]:
         **({} if service.spec is None else _spec(service.spec)),
         config_file=service.config_file and _present(path=service.config_file.path, template=service.config_file.template),
         limits=_limits(service.limits),
+        mode=service.mode.value,
+        runbooks=_modes(service.runbook_modes),
+        dry_run=service.dry_run,
     )
+
+
+def _modes(modes: tuple[tuple[RunbookId, Mode], ...]) -> dict[str, object]:
+    return {str(id_): {"mode": mode.value} for id_, mode in modes}
 
 
 def _check(check: Check) -> dict[str, object]:

@@ -120,6 +120,8 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
         ansible=shipped("ansible"), state_dir=using.state_dir, redact=redact, docker=using.hosts[0].docker
     )
     try:
+        catalogue = runbooks()
+        _refuse_unknown_runbooks(using, catalogue)
         with open_store(using) as store, eyes(using) as (docker, prober):
             _enrol(using, store)
             yield World(
@@ -132,7 +134,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 store=store,
                 bundles=BundleFiles(using.state_dir),
                 good_copies=GoodCopyFiles(using.state_dir),
-                runbooks=runbooks(),
+                runbooks=catalogue,
                 rules=rule_file.load_rules(Path(__file__).parent / "rules"),
                 reports=ReportFiles(redact),
                 redact=redact,
@@ -142,6 +144,18 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
             )
     finally:
         playbooks.close()
+
+
+def _refuse_unknown_runbooks(using: Settings, catalogue: tuple[Runbook, ...]) -> None:
+    """Refuse a mode for a runbook that there is not: a slip would let the one that was meant run unasked."""
+    from agent import yaml_text
+
+    known = [str(runbook.id) for runbook in catalogue]
+    named = [("runbooks", id_) for id_, _ in using.permissions.runbook_modes]
+    named += [(f"services.{service.name}.runbooks", id_) for service in using.services for id_, _ in service.runbook_modes]
+    for place, id_ in named:
+        if id_ not in known:
+            raise ConfigError(f"cannot read {using.file}: {place}: there is no runbook {id_!r}{yaml_text.mean(id_, known)}")
 
 
 def _enrol(using: Settings, store: Store) -> None:
