@@ -4,9 +4,9 @@ In: an incident that `sweep` (or a person) opened. Out: it is healed, recovered,
 way is in the store. This module only orders the steps; each step is one public function under `agent/steps/`, and they do
 not know one another. The engine remembers each step's value, so after a crash the story goes on where it was.
 
-    diagnose ─ plan ─┬─ Plan ──── apply ─ settle ─ verify ─┬─ WELL ── close
-                     │                                     ├─ worse ─ undo, then the next attempt
-                     │                                     └─ else ── the next attempt
+    diagnose ─ plan ─┬─ Plan ──── apply ─ settle ─ verify ─ weigh ─┬─ WELL ── close
+                     │                                             ├─ harm ── undo, then the next attempt
+                     │                                             └─ else ── the next attempt
                      ├─ Hold ──── people are shown what would be done, where only their word is missing;
                      │            the round ends; the sweep starts the next one when its time has come
                      └─ Refusal ─ escalate (budget spent, nothing known helps, cannot see ...)
@@ -14,7 +14,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 
 import logging
 
-from agent import closing, look, notices, standing
+from agent import closing, look, neighbourhood, notices, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -39,9 +39,9 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import neighbours
+from agent.policy import alive, holds, neighbours
 from agent.ports import Engine, World
-from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify
+from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
     number = len(incident.attempts)
     if incident.attempts and incident.attempts[-1].outcome is None:  # an earlier round was cut in the middle of it
         ending = _carry_out(incident, number, incident.attempts[-1].plan, incident.first, service, engine, world)
+    elif neighbours.owes_undo(incident):  # an earlier round was halted before it
+        ending = _take_back(incident, incident.attempts[-1], incident.first, service, engine, world)
     while ending is None:  # ends at the latest when `plan` refuses because the attempts are spent
         number += 1
         ending = _one_attempt(incident, number, service, engine, world)
@@ -82,7 +84,7 @@ def _one_attempt(incident: Incident, number: int, service: Service, engine: Engi
     id_ = incident.id
     findings = engine.step(f"diagnose {number}", lambda: _diagnose(id_, number, service, world))
     if findings.evidence.verdict.health is Health.WELL and incident.requested is None:
-        return engine.step(f"recovered {number}", lambda: _close(id_, Closing.RECOVERED, world))
+        return engine.step(f"recovered {number}", lambda: _recovered(id_, service, world))
 
     decision = engine.step(f"plan {number}", lambda: _plan(id_, service, findings, world))
     match decision:
@@ -99,7 +101,7 @@ def _one_attempt(incident: Incident, number: int, service: Service, engine: Engi
 def _carry_out(
     incident: Incident, number: int, chosen: Plan, before: Verdict, service: Service, engine: Engine, world: World
 ) -> Ending | None:
-    """Apply, settle, verify, and take back what made things worse. Return as `_one_attempt` does."""
+    """Apply, settle, verify, weigh, and take back what did harm. Return as `_one_attempt` does."""
     id_ = incident.id
     attempt = engine.step(f"apply {number}", lambda: _apply(id_, number, chosen, service, world))
     if attempt.outcome is Outcome.SUPERSEDED:
@@ -108,14 +110,29 @@ def _carry_out(
         return None  # `plan` sees what cancelled it (halted, cannot look) and holds
 
     engine.sleep(f"settle {number}", chosen.settle)
-    attempt = engine.step(f"verify {number}", lambda: _verify(id_, number, service, world))
-    if attempt.outcome is Outcome.HEALED:
+    engine.step(f"verify {number}", lambda: _verify(incident, number, service, before, world))
+    attempt = engine.step(f"weigh {number}", lambda: _weigh(id_, number, before, service, world))
+    if attempt.harm is None and attempt.outcome is Outcome.HEALED:
         return engine.step(f"close {number}", lambda: _close(id_, Closing.HEALED, world))
-    if chosen.undo is not None and attempt.verdict is not None and neighbours.worse(before, attempt.verdict):
-        engine.step(f"undo {number}", lambda: _undo(id_, number, service, world))
-    if incident.requested is not None:
+    ending = None if attempt.harm is None else _take_back(incident, attempt, before, service, engine, world)
+    if ending is None and incident.requested is not None:
         return engine.step(f"close {number}", lambda: _close(id_, Closing.CARRIED_OUT, world))
-    return None
+    return ending
+
+
+def _take_back(
+    incident: Incident, attempt: Attempt, before: Verdict, service: Service, engine: Engine, world: World
+) -> Ending | None:
+    """Undo an attempt that did harm. Return how the round ended, or None to go on with the next attempt."""
+    id_, number = incident.id, attempt.number
+    if attempt.plan.undo is not None:
+        attempt = engine.step(f"undo {number}", lambda: _undo(id_, number, before, service, world))
+        if attempt.undo is None:
+            return engine.step(f"hold the undo {number}", lambda: _hold(id_, holds.undo_owed(world.kill_switch.halted()), world))
+    refusal = neighbours.beyond_undo(attempt, before)
+    if refusal is None:
+        return None
+    return engine.step(f"hand over the harm {number}", lambda: _escalate(id_, refusal, world))
 
 
 # Each function below hands one step the few parts of the world that it uses.
@@ -167,9 +184,18 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
         kill_switch=world.kill_switch,
         good_copies=world.good_copies,
         permissions=world.permissions,
+        runbooks=world.runbooks,
+        rule=world.fleet_limits.runbooks,
         clock=world.clock,
     )
     return plan.choose(_incident(incident_id, world), service, findings, world.runbooks, now)
+
+
+def _recovered(incident_id: IncidentId, service: Service, world: World) -> Ending:
+    """Close it, unless the service comes and goes: then this one incident stays open until it is steady."""
+    now = standing.of_hold(service, store=world.store, kill_switch=world.kill_switch, clock=world.clock)
+    flaps = alive.flapping(now)
+    return _close(incident_id, Closing.RECOVERED, world) if flaps is None else _hold(incident_id, flaps, world)
 
 
 def _hold(incident_id: IncidentId, hold: Hold, world: World) -> Ending:
@@ -210,6 +236,7 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         number,
         chosen,
         service,
+        _should_run(world),
         prober=world.prober,
         playbooks=world.playbooks,
         attempts=world.store.attempts,
@@ -223,10 +250,12 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
     return attempt
 
 
-def _verify(incident_id: IncidentId, number: int, service: Service, world: World) -> Attempt:
+def _verify(incident: Incident, number: int, service: Service, before: Verdict, world: World) -> Attempt:
     return verify.confirm(
-        _attempt(incident_id, number, world),
+        _attempt(incident.id, number, world),
         service,
+        opened_by=incident.first,
+        before=before,
         prober=world.prober,
         attempts=world.store.attempts,
         story=world.store.story,
@@ -234,11 +263,34 @@ def _verify(incident_id: IncidentId, number: int, service: Service, world: World
     )
 
 
-def _undo(incident_id: IncidentId, number: int, service: Service, world: World) -> Attempt:
-    return undo.take_back(
+def _should_run(world: World) -> tuple[Service, ...]:
+    return neighbourhood.supposed_to_run(world.store.services.services(), world.store.services.records())
+
+
+def _weigh(incident_id: IncidentId, number: int, before: Verdict, service: Service, world: World) -> Attempt:
+    return weigh.judge(
         _attempt(incident_id, number, world),
         service,
+        before,
+        _should_run(world),
+        prober=world.prober,
+        containers=world.containers,
+        attempts=world.store.attempts,
+        runbook_standing=world.store.runbook_standing,
+        story=world.store.story,
+        clock=world.clock,
+    )
+
+
+def _undo(incident_id: IncidentId, number: int, before: Verdict, service: Service, world: World) -> Attempt:
+    attempt = _attempt(incident_id, number, world)
+    harmed = {verdict.service for verdict in attempt.harm.neighbours} if attempt.harm else set()
+    return undo.take_back(
+        attempt,
+        service,
         world.runbooks,
+        before,
+        tuple(each for each in world.store.services.services() if each.name in harmed),
         prober=world.prober,
         playbooks=world.playbooks,
         attempts=world.store.attempts,

@@ -911,6 +911,8 @@ class Standing:
     """The service's latest starts."""
     flips: tuple[datetime, ...] = ()
     """When its settled verdict last changed between WELL and SICK, oldest first."""
+    own_changes: tuple[tuple[datetime, datetime | None], ...] = ()
+    """Begin and end of the attempts of its latest incidents; an end of None means "not over"."""
     parents_down: tuple[str, ...] = ()
     """Services it depends on, directly or not, that are not well: each with why."""
     monitor_blind: str | None = None

@@ -40,6 +40,7 @@ from agent.model import (
     Plan,
     PlaybookRun,
     ProbeRequest,
+    Receipt,
     Recorded,
     Refusal,
     Request,
@@ -273,8 +274,20 @@ class AttemptStore(Protocol):
     def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the playbook ended. The first writer wins."""
 
-    def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
-        """Write the outcome. The first writer wins."""
+    def end(
+        self,
+        incident: IncidentId,
+        number: int,
+        outcome: Outcome,
+        verdict: Verdict | None,
+        *,
+        now: datetime,
+        receipt: Receipt | None = None,
+    ) -> None:
+        """Write the outcome, and into the audit the receipt of one that healed. The first writer wins."""
+
+    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
+        """Write what was seen of the neighbours before the first change. The first writer wins."""
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""
@@ -553,5 +566,9 @@ class World:
     """Names of the channels that notices go to."""
     permissions: Permissions
     """What people allow everywhere."""
+    fleet: FleetLimits
+    """The budgets that are not one service's own."""
+    fleet_limits: FleetLimits
+    """The budgets that are not one service's own."""
     stopping: Callable[[], bool]
     """True once the daemon has been told to stop."""

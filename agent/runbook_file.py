@@ -47,6 +47,8 @@ SYMPTOMS = (
 """The closed list of docs/glossary.md."""
 FILES = ("runbook.yaml", "inject.yml", "expect.yaml", "revert.yml")
 """What a runbook's folder holds: the declaration, and how it is put to the test on a throw-away container."""
+TESTED = "TESTED"
+"""The hashes of the runbooks that passed `medic runbook test` before they were shipped."""
 LONGEST = timedelta(hours=1)
 """No playbook may run longer: a person should see by then what it is doing."""
 
@@ -183,7 +185,8 @@ def load_runbooks(folder: Path, playbooks: Path) -> tuple[Runbook, ...]:
     folders = sorted(path for path in _children(folder) if path.is_dir() and not path.name.startswith((".", "_")))
     if not folders:
         raise ConfigError(f"cannot load runbooks from {folder}: there is no runbook in it")
-    runbooks = {path.name: _runbook(path, playbooks) for path in folders}
+    tested = _tested(folder)
+    runbooks = {path.name: _runbook(path, playbooks, tested) for path in folders}
     for runbook in runbooks.values():
         if runbook.undo is not None and runbook.undo not in runbooks:
             raise ConfigError(
@@ -191,6 +194,17 @@ def load_runbooks(folder: Path, playbooks: Path) -> tuple[Runbook, ...]:
                 f"{yaml_text.mean(runbook.undo, runbooks)}"
             )
     return tuple(sorted(runbooks.values(), key=lambda runbook: (runbook.rung, runbook.id)))
+
+
+def tested_text(runbooks: Iterable[Runbook]) -> str:
+    """Return the text of the file TESTED for runbooks that passed `medic runbook test`: `<hash>  <id>`, a line each."""
+    return "".join(f"{runbook.hash}  {runbook.id}\n" for runbook in sorted(runbooks, key=lambda runbook: runbook.id))
+
+
+def _tested(folder: Path) -> frozenset[str]:
+    """Return the hashes in the file TESTED; none without the file, so that a folder of one's own starts untrusted."""
+    file = folder / TESTED
+    return frozenset(line.split()[0] for line in _text(file).splitlines() if line.strip()) if file.is_file() else frozenset()
 
 
 def load_expectation(folder: Path) -> ExpectShape:
@@ -203,7 +217,7 @@ def schema() -> str:
     return json.dumps(RunbookShape.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-def _runbook(folder: Path, playbooks: Path) -> Runbook:
+def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
     missing = next((name for name in FILES if not (folder / name).is_file()), None)
     if missing is not None:
         raise ConfigError(f"cannot read runbook {folder.name!r}: there is no {folder / missing}")
@@ -219,6 +233,7 @@ def _runbook(folder: Path, playbooks: Path) -> Runbook:
             f"cannot read {folder / 'runbook.yaml'}: playbook: there is no {playbook}{yaml_text.mean(shape.playbook, known)}"
         )
     load_expectation(folder)
+    hash_ = _hash(folder, playbook)
     return Runbook(
         id=RunbookId(shape.id),
         title=shape.title,
@@ -236,7 +251,8 @@ def _runbook(folder: Path, playbooks: Path) -> Runbook:
         rerun=shape.rerun,
         undo=RunbookId(shape.undo) if shape.undo else None,
         evidence_required=shape.evidence == "required",
-        hash=_hash(folder, playbook),
+        hash=hash_,
+        tested=hash_ in tested,
     )
 
 

@@ -16,6 +16,7 @@ from agent.model import (
     Check,
     ComposeSpec,
     ContainerCheck,
+    FleetLimits,
     Host,
     HttpCheck,
     Limits,
@@ -89,6 +90,8 @@ class Settings:
     hosts: tuple[Host, ...] = ()
     services: tuple[Service, ...] = ()
     channels: tuple[Channel, ...] = ()
+    fleet_limits: FleetLimits = field(default_factory=FleetLimits)
+    """The budgets that are not one service's own."""
     permissions: Permissions = field(default_factory=Permissions)
     """How far Medic may go by itself, beside what each service says."""
     discover_labels: bool = True

@@ -3,12 +3,17 @@
 In: the store, the kill switch, the kept copies. Out: a plain value, so that the rules of `agent/policy/` stay pure.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from agent import parameters
-from agent.model import MEDIC, IncidentId, Permissions, Service, ServiceName, Silence, Standing
-from agent.policy import dependencies
+from agent.model import MEDIC, IncidentId, Permissions, Runbook, RunbookRule, Service, ServiceName, Silence, Standing
+from agent.policy import dependencies, trust
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
+
+
+LATEST = 5
+"""Incidents of one service that are looked through for changes of our own: more than fit into ten minutes of heals."""
 
 
 def read(
@@ -19,9 +24,11 @@ def read(
     kill_switch: KillSwitch,
     good_copies: GoodCopies,
     permissions: Permissions,
+    runbooks: Sequence[Runbook],
+    rule: RunbookRule,
     clock: Clock,
 ) -> Standing:
-    """Return where one service stands now."""
+    """Return where one service stands now. runbooks: the catalogue. rule: what demotes one of them."""
     now = clock.now()
     return Standing(
         now=now,
@@ -31,10 +38,14 @@ def read(
         silence=silence(service.name, store, now),
         starts=store.starts.of(service.name),
         flips=store.starts.flips(service.name),
+        own_changes=own_changes(service.name, store),
         parents_down=parents_down(service, store),
         monitor_blind=monitor_blind(store),
         permissions=permissions,
         approvals=store.approvals.of(incident),
+        demoted=trust.demoted(
+            runbooks, store.runbook_standing.marks([each.hash for each in runbooks]), service.name, rule, now
+        ),
     )
 
 
@@ -46,6 +57,7 @@ def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, clock: C
         halted=kill_switch.halted(),
         silence=silence(service.name, store, now),
         flips=store.starts.flips(service.name),
+        own_changes=own_changes(service.name, store),
         parents_down=parents_down(service, store),
     )
 
@@ -56,6 +68,12 @@ def silence(service: ServiceName, store: Store, now: datetime) -> Silence | None
     return max(active, key=lambda each: each.until, default=None)
 
 
+def own_changes(service: ServiceName, store: Store) -> tuple[tuple[datetime, datetime | None], ...]:
+    """Return when Medic changed the service, in its latest incidents."""
+    latest = store.incidents.recent(service=service, limit=LATEST)
+    return tuple((attempt.intent_at, attempt.ran_until) for incident in latest for attempt in incident.attempts)
+
+
 def parents_down(service: Service, store: Store) -> tuple[str, ...]:
     """Return what the service depends on and is not well, each with why."""
     if not service.depends_on:
@@ -63,9 +81,7 @@ def parents_down(service: Service, store: Store) -> tuple[str, ...]:
     graph = {each.name: each.depends_on for each in (*store.services.services(), service)}
     found = []
     for parent in dependencies.parents(service.name, graph):
-        why = dependencies.down(
-            store.services.record(parent), store.services.streaks(parent), store.incidents.unclosed(parent)
-        )
+        why = dependencies.down(store.services.record(parent), store.services.streaks(parent), store.incidents.unclosed(parent))
         found += [f"{parent} {why}"] if why else []
     return tuple(found)
 

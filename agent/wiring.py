@@ -52,7 +52,9 @@ def settings(config: Path | None) -> Settings:
     """Read medic.yaml and the environment. Raises ConfigError."""
     from agent import config as config_file
 
-    return config_file.load(config)
+    loaded = config_file.load(config)
+    _refuse_unknown_runbooks(loaded)
+    return loaded
 
 
 # ------------------------------------------------------------------------------------------------------------- parts
@@ -120,8 +122,6 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
         ansible=shipped("ansible"), state_dir=using.state_dir, redact=redact, docker=using.hosts[0].docker
     )
     try:
-        catalogue = runbooks()
-        _refuse_unknown_runbooks(using, catalogue)
         with open_store(using) as store, eyes(using) as (docker, prober):
             _enrol(using, store)
             yield World(
@@ -134,25 +134,26 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 store=store,
                 bundles=BundleFiles(using.state_dir),
                 good_copies=GoodCopyFiles(using.state_dir),
-                runbooks=catalogue,
+                runbooks=runbooks(),
                 rules=rule_file.load_rules(Path(__file__).parent / "rules"),
                 reports=ReportFiles(redact),
                 redact=redact,
                 channels=tuple(channel.name for channel in using.channels),
                 permissions=using.permissions,
+                fleet_limits=using.fleet_limits,
                 stopping=stopping,
             )
     finally:
         playbooks.close()
 
 
-def _refuse_unknown_runbooks(using: Settings, catalogue: tuple[Runbook, ...]) -> None:
+def _refuse_unknown_runbooks(using: Settings) -> None:
     """Refuse a mode for a runbook that there is not: a slip would let the one that was meant run unasked."""
     from agent import yaml_text
 
-    known = [str(runbook.id) for runbook in catalogue]
     named = [("runbooks", id_) for id_, _ in using.permissions.runbook_modes]
     named += [(f"services.{service.name}.runbooks", id_) for service in using.services for id_, _ in service.runbook_modes]
+    known = [str(runbook.id) for runbook in runbooks()] if named else []
     for place, id_ in named:
         if id_ not in known:
             raise ConfigError(f"cannot read {using.file}: {place}: there is no runbook {id_!r}{yaml_text.mean(id_, known)}")

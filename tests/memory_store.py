@@ -5,12 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from agent import audit as chain
+from agent import notices
 from agent.errors import StoreError
 from agent.model import (
     Action,
     Answer,
     Approval,
     Attempt,
+    AuditHead,
+    AuditKind,
+    AuditRow,
     Breaker,
     Closing,
     Delivery,
@@ -27,6 +32,7 @@ from agent.model import (
     Outcome,
     Plan,
     PlaybookRun,
+    Receipt,
     Recorded,
     Refusal,
     Request,
@@ -49,27 +55,56 @@ from agent.ports import Store
 def memory_store() -> Store:
     """Return an empty store that lives as long as it is held. Safe to share between threads."""
     lock = threading.RLock()
-    incidents = MemoryIncidents(lock)
+    audit = MemoryAudit(lock)
+    incidents = MemoryIncidents(lock, audit)
     return Store(
-        services=MemoryServices(lock),
+        services=MemoryServices(lock, audit),
         incidents=incidents,
         attempts=MemoryAttempts(lock, incidents),
         approvals=MemoryApprovals(lock, incidents),
-        silences=MemorySilences(lock),
+        silences=MemorySilences(lock, audit),
         starts=MemoryStarts(lock),
         sweeps=MemorySweeps(),
         story=MemoryStory(lock, incidents),
-        outbox=MemoryOutbox(lock),
-        requests=MemoryRequests(lock),
-        runbook_standing=MemoryRunbookStanding(lock),
-        breakers=MemoryBreakers(lock),
+        outbox=MemoryOutbox(lock, audit),
+        requests=MemoryRequests(lock, audit),
+        runbook_standing=MemoryRunbookStanding(lock, audit),
+        breakers=MemoryBreakers(lock, audit),
         foreign_restarts=MemoryForeignRestarts(lock),
+        audit=audit,
     )
 
 
-class MemoryServices:
+class MemoryAudit:
+    """Made before the store is wanted, so it takes its times from a clock that counts rows."""
+
     def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
+        self._rows: list[AuditRow] = []
+
+    def append(self, entry: chain.Entry) -> None:
+        with self._lock:
+            if entry.key is not None and any((row.kind, row.key) == (entry.kind.value, entry.key) for row in self._rows):
+                return
+            self._rows.append(chain.link(entry, self._rows[-1] if self._rows else None, at=f"row {len(self._rows) + 1}"))
+
+    def rows(self, after: int = 0, limit: int = 500) -> tuple[AuditRow, ...]:
+        with self._lock:
+            return tuple(self._rows[after : after + limit])
+
+    def head(self) -> AuditHead | None:
+        with self._lock:
+            return chain.head_of(self._rows[-1]) if self._rows else None
+
+    def receipts(self, incident: IncidentId) -> tuple[AuditRow, ...]:
+        kind = AuditKind.RECEIPT.value
+        return tuple(row for row in self.rows(limit=100_000) if (row.kind, row.incident) == (kind, incident))
+
+
+class MemoryServices:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
+        self._lock = lock
+        self._audit = audit
         self._records: dict[ServiceName, ServiceRecord] = {}
         self._declared: dict[ServiceName, Service] = {}
         self._streaks: dict[ServiceName, tuple[Streak, ...]] = {}
@@ -106,6 +141,9 @@ class MemoryServices:
         with self._lock:
             if service in self._records:
                 self._records[service] = replace(self._records[service], status=status, by=by, diagnostic=diagnostic, since=now)
+                self._audit.append(
+                    chain.by_person(AuditKind.STATUS, by, service=service, status=status, diagnostic=diagnostic)
+                )
 
     def seen_well(
         self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
@@ -133,8 +171,9 @@ class MemoryServices:
 
 
 class MemoryIncidents:
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
         self._lock = lock
+        self.audit = audit
         self.rows: dict[IncidentId, Incident] = {}
 
     def open(self, service: Service, verdict: Verdict, *, fingerprint: str, now: datetime) -> tuple[Incident, bool]:
@@ -142,11 +181,11 @@ class MemoryIncidents:
             for standing in self.unclosed(service.name):
                 if standing.origin is Origin.HEARTBEAT:
                     return standing, False
-            return self._insert(service, verdict, Origin.HEARTBEAT, fingerprint, now, None), True
+            return self._insert(service, verdict, Origin.HEARTBEAT, fingerprint, now, None, "medic"), True
 
     def request(self, service: Service, verdict: Verdict, plan: Plan, *, by: str, now: datetime) -> Incident:
         with self._lock:
-            return self._insert(service, verdict, Origin.PERSON, f"{service.name} {plan.runbook} by {by}", now, plan)
+            return self._insert(service, verdict, Origin.PERSON, f"{service.name} {plan.runbook} by {by}", now, plan, by)
 
     def get(self, incident: IncidentId) -> Incident | None:
         return self.rows.get(incident)
@@ -177,23 +216,27 @@ class MemoryIncidents:
             if row is None or row.round != expected:
                 return False
             movable = (IncidentState.OPEN, IncidentState.HELD)
-            return self._move(incident, movable, state=IncidentState.OPEN, round=expected + 1, hold_until=None)
+            entry = chain.about(AuditKind.NEXT_ROUND, incident, round=expected + 1)
+            return self._move(incident, movable, entry, state=IncidentState.OPEN, round=expected + 1, hold_until=None)
 
     def keep_diagnosis(self, incident: IncidentId, diagnosis: Diagnosis) -> None:
-        self._move(incident, tuple(IncidentState), diagnosis=diagnosis)
+        self._move(incident, tuple(IncidentState), None, diagnosis=diagnosis)
 
     def hold(self, incident: IncidentId, hold: Hold, *, until: datetime) -> bool:
-        return self._move(incident, (IncidentState.OPEN,), state=IncidentState.HELD, hold=hold, hold_until=until)
+        entry = chain.about(AuditKind.HELD, incident, hold=hold, until=until)
+        return self._move(incident, (IncidentState.OPEN,), entry, state=IncidentState.HELD, hold=hold, hold_until=until)
 
     def escalate(self, incident: IncidentId, refusal: Refusal) -> bool:
         movable = (IncidentState.OPEN, IncidentState.HELD)
-        return self._move(incident, movable, state=IncidentState.ESCALATED, refusal=refusal, hold_until=None)
+        entry = chain.about(AuditKind.REFUSED, incident, refusal=refusal)
+        return self._move(incident, movable, entry, state=IncidentState.ESCALATED, refusal=refusal, hold_until=None)
 
     def close(self, incident: IncidentId, closing: Closing, *, by: str, now: datetime) -> bool:
         movable = (IncidentState.OPEN, IncidentState.HELD, IncidentState.ESCALATED)
         return self._move(
             incident,
             movable,
+            chain.about(AuditKind.CLOSED, incident, actor=by, how=closing),
             state=IncidentState.CLOSED,
             closing=closing,
             closed_at=now,
@@ -202,7 +245,7 @@ class MemoryIncidents:
         )
 
     def _insert(
-        self, service: Service, verdict: Verdict, origin: Origin, fingerprint: str, now: datetime, requested: Plan | None
+        self, service: Service, verdict: Verdict, origin: Origin, fingerprint: str, now: datetime, requested: Plan | None, by: str
     ) -> Incident:
         row = Incident(
             id=IncidentId(f"I{len(self.rows) + 1}"),
@@ -216,14 +259,19 @@ class MemoryIncidents:
             requested=requested,
         )
         self.rows[row.id] = row
+        self.audit.append(chain.opened(row, by=by))
         return row
 
-    def _move(self, incident: IncidentId, movable: tuple[IncidentState, ...], **values: object) -> bool:
+    def _move(
+        self, incident: IncidentId, movable: tuple[IncidentState, ...], entry: chain.Entry | None, **values: object
+    ) -> bool:
         with self._lock:
             row = self.rows.get(incident)
             if row is None or row.state not in movable:
                 return False
             self.rows[incident] = replace(row, **values)  # type: ignore[arg-type]  # the callers above name fields
+            if entry is not None:
+                self.audit.append(entry)
             return True
 
 
@@ -241,12 +289,15 @@ class MemoryAttempts:
             if standing is None:
                 standing = Attempt(incident=incident, number=number, plan=plan, intent_at=now)
                 self._put(standing)
+                self._incidents.audit.append(chain.of_attempt(AuditKind.INTENT, incident, number, plan=plan))
             return standing
 
     def started(self, incident: IncidentId, number: int) -> int:
         with self._lock:
             attempt = self._one(incident, number)
             self._put(replace(attempt, runs=attempt.runs + 1))
+            entry = chain.about(AuditKind.STARTED, incident, attempt=number, start=attempt.runs + 1)
+            self._incidents.audit.append(entry)
             return attempt.runs + 1
 
     def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
@@ -254,24 +305,46 @@ class MemoryAttempts:
             attempt = self._one(incident, number)
             if attempt.run is None:
                 self._put(replace(attempt, run=run, ran_until=now))
+                self._incidents.audit.append(chain.of_attempt(AuditKind.RAN, incident, number, run=run))
 
-    def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
+    def end(
+        self,
+        incident: IncidentId,
+        number: int,
+        outcome: Outcome,
+        verdict: Verdict | None,
+        *,
+        now: datetime,
+        receipt: Receipt | None = None,
+    ) -> None:
         with self._lock:
             attempt = self._one(incident, number)
             if attempt.outcome is None:
                 self._put(replace(attempt, outcome=outcome, verdict=verdict, ended_at=now))
+                saw = verdict.reasons if verdict is not None else ()
+                self._incidents.audit.append(chain.of_attempt(AuditKind.ENDED, incident, number, outcome=outcome, saw=saw))
+                if receipt is not None:
+                    self._incidents.audit.append(chain.receipt_entry(receipt))
+
+    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
+        with self._lock:
+            attempt = self._one(incident, number)
+            if not attempt.around:
+                self._put(replace(attempt, around=tuple(around)))
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         with self._lock:
             attempt = self._one(incident, number)
             if attempt.harm is None:
                 self._put(replace(attempt, harm=harm))
+                self._incidents.audit.append(chain.of_attempt(AuditKind.HARMED, incident, number, harm=harm))
 
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         with self._lock:
             attempt = self._one(incident, number)
             if attempt.undo is None:
                 self._put(replace(attempt, undo=run))
+                self._incidents.audit.append(chain.of_attempt(AuditKind.UNDONE, incident, number, run=run))
                 self._undone_at[incident, number] = now
 
     def undo_seen(self, incident: IncidentId, number: int, seen: Sequence[Verdict]) -> None:
@@ -350,6 +423,7 @@ class MemoryApprovals:
                 asked_at=now,
                 expires_at=expires_at,
             )
+            self._incidents.audit.append(chain.approval_asked(standing or new))
             return standing or self._rows.setdefault(new.id, new)
 
     def get(self, id_: str) -> Approval | None:
@@ -373,6 +447,7 @@ class MemoryApprovals:
             waits = next((row for row in self.waiting(now) if row.id == id_), None)
             if waits is not None:
                 self._rows[id_] = replace(waits, answer=answer, answered_by=by, answered_at=now, why=why)
+                self._incidents.audit.append(chain.approval_answered(id_, answer, by=by, why=why))
             return waits is not None
 
     def edit(self, id_: str, digest: str, plan: Plan, *, by: str, why: str, now: datetime) -> Approval | None:
@@ -386,8 +461,9 @@ class MemoryApprovals:
 
 
 class MemoryBreakers:
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
         self._lock = lock
+        self._audit = audit
         self._rows: list[Breaker] = []
 
     def open(self, scope: str, *, because: str, services: Sequence[ServiceName], now: datetime) -> tuple[Breaker, bool]:
@@ -396,6 +472,8 @@ class MemoryBreakers:
             if standing is not None:
                 return standing, False
             self._rows.append(Breaker(scope=scope, opened_at=now, because=because, services=tuple(services)))
+            entry = chain.by_person(AuditKind.BREAKER, "medic", scope=scope, because=because, services=tuple(services))
+            self._audit.append(entry)
             return self._rows[-1], True
 
     def names(self, scope: str, incident: IncidentId) -> None:
@@ -406,7 +484,10 @@ class MemoryBreakers:
             return tuple(row for row in self._rows if row.reset_at is None)
 
     def reset(self, scope: str, *, by: str, why: str, now: datetime) -> Breaker | None:
-        return self._change(scope, reset_at=now, reset_by=by, reset_why=why)
+        changed = self._change(scope, reset_at=now, reset_by=by, reset_why=why)
+        if changed is not None:
+            self._audit.append(chain.by_person(AuditKind.BREAKER, by, scope=scope, reset_because=why))
+        return changed
 
     def last_reset(self, scope: str) -> datetime | None:
         with self._lock:
@@ -449,8 +530,9 @@ class MemoryForeignRestarts:
 
 
 class MemorySilences:
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
         self._lock = lock
+        self._audit = audit
         self._rows: list[Silence] = []
         self._ended: set[int] = set()
 
@@ -458,6 +540,7 @@ class MemorySilences:
         with self._lock:
             row = Silence(id=len(self._rows) + 1, service=service, why=why, by=by, since=now, until=until)
             self._rows.append(row)
+            self._audit.append(chain.by_person(AuditKind.SILENCED, by, silence=row))
             return row
 
     def active(self, now: datetime) -> tuple[Silence, ...]:
@@ -468,6 +551,8 @@ class MemorySilences:
         with self._lock:
             ends = any(row.id == silence for row in self.active(now))
             self._ended |= {silence} if ends else set()
+            if ends:
+                self._audit.append(chain.by_person(AuditKind.UNSILENCED, by, silence=silence))
             return ends
 
 
@@ -538,14 +623,16 @@ class MemoryStory:
 
 
 class MemoryOutbox:
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
         self._lock = lock
+        self._audit = audit
         self._rows: dict[tuple[str, str], Delivery] = {}
 
     def post(self, notice: Notice, channels: Sequence[str]) -> None:
         with self._lock:
+            stamped = notices.stamped(notice, self._audit.head())
             for channel in channels:
-                row = Delivery(id=len(self._rows) + 1, channel=channel, notice=notice, tries=0, next_try=notice.at)
+                row = Delivery(id=len(self._rows) + 1, channel=channel, notice=stamped, tries=0, next_try=notice.at)
                 self._rows.setdefault((notice.dedup_key, channel), row)
 
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
@@ -570,8 +657,9 @@ class MemoryOutbox:
 
 
 class MemoryRequests:
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
         self._lock = lock
+        self._audit = audit
         self._asked: dict[str, Request] = {}
         self._waiting: list[str] = []
         self._answers: dict[str, RequestAnswer] = {}
@@ -581,6 +669,7 @@ class MemoryRequests:
             if request.id not in self._asked:
                 self._asked[request.id] = request
                 self._waiting.append(request.id)
+                self._audit.append(chain.by_person(AuditKind.ASKED, request.by, key=request.id, request=request))
 
     def claim(self, now: datetime) -> Request | None:
         with self._lock:
@@ -590,19 +679,22 @@ class MemoryRequests:
         with self._lock:
             if answer.request in self._asked:
                 self._answers.setdefault(answer.request, answer)
+                self._audit.append(chain.by_person(AuditKind.ANSWERED, "medic", key=answer.request, answer=answer))
 
     def answered(self, request: str) -> RequestAnswer | None:
         return self._answers.get(request)
 
 
 class MemoryRunbookStanding:
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
         self._lock = lock
+        self._audit = audit
         self._marks: dict[str, RunbookMark] = {}
 
     def note(self, mark: RunbookMark) -> None:
         with self._lock:
             self._marks.setdefault(mark.key, mark)
+            self._audit.append(chain.by_person(AuditKind.RUNBOOK_TRUST, "medic", key=mark.key, mark=mark))
 
     def marks(self, hashes: Sequence[str]) -> tuple[RunbookMark, ...]:
         with self._lock:

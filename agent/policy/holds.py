@@ -21,7 +21,7 @@ from agent.model import (
     Standing,
     Verdict,
 )
-from agent.policy import alive
+from agent.policy import alive, control
 
 BLIND_FOR = timedelta(seconds=30)
 HALTED_FOR = timedelta(seconds=5)
@@ -32,7 +32,6 @@ DEPLOY_QUIET = timedelta(seconds=60)
 """A replacement less than this ago is a deploy that may go on."""
 MADE = frozenset({"create", "rename"})
 """How a new container comes under a name: `docker run`, or Compose, which makes it under another name first."""
-NETWORK_WORDS = ("http-", "port-")
 NOT_RUNNING = frozenset(
     {"container-exited", "container-dead", "container-missing", "container-created", "container-paused", "container-restarting"}
 )
@@ -45,6 +44,13 @@ def halted(who: str | None) -> Hold | None:
     if who is None:
         return None
     return Hold(code=HoldCode.HALTED, because=who, until="`medic resume`", look_again=HALTED_FOR)
+
+
+def undo_owed(halted: str | None) -> Hold:
+    """An undo was not carried out, since people said stop or Medic was going down: it comes first in the next round."""
+    because = halted or "Medic was told to stop"
+    until = "`medic resume`" if halted else "Medic runs again"
+    return Hold(code=HoldCode.HALTED, because=f"{because}; an undo is owed", until=until, look_again=HALTED_FOR)
 
 
 def cannot_see(incident: Incident, findings: Findings) -> Decision | None:
@@ -91,8 +97,8 @@ def silenced(standing: Standing) -> Hold | None:
 
 def blind_network(findings: Findings, standing: Standing) -> Hold | None:
     """Everything sick was seen over the network, and the network is Medic's own trouble at this moment."""
-    words = {symptom.word for symptom in findings.evidence.verdict.symptoms}
-    if standing.monitor_blind is None or not words or not all(word.startswith(NETWORK_WORDS) for word in words):
+    sick = [judgement for judgement in findings.evidence.verdict.judgements if judgement.health is Health.SICK]
+    if standing.monitor_blind is None or not all(control.over_the_network(judgement) for judgement in sick):
         return None
     return Hold(
         code=HoldCode.MONITOR_BLIND,
@@ -102,14 +108,13 @@ def blind_network(findings: Findings, standing: Standing) -> Hold | None:
     )
 
 
-def deploying(service: Service, incident: Incident, findings: Findings, standing: Standing) -> Hold | None:
+def deploying(findings: Findings, standing: Standing) -> Hold | None:
     """Somebody else replaces the container right now: the declared lock stands, or it was removed and made a moment ago."""
     evidence = findings.evidence
     until = "the deploy is over"
     if evidence.deploying is not None:
         return Hold(code=HoldCode.DEPLOY_IN_PROGRESS, because=evidence.deploying, until=until, look_again=LOOK_AT_LOCK)
-    ours = [(attempt.intent_at, attempt.ran_until) for attempt in incident.attempts]
-    ours += [(action.at, action.until) for action in standing.actions if action.service == service.name]
+    ours = standing.own_changes
     theirs = [event for event in evidence.events if not any(_within(event.at, begin, end) for begin, end in ours)]
     recent = [event for event in theirs if standing.now - event.at < DEPLOY_QUIET]
     actions = {event.action for event in recent}
@@ -158,7 +163,7 @@ def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standi
         case HoldCode.WRONG_PROBE:
             return not alive.is_wrong_probe(service, verdict)
         case HoldCode.FLAPPING:
-            return alive.flapping(service, standing) is None
+            return alive.flapping(standing) is None
         case _:
             return False
 

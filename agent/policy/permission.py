@@ -40,6 +40,8 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing) -> De
     The plan that comes back may be another than `plan` in its parameters: the one that a person edited it into.
     """
     mode = mode_of(plan.runbook, plan.risk, service, standing.permissions)
+    if plan.runbook in standing.demoted:
+        mode = most_careful((mode, Mode.ASK))
     dry_run = service.dry_run or standing.permissions.dry_run
     match mode:
         case Mode.OBSERVE:

@@ -2,15 +2,15 @@
 
 In: a plan. Out: the attempt, with how its playbook ended (never whether it helped: verify says that).
 
-The order is the product: the intent row is durable, then one more look, then the kill switch, then the playbook in its
-guarded process, then the result row. Entered again after a crash, it first finds out what really ran.
+The order is the product: the intent row is durable, then the kill switch, one more look at the patient and one at its
+neighbours, then the playbook in its guarded process, then the result row. Entered again after a crash, it first finds out what really ran.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from agent import look
+from agent import look, neighbourhood
 from agent.errors import OutsideError, StoreError
 from agent.model import (
     Attempt,
@@ -37,6 +37,7 @@ def carry_out(
     number: int,
     plan: Plan,
     service: Service,
+    services: Sequence[Service],
     *,
     prober: Prober,
     playbooks: Playbooks,
@@ -48,6 +49,7 @@ def carry_out(
 ) -> Attempt:
     """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
 
+    services: every service that should run; how the neighbours among them are is written down before the first change.
     Raises StoreError when the intent cannot be written: then nothing was changed.
     """
     attempt = attempts.begin(incident.id, number, plan, now=clock.now())
@@ -68,6 +70,9 @@ def carry_out(
 
     run = _what_the_crash_left(attempt, service, prober, playbooks, clock) if attempt.runs else None
     if run is None:
+        if not attempt.runs:
+            around = neighbourhood.verdicts(service, services, prober, clock)
+            attempts.looked_around(incident.id, number, around)
         tell(StoryKind.TRYING, f"attempt {number}: {plan.title} ({plan.runbook}), {plan.why}", "trying")
         attempts.started(incident.id, number)
         run = _run(plan, run_id(incident.id, number), playbooks, kill_switch, stopping, lambda task: _tell_task(tell, task))

@@ -90,6 +90,18 @@ def next_step(incident: Incident, refusal: Refusal) -> str:
             return f"Declare {incident.service} again, or close this with `medic incident close {incident.id}`."
         case RefusalCode.NO_EVIDENCE:
             return f"Make Medic's state folder writable (space, permissions): nothing is changed while evidence cannot be kept. {advice}".rstrip()
+        case RefusalCode.HARMED:
+            return f"Put right what the attempt did first: {refusal.because}. {show} has what was seen before and after it."
+        case RefusalCode.SAME_SIGNATURE:
+            return f"Find out why the same trouble of {incident.service} comes back; {show} names the signs. {advice}".rstrip()
+        case RefusalCode.ACTIONS_SPENT:
+            return f"Find out what keeps {incident.service} from staying up before anybody restarts it again. {advice}".rstrip()
+        case RefusalCode.OTHER_HEALER:
+            return f"Decide who heals {incident.service}: stop the other healer, or leave it to that one and tell Medic to only observe."
+        case RefusalCode.LAST_REPLICA:
+            return f"Bring another member of its group back first, then mend {incident.service}. {advice}".rstrip()
+        case RefusalCode.FAILED_TOGETHER:
+            return f"Mend what they have in common, then `medic breaker reset {incident.service} --why ...`."
         case RefusalCode.DENIED:
             return advice or f"Mend {incident.service} another way: what Medic would have done was denied."
         case RefusalCode.APPROVAL_EXPIRED:

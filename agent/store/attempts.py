@@ -6,10 +6,12 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, insert, select, update
 
+from agent import audit
 from agent.errors import StoreError
 from agent.model import (
     Action,
     Attempt,
+    AuditKind,
     Harm,
     HostName,
     IncidentId,
@@ -17,9 +19,11 @@ from agent.model import (
     Outcome,
     Plan,
     PlaybookRun,
+    Receipt,
     ServiceName,
     Verdict,
 )
+from agent.store.audit import append
 from agent.store.database import Database, incident_id, row_number
 from agent.store.tables import attempts, incidents
 
@@ -39,6 +43,7 @@ class Attempts:
             row = connection.execute(standing).one_or_none()
             if row is None:
                 connection.execute(insert(attempts).values(**key, plan=plan, intent_at=now, runs=0))
+                append(self._database, connection, audit.of_attempt(AuditKind.INTENT, incident, number, plan=plan))
                 row = connection.execute(standing).one()
             return _attempt(row)
 
@@ -57,27 +62,48 @@ class Attempts:
             runs: int | None = connection.execute(count).scalar_one_or_none()
             if runs is None:
                 raise _never_begun("count a start of", incident, number)
+            append(self._database, connection, audit.about(AuditKind.STARTED, incident, attempt=number, start=runs))
             return runs
 
         return self._database.write(f"count a start of {_name(incident, number)}", count_one)
 
     def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the playbook ended. The first writer wins."""
-        self._write_once("write the run of", incident, number, attempts.c.run, run=run, ran_until=now)
+        entry = audit.of_attempt(AuditKind.RAN, incident, number, run=run)
+        self._write_once("write the run of", incident, number, attempts.c.run, entry, run=run, ran_until=now)
 
-    def end(self, incident: IncidentId, number: int, outcome: Outcome, verdict: Verdict | None, *, now: datetime) -> None:
-        """Write the outcome. The first writer wins."""
+    def end(
+        self,
+        incident: IncidentId,
+        number: int,
+        outcome: Outcome,
+        verdict: Verdict | None,
+        *,
+        now: datetime,
+        receipt: Receipt | None = None,
+    ) -> None:
+        """Write the outcome, and into the audit the receipt of one that healed. The first writer wins."""
+        saw = verdict.reasons if verdict is not None else ()
+        entries = [audit.of_attempt(AuditKind.ENDED, incident, number, outcome=outcome, saw=saw)]
+        entries += [audit.receipt_entry(receipt)] if receipt is not None else []
+        values = {"outcome": outcome, "verdict": verdict, "ended_at": now}
+        self._write_once("write the outcome of", incident, number, attempts.c.outcome, *entries, **values)
+
+    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
+        """Write what was seen of the neighbours before the first change. The first writer wins."""
         self._write_once(
-            "write the outcome of", incident, number, attempts.c.outcome, outcome=outcome, verdict=verdict, ended_at=now
+            "write what stood around", incident, number, attempts.c.around, around=tuple(around)
         )
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""
-        self._write_once("write the harm of", incident, number, attempts.c.harm, harm=harm)
+        entry = audit.of_attempt(AuditKind.HARMED, incident, number, harm=harm)
+        self._write_once("write the harm of", incident, number, attempts.c.harm, entry, harm=harm)
 
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the undo of this attempt ended. The first writer wins."""
-        self._write_once("write the undo of", incident, number, attempts.c.undo, undo=run, undone_at=now)
+        entry = audit.of_attempt(AuditKind.UNDONE, incident, number, run=run)
+        self._write_once("write the undo of", incident, number, attempts.c.undo, entry, undo=run, undone_at=now)
 
     def undo_seen(self, incident: IncidentId, number: int, seen: Sequence[Verdict]) -> None:
         """Write what was seen after the undo. The first writer wins."""
@@ -94,13 +120,18 @@ class Attempts:
         rows = self._database.read("read the actions", lambda c: c.execute(query).all())
         return tuple(_action(row) for row in rows if row.outcome is None or row.outcome.counts)
 
-    def _write_once(self, verb: str, incident: IncidentId, number: int, unwritten: Column[Any], **values: object) -> None:
+    def _write_once(
+        self, verb: str, incident: IncidentId, number: int, unwritten: Column[Any], *entries: audit.Entry, **values: object
+    ) -> None:
         key = {"incident": row_number(incident), "number": number}
         change = update(attempts).filter_by(**key).where(unwritten.is_(None)).values(**values)
         standing = select(attempts.c.number).filter_by(**key)
 
         def write(connection: Connection) -> None:
-            if connection.execute(change).rowcount == 0 and connection.execute(standing).one_or_none() is None:
+            if connection.execute(change).rowcount:
+                for entry in entries:
+                    append(self._database, connection, entry)
+            elif connection.execute(standing).one_or_none() is None:
                 raise _never_begun(verb, incident, number)
 
         self._database.write(f"{verb} {_name(incident, number)}", write)
@@ -124,6 +155,7 @@ def _attempt(row: Row[Any]) -> Attempt:
         outcome=row.outcome,
         verdict=row.verdict,
         ended_at=row.ended_at,
+        around=row.around or (),
         harm=row.harm,
         undo=row.undo,
         undo_seen=row.undo_seen or (),

@@ -178,6 +178,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX approvals_unanswered ON approvals (id) WHERE answer IS NULL",
     ),
     (  # what an attempt made worse, and what runbooks have shown
+        "ALTER TABLE attempts ADD COLUMN around TEXT",
         "ALTER TABLE attempts ADD COLUMN harm TEXT",
         "ALTER TABLE attempts ADD COLUMN undo_seen TEXT",
         """CREATE TABLE runbook_marks (

@@ -200,6 +200,7 @@ attempts = Table(
     Column("ended_at", UtcTime),
     Column("undo", Coded),
     Column("undone_at", UtcTime),
+    Column("around", Coded),
     Column("harm", Coded),
     Column("undo_seen", Coded),
 )

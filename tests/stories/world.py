@@ -15,6 +15,7 @@ from agent.adapters.reports import ReportFiles
 from agent.model import (
     ContainerCheck,
     ContainerState,
+    FleetLimits,
     Health,
     HostName,
     HttpCheck,
@@ -100,7 +101,8 @@ def runbook(
         rerun=rerun,
         undo=RunbookId(undo) if undo else None,
         evidence_required=True,
-        hash="0" * 64,
+        hash=id_.ljust(64, "0"),
+        tested=True,
     )
 
 
@@ -128,6 +130,7 @@ class Ward:
     runbooks: tuple[Runbook, ...] = (START, RESTART, RECREATE)
     clock: FakeClock = field(default_factory=FakeClock)
     halt: HaltSwitch = field(default_factory=HaltSwitch)
+    fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     permissions: Permissions = field(default_factory=Permissions)
 
     def __post_init__(self) -> None:
@@ -170,6 +173,7 @@ class Ward:
             redact=str,
             channels=("ops",),
             permissions=self.permissions,
+            fleet_limits=self.fleet_limits,
             stopping=lambda: False,
         )
 
