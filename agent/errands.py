@@ -91,6 +91,9 @@ def _run(request: Request, service: Service, world: World, workflows: Workflows)
     if halted is not None:
         sentence = f"cannot run {request.runbook!r}: halted ({halted}); `medic resume` first"
         return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence)
+    if service.dry_run or world.permissions.dry_run:
+        sentence = f"cannot run {request.runbook!r}: dry_run is set in medic.yaml; --dry-run shows what it would change"
+        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence)
     runbook = runbook_of(request.runbook, world.runbooks)
     why = f"asked for by {request.by}"
     copy = good_copy(service, world)

@@ -62,6 +62,17 @@ def _refuse_unknown(settings: Settings, service: str) -> None:
         raise ConfigError(f"cannot find service {service!r}{yaml_text.mean(service, sorted(known))}")
 
 
+def say_answer(answer: RequestAnswer, *, as_json: bool) -> None:
+    """Print what came of an answer to a request for approval, and exit with the code that says so. Raises typer.Exit."""
+    if as_json:
+        screen.print_json(answer)
+    elif answer.accepted:
+        typer.echo(screen.plain(answer.sentence))
+    else:
+        screen.say(answer.sentence)
+    raise typer.Exit(options.WELL if answer.accepted else options.REFUSED)
+
+
 def _exit_code(settings: Settings, answer: RequestAnswer) -> int:
     if not answer.accepted:
         return options.REFUSED

@@ -14,9 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from agent.cli import (
+    approvals,
+    approve,
     check,
     config,
+    deny,
     doctor,
+    edit,
     halt,
     heal,
     incident,
@@ -96,6 +100,10 @@ app.command("watch")(watch.watch)
 app.command("heal")(heal.heal)
 app.add_typer(runbook.app, name="runbook")
 app.add_typer(incident.app, name="incident")
+app.command("approvals")(approvals.approvals)
+app.command("approve")(approve.approve)
+app.command("deny")(deny.deny)
+app.command("edit")(edit.edit)
 app.command("sweeps")(sweeps.sweeps)
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)

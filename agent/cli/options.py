@@ -22,6 +22,8 @@ configuration; 3 cannot look, or the machine lacks something; 4 refused or held.
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Service = Annotated[str, typer.Argument(help="Name of a service.", metavar="SERVICE")]
+Approval = Annotated[str, typer.Argument(help="Id of a request for approval, for example A3.", metavar="ID")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for whoever reads the incident.", metavar="TEXT")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,19 @@ def settings(ctx: typer.Context) -> "Settings":
     from agent import wiring
 
     return wiring.settings(given(ctx).config)
+
+
+def pairs(set_: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Return the values of `--set NAME=VALUE`. Raises ConfigError."""
+    from agent.errors import ConfigError
+
+    found = []
+    for text in set_ or ():
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"cannot read --set {text!r}: write NAME=VALUE")
+        found.append((name, value))
+    return tuple(found)
 
 
 def login() -> str:

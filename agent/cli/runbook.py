@@ -69,7 +69,7 @@ def run(
     settings = options.settings(ctx)
     lines = as_json or options.given(ctx).as_json
     runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
-    values = tuple(_pair(text) for text in set_ or ())
+    values = options.pairs(set_)
     if not dry_run:
         asking.ask(settings, RequestKind.RUN, service, runbook=runbook.id, values=values, as_json=lines)
     with screen.console(stderr=True).status(f"{runbook.id}: check mode"):
@@ -79,15 +79,6 @@ def run(
     else:
         _print_dry_run(ended)
     raise typer.Exit(_dry_run_code(ended))
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from agent.errors import ConfigError
-
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise ConfigError(f"cannot read --set {text!r}: write NAME=VALUE")
-    return name, value
 
 
 def _print_dry_run(ended: "PlaybookRun") -> None:
