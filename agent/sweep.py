@@ -9,11 +9,14 @@ import hashlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import closing, labels, look, notices
+from agent import closing, labels, look, notices, standing
 from agent.errors import OutsideError
+from agent.learning import Learning
 from agent.model import (
+    MEDIC,
     Blind,
     Check,
     Closing,
@@ -35,12 +38,14 @@ from agent.model import (
     Service,
     ServiceName,
     ServiceRecord,
+    Standing,
     StoryKind,
     SweepReport,
     Symptom,
     Verdict,
 )
-from agent.policy import permission
+from agent.policy import alive, dependencies, holds, permission
+from agent.policy import control as control_rules
 from agent.policy import streaks as streak_rules
 from agent.ports import Workflows, World
 
@@ -62,7 +67,16 @@ Observed = Mapping[ProbeRequest, Observation]
 class Sweep:
     """The batched look of one daemon. One sweep at a time, whoever asks (the beat, an event, a person)."""
 
-    def __init__(self, world: World, workflows: Workflows, hosts: Sequence[HostName], *, discover: bool) -> None:
+    def __init__(
+        self,
+        world: World,
+        workflows: Workflows,
+        hosts: Sequence[HostName],
+        *,
+        discover: bool,
+        control: Sequence[ProbeRequest] = (),
+    ) -> None:
+        """control: what should always answer; when none of it does, the network is Medic's own trouble."""
         self._world = world
         self._workflows = workflows
         self._hosts = tuple(hosts)
@@ -72,6 +86,8 @@ class Sweep:
         self._judged: dict[tuple[ServiceName, str], Judgement] = {}
         self._blind_hosts: dict[HostName, int] = {}
         self._last_at = world.clock.now()
+        self._control = tuple(control)
+        self._learning = Learning(world.store.starts)
 
     def beat(self, slot: int) -> SweepReport:
         """Look at every due service, act on what is seen, and leave a report in the store."""
@@ -85,8 +101,15 @@ class Sweep:
             return None
         self._let_docker_finish(declared)
         with self._one_at_a_time:
-            observed = look.hosts((declared.host,), self._world.prober)
-            return self._look((declared,), {declared.name: declared.checks}, observed)[0].get(declared.name)
+            family = self._with_parents(declared)
+            observed = look.hosts([each.host for each in family], self._world.prober)
+            return self._look(family, {each.name: each.checks for each in family}, observed)[0].get(declared.name)
+
+    def _with_parents(self, service: Service) -> tuple[Service, ...]:
+        """Return the service and what it depends on: a child is not decided on what its parents were a while ago."""
+        known = {each.name: each for each in self._world.store.services.services()} if service.depends_on else {}
+        parents = dependencies.parents(service.name, {name: each.depends_on for name, each in known.items()})
+        return (*(known[parent] for parent in parents if parent in known), service)
 
     def heal_now(self, service: Service) -> Verdict:
         """Look at one service now and, if it is SICK, heal it without waiting for its streak: a person asked."""
@@ -134,6 +157,7 @@ class Sweep:
             healed=self._healed_since(self._last_at),
             missing=_missing(services, observed, self._world),
             unrecorded=_unrecorded(services, observed),
+            held=self._held(),
         )
         self._last_at = now
         self._world.store.sweeps.keep(report)
@@ -164,27 +188,60 @@ class Sweep:
     def _look(
         self, services: Sequence[Service], due: Mapping[ServiceName, Sequence[Check]], observed: Observed
     ) -> tuple[dict[ServiceName, Verdict], list[IncidentId]]:
-        """Look at `services`, settle each verdict, act on it; return the verdicts and the incidents that were opened."""
+        """Look at `services`, settle each verdict, act on it; return the verdicts and the incidents that were opened.
+
+        All verdicts are settled before the first is acted on, and parents come before their children, so that no child is
+        healed for what its parent lacks.
+        """
         now = self._world.clock.now()
         judgements = look.at_all(due, services, self._world.prober, observed)
+        blind = self._own_network(judgements, now)
+        if blind is not None:
+            judgements = {name: tuple(_not_trusted(j, blind) for j in judged) for name, judged in judgements.items()}
         unclosed = {
             incident.service: incident for incident in self._world.store.incidents.unclosed() if incident.requested is None
         }
-        verdicts, opened = {}, []
+        verdicts = {}
         for service in services:
             for check, judgement in zip(due[service.name], judgements[service.name], strict=True):
                 self._asked_at[service.name, check.name] = now
                 self._judged[service.name, check.name] = judgement
-            verdict = self._settle(service, judgements[service.name], now)
-            verdicts[service.name] = verdict
+            verdicts[service.name] = self._settle(service, judgements[service.name], now)
             facts = look.container_of(service, observed)
-            standing = unclosed.get(service.name)
-            if standing is None and verdict.health is not Health.WELL and _saw_nothing_wrong(judgements[service.name]):
+            self._learning.seen(service, verdicts[service.name], facts, self._latest(service), now)
+        opened = []
+        for service in dependencies.parents_first(services):
+            verdict, incident = verdicts[service.name], unclosed.get(service.name)
+            if blind is not None and verdict.health is Health.UNKNOWN:
+                continue  # one incident tells of Medic's own network, not one per service
+            if incident is None and verdict.health is not Health.WELL and _saw_nothing_wrong(judgements[service.name]):
                 continue
-            incident = self._act(service, verdict, facts, standing, now)
-            if incident is not None:
-                opened.append(incident)
+            fresh = self._act(service, verdict, look.container_of(service, observed), incident, now)
+            opened += [fresh] if fresh is not None else []
         return verdicts, opened
+
+    def _latest(self, service: Service) -> tuple[tuple[Judgement, datetime], ...]:
+        """Return the latest judgement of each check of a service that was ever asked, and when that was."""
+        keys = [(service.name, check.name) for check in service.checks]
+        return tuple((self._judged[key], self._asked_at[key]) for key in keys if key in self._judged)
+
+    def _own_network(self, judgements: Mapping[ServiceName, Sequence[Judgement]], now: datetime) -> str | None:
+        """Say why Medic's own network cannot be trusted, None when it can; keep the one incident about it.
+
+        Asked only when a service looks sick over the network, or while that incident is open.
+        """
+        unclosed = self._world.store.incidents.unclosed(MEDIC) if self._control else ()
+        red = any(control_rules.over_the_network(judgement) for judged in judgements.values() for judgement in judged)
+        if not self._control or not (red or unclosed):
+            return None
+        answers = self._world.prober.ask(self._control, look.DEADLINE)
+        silent = control_rules.silent(answers)
+        if silent is None:
+            for over in unclosed:
+                self._recovered(over)
+        elif not unclosed:
+            self._open(_as_service(MEDIC, self._hosts[0]), _blind_verdict(MEDIC, Blind(why=silent), now, "control"), now)
+        return silent
 
     def _settle(self, service: Service, fresh: Sequence[Judgement], now: datetime) -> Verdict:
         store = self._world.store.services
@@ -192,8 +249,7 @@ class Sweep:
         streaks = streak_rules.advance(before, service.checks, fresh)
         if streaks != before:
             store.keep_streaks(service.name, streaks)
-        known = [self._judged[key] for check in service.checks if (key := (service.name, check.name)) in self._judged]
-        return streak_rules.settled(service, streaks, known, now)
+        return streak_rules.settled(service, streaks, [judgement for judgement, _ in self._latest(service)], now)
 
     # ------------------------------------------------------------------------------------------------- acting on it
 
@@ -223,6 +279,8 @@ class Sweep:
 
     def _well(self, service: Service, facts: ContainerFacts | Blind, incident: Incident | None, now: datetime) -> None:
         if incident is not None and not self._is_healing(incident):
+            if _is_held(incident, HoldCode.FLAPPING) and alive.flapping(self._standing(service)) is not None:
+                return  # it comes and goes: this one incident stays open until it is steady
             self._recovered(incident)
         if isinstance(facts, ContainerFacts) and incident is None:
             self._remember_well(service, facts, now)
@@ -280,21 +338,37 @@ class Sweep:
                 self._next_round(incident)
             case IncidentState.HELD if self._is_answered(incident):
                 self._next_round(incident)
+            case IncidentState.HELD if incident.hold is not None and holds.ended_early(
+                incident.hold, service, verdict, self._standing(service)
+            ):
+                self._next_round(incident)
             case _:
                 pass
         return None
+
+    def _standing(self, service: Service) -> Standing:
+        return standing.of_hold(service, store=self._world.store, kill_switch=self._world.kill_switch, clock=self._world.clock)
+
+    def _held(self) -> tuple[tuple[ServiceName, HoldCode], ...]:
+        """Return the services about which nothing is done, and why."""
+        unclosed = self._world.store.incidents.unclosed()
+        return tuple((i.service, i.hold.code) for i in unclosed if i.state is IncidentState.HELD and i.hold is not None)
 
     def _open(self, service: Service, verdict: Verdict, now: datetime) -> IncidentId | None:
         fingerprint = streak_rules.fingerprint(service.name, verdict.symptoms)
         incident, fresh = self._world.store.incidents.open(service, verdict, fingerprint=fingerprint, now=now)
         text = "; ".join(verdict.reasons)
         self._world.store.story.tell(incident.id, service.name, StoryKind.SEEN, text, now=now, key="seen")
-        self._world.store.outbox.post(notices.opened(incident, now=now), self._world.channels)
+        if standing.silence(service.name, self._world.store, now) is None:
+            self._world.store.outbox.post(notices.opened(incident, now=now), self._world.channels)
         logger.info("incident opened", extra={"service": service.name, "incident": incident.id})
         self._workflows.start(incident.id, incident.round)
         return incident.id if fresh else None
 
     def _next_round(self, incident: Incident) -> None:
+        if _is_held(incident, HoldCode.MAINTENANCE):
+            # Nobody was told while people worked on it. Where they were, the notice's key keeps it from coming twice.
+            self._world.store.outbox.post(notices.opened(incident, now=self._world.clock.now()), self._world.channels)
         if self._world.store.incidents.next_round(incident.id, expected=incident.round):
             self._workflows.start(incident.id, incident.round + 1)
 
@@ -322,7 +396,7 @@ class Sweep:
                 self._blind_hosts[host] = self._blind_hosts.get(host, 0) + 1
                 unclosed = self._world.store.incidents.unclosed(name)
                 if self._blind_hosts[host] == BLIND_LOOKS and not unclosed:
-                    incident = self._open(_as_service(host), _blind_verdict(name, seen, now), now)
+                    incident = self._open(_as_service(name, host), _blind_verdict(name, seen, now, "docker"), now)
                     opened += [incident] if incident else []
             elif self._blind_hosts.pop(host, BLIND_LOOKS) >= BLIND_LOOKS:
                 # The default makes the first look after a restart close what an earlier run left open.
@@ -371,11 +445,22 @@ def _unrecorded(services: Sequence[Service], observed: Observed) -> tuple[str, .
     return tuple(unrecorded)
 
 
-def _as_service(host: HostName) -> Service:
-    return Service(name=ServiceName(f"{HOST}{host}"), host=host, container="", checks=(), origin="medic")
+def _as_service(name: ServiceName, host: HostName) -> Service:
+    return Service(name=name, host=host, container="", checks=(), origin="medic")
 
 
-def _blind_verdict(name: ServiceName, seen: Blind, now: datetime) -> Verdict:
+def _blind_verdict(name: ServiceName, seen: Blind, now: datetime, check: str) -> Verdict:
     symptom = Symptom(word="cannot-look", plane=Plane.CONTAINER, detail=seen.why)
-    judgement = Judgement(check="docker", plane=Plane.CONTAINER, health=Health.UNKNOWN, detail=seen.why, symptoms=(symptom,))
+    judgement = Judgement(check=check, plane=Plane.CONTAINER, health=Health.UNKNOWN, detail=seen.why, symptoms=(symptom,))
     return Verdict(service=name, health=Health.UNKNOWN, at=now, judgements=(judgement,))
+
+
+def _not_trusted(judgement: Judgement, why: str) -> Judgement:
+    """Return what a sick judgement is worth when Medic's own network is away: nothing is known."""
+    if not control_rules.over_the_network(judgement):
+        return judgement
+    return replace(judgement, health=Health.UNKNOWN, detail=f"{judgement.detail}, but {why}", symptoms=())
+
+
+def _is_held(incident: Incident, code: HoldCode) -> bool:
+    return incident.state is IncidentState.HELD and incident.hold is not None and incident.hold.code is code

@@ -86,9 +86,9 @@ def is_wrong_probe(service: Service, verdict: Verdict) -> bool:
     return bool(asking) and network <= well
 
 
-def flapping(service: Service, standing: Standing) -> Hold | None:
+def flapping(standing: Standing) -> Hold | None:
     """It changed between WELL and SICK too often by itself: one incident stays open until it is steady."""
-    ours = [action.until or action.at for action in standing.actions if action.service == service.name]
+    ours = [end or begin for begin, end in standing.own_changes]
     since = max([standing.now - FLAPS_WITHIN, *ours])
     changes = [at for at in standing.flips if at > since]
     if len(changes) < FLAPS:
