@@ -185,9 +185,10 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
         good_copies=world.good_copies,
         permissions=world.permissions,
         runbooks=world.runbooks,
-        rule=world.fleet_limits.runbooks,
+        fleet_limits=world.fleet_limits,
         clock=world.clock,
     )
+    _tell_restarts(incident_id, service, now, world)
     return plan.choose(_incident(incident_id, world), service, findings, world.runbooks, now)
 
 
@@ -302,6 +303,8 @@ def _undo(incident_id: IncidentId, number: int, before: Verdict, service: Servic
 
 
 def _no_service(incident: Incident) -> Refusal:
+    if breaker.is_scope(incident.service):
+        return Refusal(code=RefusalCode.FAILED_TOGETHER, because=incident.first.judgements[0].detail)
     if incident.first.health is Health.UNKNOWN:  # an incident about a host that Medic cannot look at
         return Refusal(code=RefusalCode.CANNOT_SEE, because="; ".join(incident.first.reasons))
     return Refusal(code=RefusalCode.NO_TARGET, because=f"service {incident.service!r} is no longer declared")

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from agent.model import (
     Approval,
     Attempt,
+    AuditHead,
     Closing,
     Escalation,
     Health,
@@ -27,6 +28,10 @@ TITLE_LIMIT = 120
 """Characters. What a phone's lock screen and an e-mail subject show."""
 BODY_LIMIT = 1_500
 """Characters. Under the smallest limit of the usual chat channels (Discord: 2 000)."""
+
+
+AUDIT = "Audit: "
+"""What the head of the audit stands behind, in the last line of every notice."""
 
 
 def opened(incident: Incident, *, now: datetime) -> Notice:
@@ -106,6 +111,14 @@ def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
 def redacted(notice: Notice, redact: Callable[[str], str]) -> Notice:
     """Return the notice as it may leave the machine."""
     return replace(notice, title=redact(notice.title), body=redact(notice.body))
+
+
+def stamped(notice: Notice, head: AuditHead | None) -> Notice:
+    """Return the notice with the head of the audit under it, outside its bound: who kept the notice can check the whole chain.
+
+    head: as `medic audit verify --head` takes it; None while nothing was kept yet.
+    """
+    return notice if head is None else replace(notice, body=f"{notice.body}\n{AUDIT}{head.id}:{head.hash}")
 
 
 def _notice(

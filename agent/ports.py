@@ -566,8 +566,6 @@ class World:
     """Names of the channels that notices go to."""
     permissions: Permissions
     """What people allow everywhere."""
-    fleet: FleetLimits
-    """The budgets that are not one service's own."""
     fleet_limits: FleetLimits
     """The budgets that are not one service's own."""
     stopping: Callable[[], bool]

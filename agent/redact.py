@@ -11,11 +11,13 @@ two lines. A secret that is ours is caught there too, as a literal.
 """
 
 import base64
+import dataclasses
 import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar, cast
 from urllib.parse import quote, quote_plus
 
 LONGEST_LINE = 65_536
@@ -64,6 +66,29 @@ class Redactor:
         """Return the head and tail of an over-long line, each redacted before it is cut."""
         head, tail = self._redact(line[: _KEPT + _OVERLAP]), self._redact(line[-(_KEPT + _OVERLAP) :])
         return f"{head[:_KEPT]} [... {len(line) - 2 * _KEPT} characters left out ...] {tail[-_KEPT:]}"
+
+
+T = TypeVar("T")
+
+
+def within(value: T, redact: Callable[[str], str]) -> T:
+    """Return a value of the model, or plain JSON, with every text inside it redacted. Equal texts stay equal; types stay."""
+    return cast("T", _within(value, redact))
+
+
+def _within(value: object, redact: Callable[[str], str]) -> object:
+    match value:
+        case str():
+            return redact(value)
+        case tuple() | list():
+            return type(value)(_within(part, redact) for part in value)
+        case dict():
+            return {redact(str(key)): _within(part, redact) for key, part in value.items()}
+        case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            parts = {each.name: _within(getattr(value, each.name), redact) for each in dataclasses.fields(value)}
+            return dataclasses.replace(value, **parts)
+        case _:
+            return value
 
 
 # ---------------------------------------------------------------------------------------------------------------- rules

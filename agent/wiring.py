@@ -21,15 +21,18 @@ from agent.adapters.system_clock import SystemClock
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
     Closing,
+    HttpRequest,
     IncidentId,
     IncidentState,
     PlaybookRun,
+    ProbeRequest,
     Request,
     RequestAnswer,
     Runbook,
     RunbookId,
     ServiceName,
     StoryEvent,
+    TcpRequest,
     Verdict,
 )
 from agent.ports import Containers, Notifier, Prober, Store, World
@@ -44,6 +47,7 @@ STUCK = 70
 """Exit code of a daemon whose heartbeat could not be revived (EX_SOFTWARE): whoever supervises it starts it afresh."""
 
 ANSWER_WITHIN = timedelta(seconds=10)
+CONTROL_WITHIN = timedelta(seconds=2)
 FOLLOW_WITHIN = timedelta(minutes=30)
 FOLLOW_EVERY = timedelta(milliseconds=250)
 
@@ -77,10 +81,11 @@ def eyes(using: Settings) -> Iterator[tuple[Containers, Prober]]:
 def open_store(using: Settings) -> Iterator[Store]:
     """Open the store, upgrading it if it is older. Raises ConfigError (newer, corrupt, unwritable) or StoreError."""
     from agent.adapters import state_folder
+    from agent.redact import Redactor
     from agent.store import store
 
     state_folder.private_folder(using.state_dir)
-    opened = store.open_store(using.store_url, CLOCK)
+    opened = store.open_store(using.store_url, CLOCK, Redactor(using.secrets))
     try:
         yield opened
     finally:
@@ -262,7 +267,7 @@ def _parts(
         healing = replace(world, clock=StoppableClock(CLOCK, stop.is_set))
         engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK)
         hosts = [host.name for host in using.hosts]
-        sweep = Sweep(world, engine, hosts, discover=using.discover_labels)
+        sweep = Sweep(world, engine, hosts, discover=using.discover_labels, control=_control(using))
         pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: os._exit(STUCK))
         yield watch.Parts(
             world=world,
@@ -275,6 +280,16 @@ def _parts(
             on_story=on_story,
             once_ready=once_ready,
         )
+
+
+def _control(using: Settings) -> tuple[ProbeRequest, ...]:
+    """Return the questions to the control targets, each with a short time of its own."""
+    return tuple(
+        HttpRequest(url=target, timeout=CONTROL_WITHIN)
+        if "://" in target
+        else TcpRequest(address=target, timeout=CONTROL_WITHIN)
+        for target in using.control
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- asking

@@ -5,8 +5,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, select, update
 
+from agent import audit
 from agent.errors import StoreError
 from agent.model import Answer, Approval, IncidentId, IncidentState, Plan, ServiceName
+from agent.store.audit import append
 from agent.store.database import Database, incident_id, row_number
 from agent.store.tables import UNANSWERED, approvals, incidents
 
@@ -41,6 +43,7 @@ class Approvals:
                 request = {"plan": plan, "impact": impact, "diff": diff, "asked_at": now, "expires_at": expires_at}
                 connection.execute(insert(approvals).values(**key, **request, why=""))
                 row = connection.execute(standing).one()
+                append(self._database, connection, audit.approval_asked(_approval(row)))
             return _approval(row)
 
         return self._database.write(f"ask about attempt {number} of {incident}", ask_once)
@@ -61,9 +64,14 @@ class Approvals:
 
     def answer(self, id_: str, answer: Answer, *, by: str, why: str, now: datetime) -> bool:
         """Write the answer to one that is `waiting`. False if it is not."""
-        return self._database.write(
-            f"answer approval {id_!r}", lambda c: _answer(c, _row(id_), answer, by=by, why=why, now=now) is not None
-        )
+
+        def answer_once(connection: Connection) -> bool:
+            answered = _answer(connection, _row(id_), answer, by=by, why=why, now=now) is not None
+            if answered:
+                append(self._database, connection, audit.approval_answered(id_, answer, by=by, why=why))
+            return answered
+
+        return self._database.write(f"answer approval {id_!r}", answer_once)
 
     def edit(self, id_: str, digest: str, plan: Plan, *, by: str, why: str, now: datetime) -> Approval | None:
         """Answer one that is `waiting` as EDITED and write an approved one with `plan`, both or neither. None if it is not."""
@@ -91,7 +99,9 @@ class Approvals:
                 )
                 .returning(approvals.c.id)
             ).scalar_one()
-            return _approval(connection.execute(_rows().where(approvals.c.id == number)).one())
+            edited = _approval(connection.execute(_rows().where(approvals.c.id == number)).one())
+            append(self._database, connection, audit.approval_answered(id_, Answer.EDITED, by=by, why=why, edited=edited))
+            return edited
 
         return self._database.write(f"edit approval {id_!r}", replace)
 

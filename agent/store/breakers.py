@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from agent.model import Breaker, IncidentId, ServiceName
+from agent import audit
+from agent.model import AuditKind, Breaker, IncidentId, ServiceName
+from agent.store.audit import append
 from agent.store.database import Database, incident_id, row_number
 from agent.store.tables import STANDING, breakers
 
@@ -24,9 +26,9 @@ class Breakers:
             row = _open_row(connection, scope)
             if row is not None:
                 return _breaker(row), False
-            connection.execute(
-                insert(breakers).values(scope=scope, opened_at=now, because=because, services=tuple(services))
-            )
+            connection.execute(insert(breakers).values(scope=scope, opened_at=now, because=because, services=tuple(services)))
+            entry = audit.by_person(AuditKind.BREAKER, "medic", scope=scope, because=because, services=tuple(services))
+            append(self._database, connection, entry)
             return _breaker(_open_row(connection, scope)), True
 
         return self._database.write(f"open the breaker {scope!r}", open_once)
@@ -50,6 +52,7 @@ class Breakers:
                 return None
             this = breakers.c.number == row.number
             connection.execute(update(breakers).where(this).values(reset_at=now, reset_by=by, reset_why=why))
+            append(self._database, connection, audit.by_person(AuditKind.BREAKER, by, scope=scope, reset_because=why))
             return _breaker(connection.execute(select(breakers).where(this)).one())
 
         return self._database.write(f"reset the breaker {scope!r}", reset_once)

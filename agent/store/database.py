@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, create_engine, event, exc
 from agent.errors import ConfigError, StoreError
 from agent.model import IncidentId
 from agent.ports import Clock
+from agent.store import tables
 
 T = TypeVar("T")
 
@@ -46,8 +47,11 @@ _LONGEST_CAUSE = 300
 class Database:
     """Transactions over one database, with a bounded retry of what passes by itself."""
 
-    def __init__(self, url: URL, clock: Clock) -> None:
-        """Prepare the connections; none is made yet. Raises ConfigError when the driver is not installed."""
+    def __init__(self, url: URL, clock: Clock, redact: Callable[[str], str]) -> None:
+        """Prepare the connections; none is made yet. Raises ConfigError when the driver is not installed.
+
+        redact: every text column passes it on its way in (`tables.redact_for`).
+        """
         arguments: dict[str, Any] = {"timeout": BUSY.total_seconds()} if is_sqlite(url) else dict(_POSTGRES_BOUNDS)
         try:
             # Pre-ping: a server that restarted while we were idle costs nothing but a new connection.
@@ -58,7 +62,9 @@ class Database:
             raise ConfigError(
                 f"cannot open the store: {missing.name} is not installed; install it with `pip install medic-agent[postgres]`"
             ) from missing
-        self._clock = clock
+        self.clock = clock
+        self.redact = redact
+        tables.redact_for(self._engine.dialect, redact)
         self._writer = self._engine.execution_options(writes=True)
         if is_sqlite(url):
             event.listen(self._engine, "connect", _set_up_sqlite)
@@ -82,14 +88,14 @@ class Database:
 
     def _patiently(self, what: str, transaction: Callable[[], T]) -> T:
         """Try until it succeeds, until it fails for good, or until `PATIENCE` is over. Raises StoreError."""
-        end = self._clock.monotonic() + PATIENCE.total_seconds()
+        end = self.clock.monotonic() + PATIENCE.total_seconds()
         while True:
             try:
                 return transaction()
             except exc.SQLAlchemyError as failed:
-                if not _passes_by_itself(failed) or self._clock.monotonic() >= end:
+                if not _passes_by_itself(failed) or self.clock.monotonic() >= end:
                     raise StoreError(f"cannot {what}: {_cause(failed)}", transient=_is_outside(failed)) from failed
-            self._clock.sleep(PAUSE)
+            self.clock.sleep(PAUSE)
 
 
 def is_sqlite(url: URL) -> bool:
@@ -123,6 +129,8 @@ def incident_id(number: int) -> IncidentId:
 def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # Python's driver would otherwise begin transactions of its own, deferred and late.
     connection.isolation_level = None
+    # A damaged byte in a text must not make its row unreadable: the audit names that row by what is left of it.
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
     # FULL: an attempt that was acknowledged must be there after a power cut too; NORMAL may lose the last commits.
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")

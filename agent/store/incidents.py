@@ -5,7 +5,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 
+from agent import audit
 from agent.model import (
+    AuditKind,
     Closing,
     Diagnosis,
     Hold,
@@ -21,6 +23,7 @@ from agent.model import (
     Verdict,
 )
 from agent.store.attempts import attempts_of
+from agent.store.audit import append
 from agent.store.database import Database, incident_id, row_number
 from agent.store.tables import HEALED, UNCLOSED, incidents
 
@@ -41,24 +44,22 @@ class Incidents:
             found = _first(connection, standing)
             if found is not None:
                 return found, False
-            return _insert(connection, service, verdict, Origin.HEARTBEAT, fingerprint=fingerprint, now=now), True
+            fresh = _insert(connection, service, verdict, Origin.HEARTBEAT, fingerprint=fingerprint, now=now)
+            append(self._database, connection, audit.opened(fresh, by="medic"))
+            return fresh, True
 
         return self._database.write(f"open an incident of {service.name!r}", open_one)
 
     def request(self, service: Service, verdict: Verdict, plan: Plan, *, by: str, now: datetime) -> Incident:
         """Open an incident of origin PERSON that carries out `plan` once. It stands beside the heartbeat's own incidents."""
-        return self._database.write(
-            f"open the incident that {by!r} asked for",
-            lambda c: _insert(
-                c,
-                service,
-                verdict,
-                Origin.PERSON,
-                fingerprint=f"{service.name} {plan.runbook} by {by}",
-                now=now,
-                requested=plan,
-            ),
-        )
+        fingerprint = f"{service.name} {plan.runbook} by {by}"
+
+        def open_one(connection: Connection) -> Incident:
+            fresh = _insert(connection, service, verdict, Origin.PERSON, fingerprint=fingerprint, now=now, requested=plan)
+            append(self._database, connection, audit.opened(fresh, by=by))
+            return fresh
+
+        return self._database.write(f"open the incident that {by!r} asked for", open_one)
 
     def get(self, incident: IncidentId) -> Incident | None:
         """Return one with its attempts in order."""
@@ -91,6 +92,7 @@ class Incidents:
         return self._move(
             incident,
             incidents.c.state.in_((IncidentState.HELD, IncidentState.OPEN)) & (incidents.c.round == expected),
+            entry=audit.about(AuditKind.NEXT_ROUND, incident, round=expected + 1),
             state=IncidentState.OPEN,
             round=expected + 1,
             hold_until=None,
@@ -104,7 +106,12 @@ class Incidents:
     def hold(self, incident: IncidentId, hold: Hold, *, until: datetime) -> bool:
         """OPEN -> HELD."""
         return self._move(
-            incident, incidents.c.state == IncidentState.OPEN, state=IncidentState.HELD, hold=hold, hold_until=until
+            incident,
+            incidents.c.state == IncidentState.OPEN,
+            entry=audit.about(AuditKind.HELD, incident, hold=hold, until=until),
+            state=IncidentState.HELD,
+            hold=hold,
+            hold_until=until,
         )
 
     def escalate(self, incident: IncidentId, refusal: Refusal) -> bool:
@@ -112,6 +119,7 @@ class Incidents:
         return self._move(
             incident,
             incidents.c.state.in_((IncidentState.OPEN, IncidentState.HELD)),
+            entry=audit.about(AuditKind.REFUSED, incident, refusal=refusal),
             state=IncidentState.ESCALATED,
             refusal=refusal,
             hold_until=None,
@@ -122,6 +130,7 @@ class Incidents:
         return self._move(
             incident,
             incidents.c.state != IncidentState.CLOSED,
+            entry=audit.about(AuditKind.CLOSED, incident, actor=by, how=closing),
             state=IncidentState.CLOSED,
             closing=closing,
             closed_at=now,
@@ -129,9 +138,24 @@ class Incidents:
             hold_until=None,
         )
 
-    def _move(self, incident: IncidentId, only_if: ColumnElement[bool], *, state: IncidentState, **values: object) -> bool:
+    def _move(
+        self,
+        incident: IncidentId,
+        only_if: ColumnElement[bool],
+        *,
+        entry: audit.Entry,
+        state: IncidentState,
+        **values: object,
+    ) -> bool:
         change = update(incidents).where(incidents.c.number == row_number(incident), only_if).values(state=state, **values)
-        return self._database.write(f"move {incident} to {state.value}", lambda c: c.execute(change).rowcount == 1)
+
+        def move(connection: Connection) -> bool:
+            moved = connection.execute(change).rowcount == 1
+            if moved:
+                append(self._database, connection, entry)
+            return moved
+
+        return self._database.write(f"move {incident} to {state.value}", move)
 
     def _several(self, query: Select[Any]) -> tuple[Incident, ...]:
         return self._database.read("read the incidents", lambda c: tuple(_incident(c, row) for row in c.execute(query).all()))

@@ -6,6 +6,7 @@ database was lost; a fresh one in its place would give every incident its attemp
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, exc, make_url
@@ -20,14 +21,14 @@ CHECK_FOR = 0.2
 whole in that time; damage beyond it is found by the first query that meets it."""
 
 
-def open_database(url: str, clock: Clock) -> Database:
+def open_database(url: str, clock: Clock, redact: Callable[[str], str]) -> Database:
     """Return the database behind `sqlite:///path` or `postgresql://user@host/name`, with the schema of this version.
 
     Raises ConfigError where a person must do something (a path that cannot be written, a damaged or lost file, a store of a
     newer version, a missing driver), StoreError where the database does not answer.
     """
     parsed = _parse(url)
-    database = Database(parsed, clock)
+    database = Database(parsed, clock, redact)
     try:
         if is_sqlite(parsed):
             _open_file(database, Path(parsed.database or ""), clock)

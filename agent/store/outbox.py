@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from agent import notices
 from agent.model import Delivery, Notice
+from agent.store.audit import head
 from agent.store.database import Database
 from agent.store.tables import UNDELIVERED, outbox
 
@@ -18,14 +20,15 @@ class Outbox:
         self._database = database
 
     def post(self, notice: Notice, channels: Sequence[str]) -> None:
-        """Queue a notice for each channel; the same (dedup key, channel) twice queues once."""
+        """Queue a notice for each channel, with the head of the audit; the same (dedup key, channel) twice queues once."""
         queued = select(outbox.c.channel).where(outbox.c.dedup_key == notice.dedup_key)
 
         def queue(connection: Connection) -> None:
             known = set(connection.execute(queued).scalars())
+            stamped = notices.stamped(notice, head(connection))
             for channel in dict.fromkeys(channels):
                 if channel not in known:
-                    row = {"dedup_key": notice.dedup_key, "channel": channel, "notice": notice, "next_try": notice.at}
+                    row = {"dedup_key": notice.dedup_key, "channel": channel, "notice": stamped, "next_try": notice.at}
                     connection.execute(insert(outbox).values(**row, tries=0))
 
         self._database.write(f"post notice {notice.dedup_key!r}", queue)

@@ -4,7 +4,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
-from agent.model import Request, RequestAnswer
+from agent import audit
+from agent.model import AuditKind, Request, RequestAnswer
+from agent.store.audit import append
 from agent.store.database import Database
 from agent.store.tables import UNCLAIMED, requests
 
@@ -22,6 +24,8 @@ class Requests:
         def ask_once(connection: Connection) -> None:
             if connection.execute(asked).one_or_none() is None:
                 connection.execute(insert(requests).values(id=request.id, request=request))
+                entry = audit.by_person(AuditKind.ASKED, request.by, key=request.id, request=request)
+                append(self._database, connection, entry)
 
         self._database.write(f"ask for {request.kind.value} of {request.service!r}", ask_once)
 
@@ -42,7 +46,13 @@ class Requests:
     def answer(self, answer: RequestAnswer) -> None:
         """Write what came of it. The first answer stands."""
         change = update(requests).where(requests.c.id == answer.request, requests.c.answer.is_(None)).values(answer=answer)
-        self._database.write(f"answer request {answer.request!r}", lambda c: c.execute(change))
+        entry = audit.by_person(AuditKind.ANSWERED, "medic", key=answer.request, answer=answer)
+
+        def answer_once(connection: Connection) -> None:
+            if connection.execute(change).rowcount:
+                append(self._database, connection, entry)
+
+        self._database.write(f"answer request {answer.request!r}", answer_once)
 
     def answered(self, request: str) -> RequestAnswer | None:
         """Return the answer, or None while there is none."""

@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from agent.model import Recorded, Service, ServiceName, ServiceRecord, Streak
+from agent import audit
+from agent.model import AuditKind, Recorded, Service, ServiceName, ServiceRecord, Streak
+from agent.store.audit import append
 from agent.store.database import Database
 from agent.store.tables import services
 from agent.store.tables import streaks as streak_rows
@@ -67,7 +69,13 @@ class Services:
             .where(services.c.name == service)
             .values(status=status, set_by=by, diagnostic=diagnostic, since=now)
         )
-        self._database.write(f"record service {service!r} as {status.value}", lambda c: c.execute(change))
+        entry = audit.by_person(AuditKind.STATUS, by, service=service, status=status, diagnostic=diagnostic)
+
+        def record(connection: Connection) -> None:
+            if connection.execute(change).rowcount:
+                append(self._database, connection, entry)
+
+        self._database.write(f"record service {service!r} as {status.value}", record)
 
     def seen_well(
         self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime

@@ -5,7 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from agent.model import ServiceName, Silence
+from agent import audit
+from agent.model import AuditKind, ServiceName, Silence
+from agent.store.audit import append
 from agent.store.database import Database
 from agent.store.tables import NOT_ENDED, silences
 
@@ -19,7 +21,13 @@ class Silences:
     def begin(self, service: ServiceName | None, *, why: str, by: str, now: datetime, until: datetime) -> Silence:
         """Silence one service, or all with None."""
         row = insert(silences).values(service=service, why=why, who=by, since=now, until=until).returning(silences)
-        return self._database.write("begin a silence", lambda c: _silence(c.execute(row).one()))
+
+        def begin_one(connection: Connection) -> Silence:
+            silence = _silence(connection.execute(row).one())
+            append(self._database, connection, audit.by_person(AuditKind.SILENCED, by, silence=silence))
+            return silence
+
+        return self._database.write("begin a silence", begin_one)
 
     def active(self, now: datetime) -> tuple[Silence, ...]:
         """Return the silences in force, oldest first."""
@@ -36,7 +44,10 @@ class Silences:
         )
 
         def end(connection: Connection) -> bool:
-            return connection.execute(change).rowcount == 1
+            ended = connection.execute(change).rowcount == 1
+            if ended:
+                append(self._database, connection, audit.by_person(AuditKind.UNSILENCED, by, silence=silence))
+            return ended
 
         return self._database.write(f"end silence {silence}", end)
 

@@ -147,7 +147,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
     opened: list[OpenStore] = []
 
     def connect_once_more() -> Store:
-        opened.append(open_store(url, FakeClock()))
+        opened.append(open_store(url, FakeClock(), redact=str))
         return opened[-1]
 
     yield connect_once_more

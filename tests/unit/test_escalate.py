@@ -165,7 +165,7 @@ def test_an_incident_that_a_person_closed_meanwhile_calls_nobody() -> None:
 def test_the_notice_goes_out_without_a_report_and_says_so(bundles: FakeBundles, reports: FakeReports, words: str) -> None:
     store = memory_store()
     hand_over(store, opened(store), bundles=bundles, reports=reports)
-    assert {row.notice.body.splitlines()[-1] for row in store.outbox.due(START)} == {words}
+    assert {row.notice.body.splitlines()[-2] for row in store.outbox.due(START)} == {words}
 
 
 def test_the_report_gets_the_evidence_of_every_look_that_can_be_read() -> None:
