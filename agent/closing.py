@@ -5,7 +5,7 @@ repeat: the compare-and-set on the incident's state decides, everything after it
 """
 
 from agent import notices
-from agent.model import Closing, Incident, Origin, Recorded, StoryKind
+from agent.model import Closing, HoldCode, Incident, IncidentState, Origin, Recorded, StoryKind
 from agent.ports import Clock, Store
 
 _KIND = {
@@ -30,6 +30,12 @@ def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: 
         f", by {by}" if how is Closing.BY_PERSON else ""
     )
     store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
-    if incident.origin is Origin.HEARTBEAT:  # nobody was told that a person's own run began
+    if incident.origin is Origin.HEARTBEAT and not _untold(incident):  # nobody was told that a person's own run began
         store.outbox.post(notices.resolved(incident, how, now=now), channels)
     return moved
+
+
+def _untold(incident: Incident) -> bool:
+    """Say whether it began and ended inside a maintenance, of which nobody was told either."""
+    held = incident.state is IncidentState.HELD and incident.round == 1
+    return held and not incident.attempts and incident.hold is not None and incident.hold.code is HoldCode.MAINTENANCE

@@ -12,17 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any  # the fields of a shape have the types that the noun asks for; pydantic has checked them
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from agent import config_shape, spans, yaml_text
+from agent import config_shape, redact, spans, yaml_text
 from agent.errors import ConfigError
 from agent.model import (
+    MEDIC,
+    BreakerRule,
+    Budget,
     Check,
     ComposeSpec,
     ConfigFile,
     ContainerCheck,
+    FleetLimits,
     Host,
     HostName,
     HttpCheck,
@@ -32,6 +37,7 @@ from agent.model import (
     Permissions,
     Plane,
     RunbookId,
+    RunbookRule,
     RunSpec,
     Service,
     ServiceName,
@@ -39,6 +45,7 @@ from agent.model import (
     TcpCheck,
     Thresholds,
 )
+from agent.policy import dependencies
 from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Settings, WebhookChannel
 
 VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
@@ -171,6 +178,8 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
     channels = tuple(_channel(key, channel, place.at("channels", key)) for key, channel in file.channels.items())
     services = tuple(_service(key, service, file, place.at("services", key)) for key, service in file.services.items())
     _refuse_shared_containers(services, place)
+    _refuse_secrets(services, place)
+    _refuse_impossible_parents(services, place)
     secrets = [*([password] if password else []), *(secret for channel in channels for secret in _secrets_of(channel))]
     secrets += [secret for service in services for secret in _env_file_secrets(service, place)]
     return Settings(
@@ -183,10 +192,16 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         hosts=hosts,
         services=services,
         channels=channels,
+        fleet_limits=FleetLimits(
+            budget=Budget(**_fields(file.budget)),
+            breaker=BreakerRule(**_fields(file.breaker)),
+            runbooks=RunbookRule(**_fields(file.runbook_limits)),
+        ),
         permissions=Permissions(
             runbook_modes=_modes(file.runbooks), dry_run=file.dry_run, approval_expires=file.approval.expires
         ),
         discover_labels=file.discover_labels,
+        control=tuple(file.control),
         retention=Retention(sweeps=file.retention.sweeps, bundles=file.retention.bundles),
         log=file.log,
         halted_by_env=_halted(variables),
@@ -292,6 +307,8 @@ def _env_file_secrets(service: Service, place: _Place) -> list[str]:
 
 
 def _service(key: str, service: config_shape.ServiceShape, file: config_shape.MedicFile, place: _Place) -> Service:
+    if key == MEDIC:
+        raise place.wrong(f"{key!r} is the name of incidents about Medic itself: call the service otherwise")
     if service.host not in file.hosts:
         raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
     given = service.checks or [config_shape.ContainerShape(kind="container")]
@@ -302,18 +319,35 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         host=HostName(service.host),
         container=service.container or key,
         checks=checks,
-        limits=Limits(**{field: getattr(service.limits, field) for field in config_shape.LimitsShape.model_fields}),
+        limits=Limits(**_fields(service.limits)),
         spec=_spec(key, service, place),
         config_file=_config_file(service.config_file, place.at("config_file")),
+        depends_on=tuple(ServiceName(parent) for parent in service.depends_on),
+        deploy_lock=None if service.deploy_lock is None else str(place.at("deploy_lock").path(service.deploy_lock)),
         mode=Mode(service.mode),
         runbook_modes=_modes(service.runbooks),
         dry_run=service.dry_run,
+        group=service.group,
         origin=place.file,
     )
 
 
+def _fields(shape: BaseModel) -> dict[str, Any]:
+    """Return what a shape holds, for the noun of the model that has the same fields."""
+    return {field: getattr(shape, field) for field in type(shape).model_fields}
+
+
 def _modes(runbooks: Mapping[str, config_shape.RunbookModeShape]) -> tuple[tuple[RunbookId, Mode], ...]:
     return tuple((RunbookId(id_), Mode(runbook.mode)) for id_, runbook in runbooks.items())
+
+
+def _refuse_secrets(services: tuple[Service, ...], place: _Place) -> None:
+    """Refuse a declaration that a secret is written into: it is stored to the letter, and shown."""
+    for service in services:
+        if redact.holds_secret(redact.texts_of(service)):
+            raise place.at("services", service.name).wrong(
+                "a secret is written in here, and what is written here is shown and stored: put it into a file under env_files"
+            )
 
 
 def _refuse_shared_containers(services: tuple[Service, ...], place: _Place) -> None:
@@ -326,6 +360,20 @@ def _refuse_shared_containers(services: tuple[Service, ...], place: _Place) -> N
             raise at.wrong(
                 f"{service.container!r} is the container of service {owner!r} already: give one service all its checks"
             )
+
+
+def _refuse_impossible_parents(services: tuple[Service, ...], place: _Place) -> None:
+    """Refuse a parent that is no service of this file, and a circle: each would wait for the other."""
+    graph = {service.name: service.depends_on for service in services}
+    for service in services:
+        for index, parent in enumerate(service.depends_on):
+            if parent not in graph:
+                at = place.at("services", service.name, "depends_on", index)
+                raise at.wrong(f"there is no service {parent!r}{yaml_text.mean(parent, list(graph))}")
+    circle = dependencies.circle(graph)
+    if circle:
+        at = place.at("services", circle[0], "depends_on")
+        raise at.wrong(f"{' -> '.join(circle)} is a circle: each would wait for the other")
 
 
 def _check_names(given: list[config_shape.CheckShape], place: _Place) -> list[str]:

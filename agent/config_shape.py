@@ -35,6 +35,18 @@ def _span(low: str, high: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _wait(low: str, high: str) -> BeforeValidator:
+    """Return a validator for a span of time between two others, or none at all (`0s`)."""
+
+    def check(value: object) -> timedelta:
+        span = spans.parse(str(value))
+        if span != timedelta(0) and not spans.parse(low) <= span <= spans.parse(high):
+            raise ValueError(f"must be 0s, or from {low} to {high}, not {spans.text(span)}")
+        return span
+
+    return BeforeValidator(check)
+
+
 def _matching(check: Callable[[str], str]) -> BeforeValidator:
     """Return a validator for one text; another type is left to pydantic's own sentence."""
     return BeforeValidator(lambda value: check(value) if isinstance(value, str) else value)
@@ -181,10 +193,39 @@ class LimitsShape(_Keys):
 
     attempts: Annotated[int, Field(ge=1, le=5)] = Limits().attempts
     start_grace: Annotated[timedelta, _span("0s", "2h")] = Limits().start_grace
+    longest_start: Annotated[timedelta, _span("1s", "12h")] = Limits().longest_start
     steady_for: Annotated[timedelta, _span("0s", "10m")] = Limits().steady_for
     verify_within: Annotated[timedelta, _span("1s", "2h")] = Limits().verify_within
     heals_in_window: Count = Limits().heals_in_window
     window: Annotated[timedelta, _span("1m", "30d")] = Limits().window
+    same_signature: Count = Limits().same_signature
+    actions_per_service: Count = Limits().actions_per_service
+    first_wait: Annotated[timedelta, _wait("1s", "1d")] = Limits().first_wait
+    longest_wait: Annotated[timedelta, _wait("1s", "7d")] = Limits().longest_wait
+
+
+class BudgetShape(_Keys):
+    """`budget:`."""
+
+    host_actions: Count = Budget().host_actions
+    fleet_actions: Count = Budget().fleet_actions
+    window: Annotated[timedelta, _span("1m", "7d")] = Budget().window
+
+
+class BreakerShape(_Keys):
+    """`breaker:`."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = BreakerRule().share
+    least: Annotated[int, Field(ge=2, le=1000)] = BreakerRule().least
+    window: Annotated[timedelta, _span("1s", "1h")] = BreakerRule().window
+
+
+class RunbookLimitsShape(_Keys):
+    """`runbook_limits:`."""
+
+    failures_on_services: Annotated[int, Field(ge=2, le=1000)] = RunbookRule().failures_on_services
+    ineffective_results: Count = RunbookRule().ineffective_results
+    window: Annotated[timedelta, _span("1m", "30d")] = RunbookRule().window
 
 
 class RunbookModeShape(_Keys):
@@ -208,10 +249,13 @@ class ServiceShape(Timing):
     run: RunShape | None = None
     compose: ComposeShape | None = None
     config_file: ConfigFileShape | None = None
+    depends_on: list[Name] = []
+    deploy_lock: Text | None = None
     limits: LimitsShape = LimitsShape()
     mode: ModeWord = "act"
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(_empty)] = {}
     dry_run: bool = False
+    group: Name | None = None
 
     @model_validator(mode="after")
     def _has_one_spec(self) -> "ServiceShape":
@@ -274,7 +318,11 @@ class MedicFile(_Keys):
     store: StoreShape = StoreShape()
     log: LogFormat = "text"
     discover_labels: bool = True
+    control: list[Annotated[str, _matching(words.control)]] = []
     retention: RetentionShape = RetentionShape()
+    budget: BudgetShape = BudgetShape()
+    breaker: BreakerShape = BreakerShape()
+    runbook_limits: RunbookLimitsShape = RunbookLimitsShape()
     dry_run: bool = False
     approval: ApprovalShape = ApprovalShape()
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(_empty)] = {}

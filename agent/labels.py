@@ -16,8 +16,9 @@ from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from agent import spans, words
+from agent import redact, spans, words
 from agent.model import (
+    MEDIC,
     Check,
     ContainerCheck,
     ContainerFacts,
@@ -74,9 +75,16 @@ def read(facts: ContainerFacts, host: HostName) -> Service | str | None:
     given = {key.removeprefix(PREFIX): value for key, value in facts.labels if key.startswith(PREFIX)}
     try:
         _refuse_typos(given)
-        return _service(given, facts, host) if _enabled(given) else None
+        return _without_secrets(_service(given, facts, host)) if _enabled(given) else None
     except ValueError as exc:
         return f"cannot read the labels of {_cut(facts.name)}: {exc}"
+
+
+def _without_secrets(service: Service) -> Service:
+    """Refuse a declaration that a secret is written into: it is stored, and shown."""
+    if redact.holds_secret(redact.texts_of(service)):
+        raise ValueError("they hold a secret, and what is written here is shown and stored")
+    return service
 
 
 def services(observed: Mapping[ProbeRequest, Observation]) -> tuple[Service, ...]:
@@ -109,6 +117,8 @@ def _service(given: Mapping[str, str], facts: ContainerFacts, host: HostName) ->
     checks += [_tcp(label)] if "tcp" in given else []
     checks += [_nginx(label)] if "nginx" in given else []
     name = _word("name", words.name, given.get("name", facts.name))
+    if name == MEDIC:
+        raise ValueError(f"{name!r} is the name of incidents about Medic itself: give it another with {PREFIX}name")
     return Service(name=ServiceName(name), host=host, container=facts.name, checks=tuple(checks), origin=ORIGIN)
 
 

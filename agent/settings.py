@@ -4,7 +4,7 @@
 redactor) and never in a repr or in `as_yaml`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ import yaml
 
 from agent import codec, spans
 from agent.model import (
+    BreakerRule,
+    Budget,
     Check,
     ComposeSpec,
     ContainerCheck,
@@ -24,6 +26,7 @@ from agent.model import (
     NginxCheck,
     Permissions,
     RunbookId,
+    RunbookRule,
     RunSpec,
     Service,
     Spec,
@@ -95,6 +98,8 @@ class Settings:
     permissions: Permissions = field(default_factory=Permissions)
     """How far Medic may go by itself, beside what each service says."""
     discover_labels: bool = True
+    control: tuple[str, ...] = ()
+    """URLs and `host:port` that should always answer: when none does, the network is Medic's own trouble."""
     retention: Retention = field(default_factory=Retention)
     log: LogFormat = "text"
     halted_by_env: str | None = None
@@ -127,7 +132,11 @@ def as_document(settings: Settings) -> dict[str, object]:
         ),
         "log": settings.log,
         "discover_labels": settings.discover_labels,
+        "control": list(settings.control),
         "retention": {"sweeps": spans.text(settings.retention.sweeps), "bundles": spans.text(settings.retention.bundles)},
+        "budget": _plain(settings.fleet_limits.budget),
+        "breaker": _plain(settings.fleet_limits.breaker),
+        "runbook_limits": _plain(settings.fleet_limits.runbooks),
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
         "runbooks": _modes(settings.permissions.runbook_modes),
@@ -166,10 +175,13 @@ def _service(service: Service) -> dict[str, object]:
         checks=[_check(check) for check in service.checks],
         **({} if service.spec is None else _spec(service.spec)),
         config_file=service.config_file and _present(path=service.config_file.path, template=service.config_file.template),
-        limits=_limits(service.limits),
+        depends_on=list(service.depends_on) or None,
+        deploy_lock=service.deploy_lock,
+        limits=_plain(service.limits),
         mode=service.mode.value,
         runbooks=_modes(service.runbook_modes),
         dry_run=service.dry_run,
+        group=service.group,
     )
 
 
@@ -221,12 +233,7 @@ def _spec(spec: Spec) -> dict[str, object]:
             return {"run": _present(**{**shape, **pairs})}
 
 
-def _limits(limits: Limits) -> dict[str, object]:
-    return {
-        "attempts": limits.attempts,
-        "start_grace": spans.text(limits.start_grace),
-        "steady_for": spans.text(limits.steady_for),
-        "verify_within": spans.text(limits.verify_within),
-        "heals_in_window": limits.heals_in_window,
-        "window": spans.text(limits.window),
-    }
+def _plain(limits: Limits | Budget | BreakerRule | RunbookRule) -> dict[str, object]:
+    """Return the fields by name, spans as text."""
+    values = {each.name: getattr(limits, each.name) for each in fields(limits)}
+    return {name: spans.text(value) if isinstance(value, timedelta) else value for name, value in values.items()}

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from agent import errands, outbox
 from agent.errors import MedicError, OutsideError
-from agent.model import ContainerEvent, HostName, Service, ServiceName, StoryEvent
+from agent.model import ContainerEvent, HostName, Service, ServiceName, StoryEvent, StoryKind
+from agent.policy import dependencies
 from agent.ports import Notifier, Workflows, World
 from agent.sweep import Sweep
 from heartbeat.schedule import Heartbeat
@@ -38,6 +39,10 @@ KEEP_HEALS = timedelta(days=7)
 
 NUDGING = ("die", "oom", "destroy", "pause", "unpause", "start", "health_status")
 """Docker events after which a service is looked at at once."""
+
+
+OVER = (StoryKind.HEALED, StoryKind.RECOVERED, StoryKind.CLOSED)
+"""Lines of a story after which its incident is no more."""
 
 
 class DurableEngine(Workflows, Protocol):
@@ -82,7 +87,7 @@ def run(parts: Parts) -> None:
     parts.heartbeat.start()
     parts.once_ready()
     try:
-        _attend(parts, told)
+        _attend(parts, told, nudges)
     finally:
         parts.stop.set()
         nudges.put(None)
@@ -100,13 +105,13 @@ def one_beat(sweep: Sweep, slot: int) -> None:
         logger.error("cannot finish a beat", extra={"slot": slot, "cause": str(exc)})
 
 
-def _attend(parts: Parts, told: int) -> None:
+def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
     """The caller's thread: stories out, requests in, old rows away."""
     swept_at = parts.world.clock.monotonic() - HOUSEKEEPING.total_seconds()
     while True:
         stopping = parts.stop.wait(TICK.total_seconds())
         try:
-            told = _tell(parts, told)
+            told = _tell(parts, told, nudges)
             if not stopping:
                 _answer_requests(parts)
             if parts.world.clock.monotonic() - swept_at >= HOUSEKEEPING.total_seconds():
@@ -134,11 +139,20 @@ def _deliver(parts: Parts) -> None:
             return
 
 
-def _tell(parts: Parts, told: int) -> int:
+def _tell(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> int:
     for event in parts.world.store.story.since(told):
         parts.on_story(event)
+        for child in waiting_for(event, parts.world.store.services.services() if event.kind in OVER else ()):
+            nudges.put(child)
         told = event.id
     return told
+
+
+def waiting_for(event: StoryEvent, services: Sequence[Service]) -> tuple[ServiceName, ...]:
+    """Return the services that depend on one whose incident has ended: they are looked at at once."""
+    graph = {service.name: service.depends_on for service in services}
+    over = event.kind in OVER
+    return tuple(name for name in graph if over and event.service in dependencies.parents(name, graph))
 
 
 def _last_story(world: World) -> int:

@@ -202,7 +202,8 @@ def check(using: Settings, service: ServiceName | None) -> tuple[Verdict, ...]:
         found = {each.name: each for each in (*labelled, *using.services)}
         chosen = [each for each in found.values() if service in (None, each.name)]
         judgements = look.at_all({each.name: each.checks for each in chosen}, chosen, prober, observed)
-    return tuple(look.verdict(name, judged, CLOCK) for name, judged in judgements.items())
+    verdicts = tuple(look.verdict(name, judged, CLOCK) for name, judged in judgements.items())
+    return redact.within(verdicts, redact.Redactor(using.secrets))  # they quote what services answer
 
 
 def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: Mapping[str, str]) -> PlaybookRun:
@@ -265,7 +266,7 @@ def _parts(
     own_limits.raise_open_files()
     with build(using, stop.is_set) as world:
         healing = replace(world, clock=StoppableClock(CLOCK, stop.is_set))
-        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK)
+        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK, world.redact)
         hosts = [host.name for host in using.hosts]
         sweep = Sweep(world, engine, hosts, discover=using.discover_labels, control=_control(using))
         pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: os._exit(STUCK))
@@ -302,6 +303,7 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
     """
     from agent.adapters.watch_lock import WatchLock
 
+    _refuse_secrets(request.settings)
     if watch_is_running(using) is not None:
         with open_store(using) as store:
             store.requests.ask(request)
@@ -313,6 +315,15 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
     stop = threading.Event()
     with WatchLock(using.state_dir).held(), _parts(using, stop, on_story, lambda: None) as parts:
         return _in_the_foreground(parts, request, on_story)
+
+
+def _refuse_secrets(values: Iterable[tuple[str, str]]) -> None:
+    """Refuse a value that is a secret: what a person asks for is stored to the letter, and shown."""
+    from agent import redact
+
+    for name, value in values:
+        if redact.holds_secret((value, f"{name}={value}")):
+            raise ConfigError(f"cannot set {name!r}: its value is a secret, and what is asked for is stored and shown")
 
 
 def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:

@@ -45,6 +45,11 @@ def address(text: str) -> str:
     return text
 
 
+def control(text: str) -> str:
+    """Return a control target: a URL, or `host:port`. Raises ValueError with what would be right."""
+    return url(text) if "://" in text else address(text)
+
+
 def digest(text: str) -> str:
     """Return the digest of an image. Raises ValueError."""
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
