@@ -1,6 +1,6 @@
 # Every target sets itself up; the second time that takes no time. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench crash
+.PHONY: help install demo test check bench lab crash
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -25,6 +25,11 @@ check: ## Run every rule of style that a tool can check
 bench: ## Measure Medic against its budgets
 	@scripts/setup.sh dev
 	@for each in bench/bench_*.py; do .venv/bin/python -m bench.$$(basename $$each .py) || exit 1; done
+
+ONLY ?= *
+lab: ## Break things in every way we know, and score Medic beside a restart policy, an autoheal loop and Monit (ONLY=GLOBS)
+	@scripts/setup.sh dev
+	@scripts/docker.sh .venv/bin/python -m tests.lab --compare --json lab.json --only '$(ONLY)'
 
 KILLS ?= 60
 SEED ?= 1

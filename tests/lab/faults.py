@@ -1,12 +1,19 @@
 """Faults, done for real to one container of the lab's site. Each returns when it is done; none waits for Medic.
 
-Signals are sent from outside the container, from the host's own process table: inside, PID 1 is immune to SIGKILL and SIGSTOP,
+`FAULTS` is the closed set that scenario files may name; what a fault takes beside the service are its named arguments. Signals are sent from outside the container, from the host's own process table: inside, PID 1 is immune to SIGKILL and SIGSTOP,
 and `docker kill` would be an order of a person and not an accident.
 """
 
 import contextlib
+import json
+import subprocess
+import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal  # Any: arguments as a scenario file gives them
 
 from tests.lab import images, stage
 from tests.lab.stage import Stage, StageError
@@ -20,6 +27,115 @@ def crash(site: Stage, name: str) -> None:
 def hang(site: Stage, name: str) -> None:
     """Stop the service's first process where it stands: the port still takes connections, and nobody answers."""
     _signal(site, name, "STOP")
+
+
+def continue_(site: Stage, name: str) -> None:
+    """Let a process that was stopped go on."""
+    _signal(site, name, "CONT")
+
+
+def signal_child(site: Stage, name: str, signal: Literal["KILL", "STOP", "SEGV", "BUS"] = "KILL") -> None:
+    """Send a signal to the service's child process. Under `docker run --init` that is the program: the container ends with it."""
+    container = site.part(name).container
+    children = [line.split() for line in stage.docker("top", container, "-o", "pid,ppid").splitlines()[1:]]
+    first = str(stage.inspect(container)["State"]["Pid"])
+    child = next((pid for pid, parent in children if parent == first), None)
+    if child is None:
+        raise StageError(f"cannot signal the child of {name}: it has none")
+    _kill(site, child, signal)
+
+
+def become(site: Stage, name: str, behaviour: str, text: str = "", *, lasting: bool = False) -> None:
+    """Let the service behave badly from now on (tests/lab/app.py); `lasting` survives restarts."""
+    _post(site, name, {"behaviour": behaviour, "text": text, "lasting": lasting})
+
+
+def say(site: Stage, name: str, text: str) -> None:
+    """Let the service write a line into its log."""
+    _post(site, name, {"say": text})
+
+
+def tell_docker(
+    site: Stage, name: str, word: Literal["stop", "kill", "pause", "restart", "rm"], *, flags: tuple[str, ...] = ()
+) -> None:
+    """Do what a person does at the command line: `docker <word> [flags] <container>`."""
+    stage.docker(word, *flags, site.part(name).container)
+
+
+def redeploy(site: Stage, name: str) -> None:
+    """Replace the service's container by an equal one, as a deploy does."""
+    _deploy(site, name)
+
+
+def leave_created(site: Stage, name: str) -> None:
+    """Replace the service's container by one that was made and never started, as a deploy that died half-way does."""
+    part = site.part(name)
+    stage.docker("rm", "--force", part.container)
+    stage.create(site, part, start=False)
+
+
+def swap_addresses(site: Stage, name: str, other: str) -> None:
+    """Let two services come back with each other's address."""
+    first, second = site.part(name), site.part(other)
+    addresses = {part.container: stage.address(part.container, site.network) for part in (first, second)}
+    for part in (first, second):
+        stage.docker("network", "disconnect", site.network, part.container)
+    for part, address in ((first, addresses[second.container]), (second, addresses[first.container])):
+        stage.docker("network", "connect", "--ip", address, site.network, part.container)
+
+
+def detach_network(site: Stage, name: str) -> None:
+    """Take the service's container off its network."""
+    stage.docker("network", "disconnect", "--force", site.network, site.part(name).container)
+
+
+def write_file(site: Stage, name: str, file: str, text: str) -> None:
+    """Write one of this run's files in place, as an editor or a deploy does. Paths are below the run's folder."""
+    (site.folder / file).write_text(text)
+
+
+def run_inside(site: Stage, name: str, *, command: list[str]) -> None:
+    """Run a command in the service's container, as something there gone wrong would."""
+    stage.docker("exec", site.part(name).container, *command)
+
+
+def take_port(site: Stage, name: str) -> None:
+    """End the service and let a stranger take its first published port before it comes back."""
+    published = str(site.part(name).run["ports"][0]).rpartition(":")[0]
+    stage.docker("rm", "--force", site.part(name).container)
+    stage.docker(
+        *("run", "--detach", "--name", f"medic-lab-{site.run}-squatter", "--label", f"medic.demo={site.run}"),
+        *("--label", "medic.test=lab", "--publish", f"{published}:8080", "--stop-timeout", "1"),
+        *(images.TINY, "httpd", "-f", "-p", "8080"),
+    )
+
+
+def hang_docker(site: Stage, name: str) -> None:
+    """Let the Docker socket that Medic uses take connections and answer nothing more (tests/lab/socket_proxy.py)."""
+    (site.folder / "docker.mute").touch()
+
+
+def lose_docker(site: Stage, name: str) -> None:
+    """Take the Docker socket that Medic uses away."""
+    (site.folder / "docker.sock").unlink()
+
+
+def medic(site: Stage, name: str, *, words: list[str]) -> None:
+    """Do what a person does with Medic: `medic <words>`."""
+    done = subprocess.run(
+        (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml, *words),
+        capture_output=True,
+        text=True,
+        timeout=stage.PATIENCE.total_seconds(),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StageError(f"cannot run medic {' '.join(words)}: {done.stderr.strip()[-400:]}")
+
+
+def wait(site: Stage, name: str, seconds: float) -> None:
+    """Let some time pass between two faults."""
+    time.sleep(seconds)
 
 
 def exhaust_memory(site: Stage, name: str) -> None:
@@ -60,6 +176,28 @@ def stop_on_purpose(site: Stage, name: str) -> None:
     stage.docker("stop", site.part(name).container)
 
 
+FAULTS: Mapping[str, Callable[..., None]] = {
+    function.__name__.strip("_").replace("_", "-"): function
+    for function in (
+        *(crash, hang, continue_, signal_child, exhaust_memory, become, say, tell_docker, redeploy, leave_created),
+        *(deploy_a_mistake, strand_nginx, swap_addresses, detach_network, take_port),
+        *(write_file, run_inside, hang_docker, lose_docker, medic, wait),
+    )
+}
+
+
+def inject(site: Stage, step: Mapping[str, Any], subject: str) -> None:
+    """Do one step of a scenario. Raises StageError when there is no such fault, or it takes other words."""
+    words = dict(step)
+    name, to = str(words.pop("do", "")), str(words.pop("to", subject))
+    if name not in FAULTS:
+        raise StageError(f"cannot do {name!r}: there are {', '.join(sorted(FAULTS))}")
+    try:
+        FAULTS[name](site, to, **words)
+    except TypeError as exc:
+        raise StageError(f"cannot do {name!r} with {', '.join(words) or 'nothing'}: {exc}") from exc
+
+
 def _deploy(site: Stage, name: str) -> None:
     """Replace a container as a careful deploy does: the new one is there before the old one goes."""
     part = site.part(name)
@@ -70,9 +208,21 @@ def _deploy(site: Stage, name: str) -> None:
 
 
 def _signal(site: Stage, name: str, signal: str) -> None:
-    process = stage.inspect(site.part(name).container)["State"]["Pid"]
+    _kill(site, str(stage.inspect(site.part(name).container)["State"]["Pid"]), signal)
+
+
+def _kill(site: Stage, process: str, signal: str) -> None:
     flags = ("--rm", "--pid=host", "--network=none", "--label", f"medic.demo={site.run}", "--label", "medic.test=lab")
-    stage.docker("run", *flags, images.TINY, "kill", f"-{signal}", str(process))
+    stage.docker("run", *flags, images.TINY, "kill", f"-{signal}", process)
+
+
+def _post(site: Stage, name: str, wish: Mapping[str, Any]) -> None:
+    part = site.part(name)
+    url = f"http://{stage.address(part.container, site.network)}:8080/become"
+    try:
+        urllib.request.urlopen(url, data=json.dumps(wish).encode(), timeout=10).close()
+    except OSError as exc:
+        raise StageError(f"cannot tell {name} how to behave: {exc}") from exc
 
 
 def _addresses(site: Stage) -> set[str]:

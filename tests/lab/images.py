@@ -90,7 +90,7 @@ def _recipes() -> tuple[Recipe, ...]:
 def _build_tiny(tar: Path) -> None:
     """Write a tar with busybox, a link for each of its applets, and the few files that programs expect."""
     folder = tar.parent
-    _fetch_package("busybox-static", folder)
+    fetch_package("busybox-static", folder)
     root = folder / "root"
     binary = next((path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.is_file()), None)
     if binary is None:
@@ -111,7 +111,7 @@ def _build_tiny(tar: Path) -> None:
         archive.add(folder / "image", arcname=".", filter=_owned_by_root)
 
 
-def _fetch_package(package: str, folder: Path) -> None:
+def fetch_package(package: str, folder: Path) -> None:
     """Unpack a package into `folder`/root without installing it: busybox-static would displace an installed busybox."""
     _need("apt-get", "dpkg-deb")
     try:

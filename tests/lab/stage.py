@@ -36,6 +36,10 @@ class Part:
     container: str
     run: Mapping[str, Any]
     checks: tuple[Mapping[str, Any], ...]
+    flags: tuple[str, ...] = ()
+    """Words for `docker run` that a `run:` block has none for."""
+    is_declared: bool = True
+    """Medic knows of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ def answers(url: str, timeout: timedelta = timedelta(seconds=2)) -> bool:
 
 def plan(run: str, folder: Path) -> Stage:
     """Describe the site of one run and write its files (nginx.conf, billing.env, medic.yaml) into `folder`."""
-    stage = Stage(run=run, folder=folder, port=_free_port(), parts=())
+    stage = Stage(run=run, folder=folder, port=free_port(), parts=())
     parts = (*(_web_service(stage, name) for name in BEHIND_NGINX), _cache(stage), _nginx(stage))
     stage = Stage(run=run, folder=folder, port=stage.port, parts=parts)
     (folder / "app.py").write_bytes(APP.read_bytes())
@@ -119,9 +123,10 @@ def raise_all(stage: Stage) -> None:
         create(stage, part)
 
 
-def create(stage: Stage, part: Part) -> None:
+def create(stage: Stage, part: Part, *, start: bool = True) -> None:
     """Make and start one container from its declaration, as a person's deploy script does."""
-    docker("run", "--detach", "--name", part.container, *_flags(part.run), part.run["image"], *part.run["command"])
+    words = (*_flags(part.run), *part.flags, part.run["image"], *part.run["command"])
+    docker(*(("run", "--detach") if start else ("create",)), "--name", part.container, *words)
 
 
 def strike_all(stage: Stage) -> None:
@@ -130,9 +135,10 @@ def strike_all(stage: Stage) -> None:
     containers = docker("ps", "--all", "--quiet", "--filter", label).split()
     if containers:
         docker("rm", "--force", "--volumes", *containers)
-    networks = docker("network", "ls", "--quiet", "--filter", label).split()
-    if networks:
-        docker("network", "rm", *networks)
+    for kind in ("network", "volume"):
+        found = docker(kind, "ls", "--quiet", "--filter", label).split()
+        if found:
+            docker(kind, "rm", *found)
 
 
 def left_over(stage: Stage) -> tuple[str, ...]:
@@ -142,7 +148,8 @@ def left_over(stage: Stage) -> tuple[str, ...]:
     return (*containers, *docker("network", "ls", "--filter", label, "--format", "network {{.Name}}").splitlines())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -203,8 +210,8 @@ def _flags(run: Mapping[str, Any]) -> list[str]:
         flags += [word for value in run.get(key, ()) for word in (flag, value)]
     for key, flag in (("labels", "--label"), ("env", "--env")):
         flags += [word for name, value in run.get(key, {}).items() for word in (flag, f"{name}={value}")]
-    if "memory" in run:
-        flags += ["--memory", run["memory"]]
+    for key, flag in (("memory", "--memory"), ("restart_policy", "--restart"), ("user", "--user")):
+        flags += [flag, run[key]] if key in run else []
     return [*flags, "--stop-timeout", run["stop_timeout"].removesuffix("s")]
 
 

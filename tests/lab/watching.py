@@ -64,17 +64,17 @@ class Watching:
 
     def wait_for_quiet_sweep(self, within: timedelta) -> None:
         """Wait until one sweep has seen every service, and none sick or unknown."""
-        names = {part.name for part in self._site.parts}
+        names = {part.name for part in self._site.parts if part.is_declared}
 
         def is_quiet() -> bool:
             reports = ask(self._site, "sweeps", "--limit", "1")
             return bool(reports) and set(reports[0]["checked"]) == names and not (reports[0]["sick"] or reports[0]["unknown"])
 
-        self._wait("a sweep in which all are well", is_quiet, within)
+        self.wait("a sweep in which all are well", is_quiet, within)
 
     def wait_for_end(self, service: str, within: timedelta) -> None:
         """Wait until the story of a service has come to an end, or to a hold that only a person ends."""
-        self._wait(f"an end of the story of {service}", lambda: self._has_ended(service), within)
+        self.wait(f"an end of the story of {service}", lambda: self._has_ended(service), within)
 
     def _has_ended(self, service: str) -> bool:
         events = [event for event in self._events if event.service == service and event.kind is not StoryKind.TASK]
@@ -82,16 +82,22 @@ class Watching:
             events[-1].kind in ENDS or (events[-1].kind is StoryKind.HELD and "told to stop" in events[-1].text)
         )
 
-    def _wait(self, what: str, is_so: Callable[[], bool], within: timedelta) -> None:
+    def events_of(self, service: str) -> list[StoryEvent]:
+        """Return what has been told of one service so far."""
+        return [event for event in self._events if event.service == service]
+
+    def wait(self, what: str, is_so: Callable[[], bool], within: timedelta) -> bool:
+        """Wait until `is_so`, asked after each event and twice a second; say whether it came to be within the time."""
         end = time.monotonic() + within.total_seconds()
         while not is_so():
             if self.process.poll() is not None:
                 raise StageError(f"medic watch ended by itself ({self.process.returncode}): {self._last_words()}")
             if time.monotonic() > end:
                 self._console.print(f"demo: no {what} within {within.total_seconds():.0f} s", style="red")
-                return
+                return False
             with self._news:
                 self._news.wait(timeout=0.5)
+        return True
 
     def _last_words(self) -> str:
         return Path(self._log.name).read_text(errors="replace")[-2000:].strip() or "it said nothing"

@@ -1,0 +1,109 @@
+"""`python -m tests.lab`: run the fault lab and print the score. `make lab` runs it on the project's own scenarios.
+
+Exit 0: nothing harmful, and 95 % or more ended as expected. 1: not so. 2: a scenario file is wrong. 3: it cannot be set up.
+"""
+
+import argparse
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.lab import images, play, rivals, scenario, score
+from tests.lab.images import LabError
+from tests.lab.rivals import Rival
+from tests.lab.scenario import Scenario, ScenarioError
+from tests.lab.score import Row
+
+OWN = Path(__file__).with_name("scenarios")
+console = Console(highlight=False, markup=False)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Read the command line, play, print. Returns the exit code."""
+    wish = _arguments().parse_args(words)
+    try:
+        found = scenario.read_all(wish.scenarios, wish.only)
+        for image in (images.TINY, images.BASE):
+            images.ensure(image, console.print)
+        others: tuple[Rival, ...] = (rivals.RestartPolicy(), rivals.Autoheal(), rivals.Monit()) if wish.compare else ()
+    except ScenarioError as error:
+        console.print(str(error), style="red")
+        return 2
+    except LabError as error:
+        console.print(str(error), style="red")
+        return 3
+    begun = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a lab that is told to end cleans up as after ^C
+    rows = _play_all(found, others, wish)
+    if rows is None:
+        console.print("interrupted")
+        return 130
+    by_id = {each.id: each for each in found}
+    for table in score.tables(rows, by_id):
+        console.print(table)
+    for row in rows:
+        if row.player == score.MEDIC:
+            for sentence in (*row.wrong, *row.harmful):
+                console.print(f"{row.scenario}: {sentence}", style="red", soft_wrap=True)
+    totals = score.summary(rows, by_id)[score.MEDIC]
+    console.print(
+        f"{totals['as_expected']} of {totals['played']} as expected, causes right {totals['causes_right']} of "
+        f"{totals['causes_scored']}, harmful actions {totals['wrong_actions']}, {time.monotonic() - begun:.0f} s, seed {wish.seed}"
+    )
+    if wish.json:
+        score.write(wish.json, rows, by_id, seed=wish.seed)
+    return 0 if score.is_good(rows) else 1
+
+
+def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse.Namespace) -> list[Row] | None:
+    """Play every scenario with every player, `jobs` at once, in an order that the seed gives. None when interrupted."""
+    runs: list[tuple[Scenario, Rival | None]] = [(each, None) for each in found]
+    runs += [(each, rival) for each in found if each.rivals for rival in others]
+    random.Random(wish.seed).shuffle(runs)
+    quit_ = threading.Event()
+    rows = []
+    with ThreadPoolExecutor(wish.jobs) as pool:
+        futures: list[Future[Row]] = [pool.submit(play.play, each, rival, quit_, keep=wish.keep) for each, rival in runs]
+        try:
+            for future in as_completed(futures):
+                row = future.result()
+                rows.append(row)
+                mark = "✓" if row.as_expected else "✗"
+                console.print(f"{len(rows)}/{len(runs)} {mark} {row.scenario} ({row.player}): {row.ended}, {row.took:.0f} s")
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ^C must not cut the clean-up
+            quit_.set()
+            pool.shutdown(cancel_futures=True)
+            return None
+    return sorted(rows, key=lambda row: (row.player != score.MEDIC, row.player, row.scenario))
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab", description="Break services for real and score what Medic does."
+    )
+    parser.add_argument(
+        "--scenarios", type=Path, default=OWN, metavar="DIR", help="folder of scenario files; default: the lab's own"
+    )
+    parser.add_argument(
+        "--only", default="*", metavar="GLOBS", help="only scenarios whose file name matches; several with commas"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write every row and the totals here")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="so many at once (default 2)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="gives the order they run in (default 1)")
+    parser.add_argument(
+        "--compare", action="store_true", help="let Docker's restart policy, an autoheal loop and Monit play too"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the folder of each run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

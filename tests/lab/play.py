@@ -1,0 +1,156 @@
+"""One run of one scenario, apart from every other: raise the services, let a player watch, inject the fault, wait, judge, strike.
+
+In: a scenario and who plays it, Medic or a rival. Out: a `Row`. Nothing is left running, however it ends.
+"""
+
+import dataclasses
+import json
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from agent.model import StoryEvent, StoryKind
+from tests.lab import faults, ground, score, stage
+from tests.lab.rivals import Rival
+from tests.lab.scenario import End, Scenario
+from tests.lab.score import Row
+from tests.lab.socket_proxy import SocketProxy
+from tests.lab.stage import Stage, StageError
+from tests.lab.watching import ENDS, Watching
+
+BEGIN = timedelta(seconds=30)
+RIVAL_BEGIN = 4.0
+"""Seconds a rival gets to see everything well before the fault."""
+
+
+class CutShortError(Exception):
+    """Somebody pressed ^C."""
+
+
+def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, keep: bool = False) -> Row:
+    """Run one scenario and judge it. A site that cannot be raised, or a fault that cannot be done, is a row that says so."""
+    begun = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="medic-lab-"))
+    folder.chmod(0o755)  # the containers read their files here, whatever user they run as
+    extra = {name: rival.flags(member) for name, member in scenario.services.items() if member.declared} if rival else {}
+    site = ground.plan(scenario, secrets.token_hex(3), folder, extra)
+    try:
+        stage.raise_all(site)
+        _wait_until_well(scenario, site, quit_)
+        row = _with_rival(scenario, site, rival, quit_) if rival else _with_medic(scenario, site, quit_)
+    except StageError as error:
+        row = Row(
+            scenario=scenario.id,
+            title=scenario.title,
+            player=rival.name if rival else score.MEDIC,
+            expected=scenario.expect.end.value,
+            ended="not run",
+            as_expected=False,
+            is_well=False,
+            wrong=(str(error),),
+        )
+    finally:
+        stage.strike_all(site)
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    if keep and row.wrong:
+        row = dataclasses.replace(row, wrong=(*row.wrong, f"kept in {folder}"))
+    return dataclasses.replace(row, run=site.run, took=round(time.monotonic() - begun, 1))
+
+
+def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event) -> Row:
+    proxied = "docker.sock" in json.dumps(scenario.medic)
+    with SocketProxy(site.folder) if proxied else nullcontext():
+        before = score.containers(site)
+        if not scenario.quiet_first:
+            at, before = _break(scenario, site, before)
+        with (
+            (site.folder / "timeline.txt").open("w") as timeline,
+            Watching(site, Console(file=timeline, width=200)) as watching,
+        ):
+            if scenario.quiet_first:
+                watching.wait_for_quiet_sweep(BEGIN)
+                at, before = _break(scenario, site, before)
+            _wait_for_end(scenario, watching, quit_)
+            row = score.of_medic(scenario, site, before, at)
+        if watching.exit_code != 0:
+            ended = f"medic watch ended with {watching.exit_code} after SIGTERM"
+            row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, ended))
+    return row
+
+
+def _with_rival(scenario: Scenario, site: Stage, rival: Rival, quit_: threading.Event) -> Row:
+    with rival.at_work(site):
+        _sleep(RIVAL_BEGIN, quit_)
+        at, before = _break(scenario, site, score.containers(site))
+        repaired = None
+        if scenario.expect.end.is_restraint or scenario.expect.end is End.ESCALATED:
+            _sleep(scenario.expect.watch_for + 7, quit_)  # it looks every 5 s at most, and believes what it saw twice
+        elif _until(lambda: ground.is_well(site, scenario.expect.service), min(scenario.expect.within, 30), quit_):
+            repaired = round((datetime.now(UTC) - at).total_seconds(), 2)
+            _sleep(6, quit_)  # well is what stays so
+    return score.of_rival(scenario, site, rival.name, before, repaired)
+
+
+def _break(scenario: Scenario, site: Stage, before: score.Containers) -> tuple[datetime, score.Containers]:
+    """Inject the fault. Returns when its last step began, and the containers: as they were, those it was done to as they are."""
+    at = datetime.now(UTC)
+    for step in scenario.inject:
+        if step["do"] != "wait":
+            at = datetime.now(UTC)
+        faults.inject(site, step, scenario.expect.service)
+    hit = {str(step.get("to", scenario.expect.service)) for step in scenario.inject} | {
+        str(step["other"]) for step in scenario.inject if "other" in step
+    }
+    now = score.containers(site)
+    return at, {name: now[name] if name in hit else before[name] for name in before}
+
+
+def _wait_for_end(scenario: Scenario, watching: Watching, quit_: threading.Event) -> None:
+    """Wait until the story of the scenario's service has come to its end, or to where nothing more may happen."""
+    service = scenario.expect.service
+
+    def last() -> StoryEvent | None:
+        events = [event for event in watching.events_of(service) if event.kind is not StoryKind.TASK]
+        return events[-1] if events else None
+
+    def is_over() -> bool:
+        if quit_.is_set():
+            raise CutShortError
+        latest = last()
+        if latest is None:
+            return False
+        return latest.kind in ENDS or (scenario.expect.end is End.HELD and latest.kind is StoryKind.HELD)
+
+    if scenario.expect.end is not End.NOTHING:
+        watching.wait(f"an end of {scenario.id}", is_over, scenario.within)
+    if scenario.expect.end.is_restraint:
+        _sleep(scenario.expect.watch_for, quit_)
+
+
+def _wait_until_well(scenario: Scenario, site: Stage, quit_: threading.Event) -> None:
+    names = [part.name for part in site.parts if part.is_declared]
+    if scenario.quiet_first and not _until(lambda: all(ground.is_well(site, name) for name in names), 30, quit_):
+        raise StageError(f"cannot start the services of {scenario.id}: they are not all well after 30 s")
+
+
+def _until(is_so: Callable[[], bool], seconds: float, quit_: threading.Event) -> bool:
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        _sleep(0.3, quit_)
+    return True
+
+
+def _sleep(seconds: float, quit_: threading.Event) -> None:
+    if quit_.wait(seconds):
+        raise CutShortError

@@ -1,0 +1,165 @@
+"""A scenario file: the services to start, the fault to inject, and what should come of it. In: YAML. Out: a `Scenario`.
+
+tests/lab/README.md explains every key to people who write one. Unknown keys are refused with the file's name.
+"""
+
+import enum
+from collections.abc import Iterator
+from datetime import timedelta
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any  # a scenario quotes medic.yaml and the words of faults, which are checked where they are used
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+SUBJECT = "app"
+"""The service a scenario is about, unless it says otherwise."""
+
+
+class ScenarioError(Exception):
+    """A scenario file that is no scenario; the sentence names the file and what is wrong."""
+
+
+class End(enum.Enum):
+    """How a scenario may end."""
+
+    HEALED = "healed"
+    RECOVERED = "recovered"
+    HELD = "held"
+    ESCALATED = "escalated"
+    NOTHING = "nothing"
+    """No incident at all: there was no reason for one."""
+
+    @property
+    def is_restraint(self) -> bool:
+        """True where the right answer is to change nothing."""
+        return self in (End.HELD, End.NOTHING, End.RECOVERED)
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Member(_Keys):
+    """One container of a scenario."""
+
+    image: str = "base"
+    """`base` (Debian with python3, nginx, redis, curl) or `tiny` (busybox)."""
+    app: dict[str, str] | None = None
+    """Run tests/lab/app.py with these variables. The default where `command` is not given."""
+    command: list[str] | None = None
+    files: dict[str, str] = {}
+    """Name -> text: written before the start into the folder that the container sees as /srv/kept."""
+    run: dict[str, Any] = {}
+    """More words of a `run:` block."""
+    docker: list[str] = []
+    """Words for `docker run` that a `run:` block has none for."""
+    checks: list[dict[str, Any]] | None = None
+    """Default: the container, and for an app a GET of /health on its own address."""
+    medic: dict[str, Any] = {}
+    """More keys of its entry in medic.yaml."""
+    declared: bool = True
+    """False: a container that Medic is not told of."""
+
+
+class Expected(_Keys):
+    """What should come of it."""
+
+    end: End
+    service: str = SUBJECT
+    also_right: list[End] = []
+    """Ends that are as good: where a beat may or may not have seen what lasted a moment."""
+    hold: str | None = None
+    refusal: str | None = None
+    causes: list[str] = []
+    """Any of these is right; none given: the cause is not scored."""
+    runbooks: list[str] = []
+    """Those that may be used. Any other is a wrong action."""
+    may_touch: list[str] | None = None
+    """Containers that may be changed. Default: the service's where it is healed or escalated, else none."""
+    beside: list[str] = []
+    """Other services that the same fault makes sick: what is done to them with `runbooks` is not wrong."""
+    most_attempts: int = 2
+    within: float = 60
+    """Seconds from the fault to the end."""
+    watch_for: float = 8
+    """Seconds for which nothing may happen, where nothing should."""
+    not_in_state: list[str] = []
+    """Texts that may stand in no file of the state folder: planted secrets."""
+
+    @property
+    def touchable(self) -> frozenset[str]:
+        """Return the services whose containers may be changed."""
+        if self.may_touch is not None:
+            return frozenset(self.may_touch)
+        return frozenset() if self.end.is_restraint else frozenset({self.service, *self.beside})
+
+
+class Scenario(_Keys):
+    """One scenario."""
+
+    id: str
+    title: str
+    about: str = ""
+    """Row of the fault catalogue, or any other reference."""
+    services: dict[str, Member] = {SUBJECT: Member()}
+    routes: dict[str, str] = {}
+    """Service -> `plain` (nginx resolves the name once) or `asked` (per request). Any route starts an nginx, `web`."""
+    nginx: dict[str, Any] = {}
+    """More keys of nginx's entry in medic.yaml."""
+    medic: dict[str, Any] = {}
+    """More keys of medic.yaml itself."""
+    quiet_first: bool = True
+    """Medic sees everything well once before the fault. False: it meets what is broken already."""
+    inject: list[dict[str, Any]] = Field(min_length=1)
+    """Each a fault by its name (`do`), the service it is done to (`to`), and the fault's own words."""
+    rivals: bool = True
+    """Others than Medic can play it too."""
+    expect: Expected
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "Scenario":
+        known = {*self.services, "web", "host:local"}
+        named = [str(step.get("to", self.expect.service)) for step in self.inject] + [self.expect.service, *self.routes]
+        for name in (*named, *(self.expect.may_touch or ()), *self.expect.beside):
+            if name not in known:
+                raise ValueError(f"no service {name!r}; there are {', '.join(sorted(known))}")
+        return self
+
+    @property
+    def watch_for(self) -> timedelta:
+        """Return for how long nothing may happen."""
+        return timedelta(seconds=self.expect.watch_for)
+
+    @property
+    def within(self) -> timedelta:
+        """Return how long it may take."""
+        return timedelta(seconds=self.expect.within)
+
+
+def read(file: Path) -> Scenario:
+    """Read one scenario. Its id is the name of its file. Raises ScenarioError."""
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return Scenario.model_validate({**document, "id": file.stem})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as exc:
+        raise ScenarioError(f"cannot read {file}: {exc}") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ScenarioError(f"cannot read {file}: {where}: {first['msg']}") from exc
+
+
+def read_all(folder: Path, only: str = "*") -> tuple[Scenario, ...]:
+    """Read every scenario below a folder whose id matches `only`, in the order of their ids. Raises ScenarioError."""
+    found = tuple(sorted(_matching(folder, only), key=lambda scenario: scenario.id))
+    if not found:
+        raise ScenarioError(f"cannot find a scenario {only!r} in {folder}")
+    return found
+
+
+def _matching(folder: Path, only: str) -> Iterator[Scenario]:
+    for file in folder.rglob("*.yaml"):
+        if any(fnmatch(file.stem, each) for each in only.split(",")):
+            yield read(file)

@@ -1,0 +1,272 @@
+"""How a scenario ended, and what that is worth: read back from `medic incident ... --json`, Docker and the lab's own eyes.
+
+In: a scenario, its site, what its containers were before. Out: a `Row` per run, and the table and JSON of all rows.
+"""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any  # JSON of medic and Docker
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from tests.lab import ground, stage, watching
+from tests.lab.scenario import End, Scenario
+from tests.lab.stage import Stage
+
+ENOUGH = 0.95
+"""Share of scenarios that must end as expected. Source: issue 3."""
+MEDIC = "medic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run of one scenario by one player."""
+
+    scenario: str
+    title: str
+    player: str
+    expected: str
+    ended: str
+    as_expected: bool
+    is_well: bool
+    wrong: tuple[str, ...] = ()
+    """What is not as it should be, as sentences."""
+    harmful: tuple[str, ...] = ()
+    """Actions that should not have been: on what may not be touched, or with a runbook that is not for this."""
+    cause: str | None = None
+    cause_is_right: bool | None = None
+    """None: the scenario does not score it."""
+    attempts: int = 0
+    noticed: float | None = None
+    """Seconds from the fault to the incident."""
+    repaired: float | None = None
+    """Seconds from the fault to the closed incident, or for a rival to the first well look."""
+    run: str = ""
+    """What the labels of its containers said."""
+    took: float = 0
+    """Seconds of the whole run."""
+
+
+Containers = Mapping[str, tuple[Any, ...] | None]
+
+
+def containers(site: Stage) -> Containers:
+    """Return for each service what changes when somebody touches its container; None where there is none."""
+    return {part.name: _identity(part.container) for part in site.parts}
+
+
+def _identity(container: str) -> tuple[Any, ...] | None:
+    try:
+        seen = stage.inspect(container)
+    except stage.StageError:
+        return None
+    state = seen["State"]
+    return (seen["Id"], state["StartedAt"], state["Status"], state["Paused"], seen["RestartCount"])
+
+
+def touched(scenario: Scenario, before: Containers, site: Stage) -> tuple[str, ...]:
+    """Name every container that was changed and may not be."""
+    after = containers(site)
+    return tuple(
+        f"{name} was touched: {_shown(before[name])} -> {_shown(after[name])}"
+        for name in before
+        if name not in scenario.expect.touchable and before[name] != after[name]
+    )
+
+
+def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime) -> Row:
+    """Read back what Medic made of a scenario."""
+    expect = scenario.expect
+    incidents = [
+        watching.ask(site, "incident", "show", listed["id"])["incident"] for listed in watching.ask(site, "incident", "list")
+    ]
+    ours = [incident for incident in incidents if incident["service"] == expect.service]
+    harmful = (*touched(scenario, before, site), *_wrong_acts(scenario, incidents))
+    is_well = expect.service.startswith("host:") or ground.is_well(site, expect.service)
+    row = Row(
+        scenario=scenario.id,
+        title=scenario.title,
+        player=MEDIC,
+        expected=_expectation(scenario),
+        ended="nothing",
+        as_expected=False,
+        is_well=is_well,
+        harmful=harmful,
+    )
+    wrong = _leaks(scenario, site)
+    if ours:
+        latest = ours[0]
+        diagnosis = latest["diagnosis"]
+        cause = diagnosis["cause"] if diagnosis else None
+        row = dataclasses.replace(
+            row,
+            ended=_end(latest),
+            cause=cause,
+            cause_is_right=(cause in expect.causes) if expect.causes and cause else None,
+            attempts=sum(len(_carried_out(incident)) for incident in ours),
+            noticed=_seconds(at, latest["opened_at"]),
+            repaired=_seconds(at, latest["closed_at"]) if latest["closing"] == "healed" else None,
+        )
+        if row.attempts > expect.most_attempts:
+            wrong = (*wrong, f"{row.attempts} attempts, {expect.most_attempts} at most were expected")
+    kind, _, reason = row.ended.partition(": ")
+    asked_reason = expect.hold if expect.end is End.HELD else expect.refusal
+    is_right = kind == expect.end.value and asked_reason in (None, reason)
+    if not is_right and kind not in {end.value for end in expect.also_right}:
+        wrong = (*wrong, f"it ended as {row.ended}")
+    if expect.end in (End.HEALED, End.RECOVERED) and not is_well:
+        wrong = (*wrong, "it is not well")
+    return dataclasses.replace(row, wrong=wrong, as_expected=not wrong and not harmful)
+
+
+def of_rival(scenario: Scenario, site: Stage, player: str, before: Containers, repaired: float | None) -> Row:
+    """Judge what another player made of a scenario: well in the end, or left alone."""
+    harmful = touched(scenario, before, site)
+    is_well = ground.is_well(site, scenario.expect.service)
+    right = not harmful and (scenario.expect.end.is_restraint or is_well)
+    return Row(
+        scenario=scenario.id,
+        title=scenario.title,
+        player=player,
+        expected=_expectation(scenario),
+        ended="well" if is_well else "sick",
+        as_expected=right,
+        is_well=is_well,
+        harmful=harmful,
+        repaired=repaired,
+    )
+
+
+def _expectation(scenario: Scenario) -> str:
+    expect = scenario.expect
+    reason = expect.hold if expect.end is End.HELD else expect.refusal
+    return f"{expect.end.value}: {reason}" if reason else expect.end.value
+
+
+def _end(incident: Mapping[str, Any]) -> str:
+    """Say how an incident stands, in the words of `_expectation`."""
+    if incident["closing"]:
+        return str(incident["closing"])
+    state = str(incident["state"])
+    if state == "held" and incident["hold"]:
+        return f"held: {incident['hold']['code']}"
+    if state == "escalated" and incident["refusal"]:
+        return f"escalated: {incident['refusal']['code']}"
+    return state
+
+
+def _carried_out(incident: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [attempt for attempt in incident["attempts"] if attempt["runs"]]
+
+
+def _wrong_acts(scenario: Scenario, incidents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Name every playbook that ran and is not among those the scenario allows, on any service."""
+    wrong = []
+    for incident in incidents:
+        for attempt in _carried_out(incident):
+            runbook = attempt["plan"]["runbook"]
+            is_elsewhere = incident["service"] not in {scenario.expect.service, *scenario.expect.beside}
+            if runbook not in scenario.expect.runbooks or is_elsewhere:
+                wrong.append(f"{runbook} ran on {incident['service']}")
+    return tuple(wrong)
+
+
+def _leaks(scenario: Scenario, site: Stage) -> tuple[str, ...]:
+    """Name every file of Medic's that holds a text which may stand nowhere."""
+    files = [path for path in (site.folder / "state").rglob("*") if path.is_file()] + [site.folder / "notices.jsonl"]
+    return tuple(
+        f"{path.relative_to(site.folder)} holds {secret!r}"
+        for secret in scenario.expect.not_in_state
+        for path in files
+        if path.is_file() and secret.encode() in path.read_bytes()
+    )
+
+
+def _seconds(begun: datetime, then: str | None) -> float | None:
+    return None if then is None else round((datetime.fromisoformat(then) - begun).total_seconds(), 2)
+
+
+def _shown(identity: tuple[Any, ...] | None) -> str:
+    return "gone" if identity is None else f"{identity[0][:12]} {identity[2]} since {str(identity[1])[11:23]}"
+
+
+def is_good(rows: Sequence[Row]) -> bool:
+    """Say whether Medic did well enough: nothing harmful, and nearly everything as expected."""
+    ours = [row for row in rows if row.player == MEDIC]
+    return not any(row.harmful for row in ours) and sum(row.as_expected for row in ours) >= ENOUGH * len(ours)
+
+
+def tables(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> tuple[Table, ...]:
+    """Return one line per scenario, and one per player."""
+    return (_by_scenario([row for row in rows if row.player == MEDIC]), _by_player(rows, scenarios))
+
+
+def _by_scenario(rows: Sequence[Row]) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("", "scenario", "broken by", "expected", "ended as", "cause"):
+        shown.add_column(column, overflow="fold")
+    for column in ("tries", "noticed", "well in"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        mark = Text("✓", style="green") if row.as_expected else Text("✗", style="red")
+        cause = Text(row.cause or "", style="red" if row.cause_is_right is False else "")
+        numbers = (str(row.attempts), _text(row.noticed), _text(row.repaired))
+        shown.add_row(mark, row.scenario, row.title, row.expected, row.ended, cause, *numbers)
+    return shown
+
+
+def _by_player(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> Table:
+    """Return who healed what, who left alone what should be left alone, and who did harm."""
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown.add_column("player")
+    for column in ("played", "healed", "left alone rightly", "wrong actions", "median well in"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for player, totals in summary(rows, scenarios).items():
+        healed = f"{totals['healed']} of {totals['to_heal']}"
+        left = f"{totals['left_alone']} of {totals['to_leave_alone']}"
+        shown.add_row(player, str(totals["played"]), healed, left, str(totals["wrong_actions"]), _text(totals["median_repair"]))
+    return shown
+
+
+def summary(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> dict[str, dict[str, Any]]:
+    """Return the totals of each player."""
+    totals = {}
+    for player in dict.fromkeys(row.player for row in rows):
+        theirs = [row for row in rows if row.player == player]
+        to_heal = [row for row in theirs if scenarios[row.scenario].expect.end is End.HEALED]
+        to_leave = [row for row in theirs if scenarios[row.scenario].expect.end.is_restraint]
+        repairs = [row.repaired for row in to_heal if row.repaired is not None]
+        notices = [row.noticed for row in theirs if row.noticed is not None]
+        judged = [row.cause_is_right for row in theirs if row.cause_is_right is not None]
+        totals[player] = {
+            "played": len(theirs),
+            "as_expected": sum(row.as_expected for row in theirs),
+            "to_heal": len(to_heal),
+            "healed": sum(row.is_well and row.as_expected for row in to_heal),
+            "to_leave_alone": len(to_leave),
+            "left_alone": sum(row.as_expected for row in to_leave),
+            "wrong_actions": sum(len(row.harmful) for row in theirs),
+            "causes_right": sum(judged),
+            "causes_scored": len(judged),
+            "median_notice": statistics.median(notices) if notices else None,
+            "median_repair": statistics.median(repairs) if repairs else None,
+            "attempts": sum(row.attempts for row in theirs),
+        }
+    return totals
+
+
+def write(file: Path, rows: Sequence[Row], scenarios: Mapping[str, Scenario], *, seed: int) -> None:
+    """Write everything as JSON."""
+    document = {"seed": seed, "players": summary(rows, scenarios), "rows": [dataclasses.asdict(row) for row in rows]}
+    file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _text(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f} s"

@@ -1,0 +1,73 @@
+"""The fault lab itself: its files are read strictly, and a few scenarios, one of them from a stranger's folder, run as they say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab import scenario, stage
+from tests.lab.scenario import ScenarioError
+
+ROOT = Path(__file__).parents[2]
+OWN = Path(__file__).with_name("scenarios")
+
+STRANGERS = """\
+title: a stranger's own idea of trouble
+services: {app: {}, other: {}}
+inject: [{do: crash}]
+expect: {end: healed, runbooks: [start-container]}
+"""
+
+
+def lab(*words: object) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", "tests.lab", *map(str, words))
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+
+
+def test_there_are_forty_scenarios_and_twelve_of_them_ask_for_restraint() -> None:
+    found = scenario.read_all(OWN)
+    assert len(found) >= 40
+    assert sum(each.expect.end.is_restraint for each in found) >= 12
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("expect: {end: healed}", "title"),
+        (STRANGERS + "surprise: 1", "surprise"),
+        (STRANGERS.replace("{do: crash}", "{do: crash, to: nobody}"), "nobody"),
+        ("- a list", "x.yaml"),
+        ("title: [", "x.yaml"),
+    ],
+)
+def test_refuses_a_file_that_is_no_scenario_and_says_which(tmp_path: Path, written: str, said: str) -> None:
+    (tmp_path / "x.yaml").write_text(written)
+    with pytest.raises(ScenarioError, match=said):
+        scenario.read_all(tmp_path)
+
+
+@pytest.mark.live
+def test_a_scenario_in_another_folder_runs_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "stranger.yaml").write_text(STRANGERS)
+    done = lab("--scenarios", tmp_path, "--json", tmp_path / "out.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert (row["scenario"], row["ended"], row["harmful"]) == ("stranger", "healed", [])
+    assert stage.docker("ps", "--all", "--quiet", "--filter", f"label=medic.demo={row['run']}") == ""
+
+
+@pytest.mark.live
+def test_a_scenario_that_medic_does_not_end_as_expected_fails_the_lab(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text(STRANGERS.replace("[start-container]", "[reload-nginx]"))
+    done = lab("--scenarios", tmp_path, "--json", tmp_path / "out.json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (row,) = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert row["harmful"] == ["start-container ran on app"]
+
+
+@pytest.mark.live
+def test_what_is_stopped_on_purpose_is_left_alone() -> None:
+    done = lab("--only", "h01-stopped-by-person")
+    assert done.returncode == 0, done.stdout + done.stderr
