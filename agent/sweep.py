@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import closing, labels, look, notices, standing
+from agent import breakers, closing, foreign, labels, look, notices, standing
 from agent.errors import OutsideError
 from agent.learning import Learning
 from agent.model import (
@@ -44,7 +44,7 @@ from agent.model import (
     Symptom,
     Verdict,
 )
-from agent.policy import alive, dependencies, holds, permission
+from agent.policy import alive, breaker, dependencies, holds, neighbours, permission
 from agent.policy import control as control_rules
 from agent.policy import streaks as streak_rules
 from agent.ports import Workflows, World
@@ -99,11 +99,13 @@ class Sweep:
         declared = self._world.store.services.service(service)
         if declared is None:
             return None
-        self._let_docker_finish(declared)
+        facts = self._let_docker_finish(declared)
         with self._one_at_a_time:
             family = self._with_parents(declared)
             observed = look.hosts([each.host for each in family], self._world.prober)
-            return self._look(family, {each.name: each.checks for each in family}, observed)[0].get(declared.name)
+            verdict = self._look(family, {each.name: each.checks for each in family}, observed)[0].get(declared.name)
+        self._note_restarts(declared, facts)
+        return verdict
 
     def _with_parents(self, service: Service) -> tuple[Service, ...]:
         """Return the service and what it depends on: a child is not decided on what its parents were a while ago."""
@@ -125,14 +127,22 @@ class Sweep:
                     self._sick(service, verdict, unclosed[0] if unclosed else None, now)
             return verdict
 
-    def _let_docker_finish(self, service: Service) -> None:
+    def _let_docker_finish(self, service: Service) -> ContainerFacts | None:
         """Wait until Docker itself has taken in the event that it told of.
 
         Docker says `die` while it still holds the container's lock, and lists the container as running until it has let go;
         an inspect waits for that lock. Source: moby 20.10, daemon/monitor.go, `ProcessEvent`; measured 10 to 500 ms.
         """
         with contextlib.suppress(OutsideError):  # the look that follows says that it cannot look
-            self._world.containers.inspect(service.host, service.container)
+            return self._world.containers.inspect(service.host, service.container)
+        return None
+
+    def _note_restarts(self, service: Service, facts: ContainerFacts | None) -> None:
+        """Keep the restarts by others while Docker still remembers them."""
+        world, now = self._world, self._world.clock.now()
+        with contextlib.suppress(OutsideError):  # the next event, or the next diagnosis, reads them again
+            events = world.containers.events(service.host, service.container, since=now - foreign.EVENTS_OF)
+            foreign.note(service, events, facts, store=world.store, now=now)
 
     # ------------------------------------------------------------------------------------------------------ one sweep
 
@@ -209,7 +219,7 @@ class Sweep:
             verdicts[service.name] = self._settle(service, judgements[service.name], now)
             facts = look.container_of(service, observed)
             self._learning.seen(service, verdicts[service.name], facts, self._latest(service), now)
-        opened = []
+        opened = self._watch_breakers(verdicts, unclosed, services, observed, now)
         for service in dependencies.parents_first(services):
             verdict, incident = verdicts[service.name], unclosed.get(service.name)
             if blind is not None and verdict.health is Health.UNKNOWN:
@@ -219,6 +229,29 @@ class Sweep:
             fresh = self._act(service, verdict, look.container_of(service, observed), incident, now)
             opened += [fresh] if fresh is not None else []
         return verdicts, opened
+
+    def _watch_breakers(
+        self,
+        verdicts: Mapping[ServiceName, Verdict],
+        unclosed: Mapping[ServiceName, Incident],
+        services: Sequence[Service],
+        observed: Observed,
+        now: datetime,
+    ) -> list[IncidentId]:
+        """Before anything is acted on: stop healing where much fails together, in one incident that names it all."""
+        world = self._world
+        facts = {each.name: look.container_of(each, observed) for each in services}
+        seen = {name: found for name, found in facts.items() if isinstance(found, ContainerFacts)}
+        breakers.trip(verdicts, unclosed, seen, store=world.store, rule=world.fleet_limits.breaker, now=now)
+        opened = []
+        for row in world.store.breakers.standing():
+            if row.incident is None and breaker.is_scope(row.scope):
+                reasons = {name: incident.first for name, incident in unclosed.items()} | dict(verdicts)
+                self._open(_as_service(ServiceName(row.scope), self._hosts[0]), breakers.verdict(row, reasons, now), now)
+                correlated = world.store.incidents.unclosed(ServiceName(row.scope))[0].id
+                world.store.breakers.names(row.scope, correlated)
+                opened.append(correlated)
+        return opened
 
     def _latest(self, service: Service) -> tuple[tuple[Judgement, datetime], ...]:
         """Return the latest judgement of each check of a service that was ever asked, and when that was."""
@@ -266,6 +299,8 @@ class Sweep:
                 service.name, Recorded.RUNNING, by="person (started it)", diagnostic="", now=now
             )
         match verdict.health:
+            case Health.WELL if incident is not None and neighbours.owes_undo(incident):
+                return self._sick(service, verdict, incident, now)  # it got well and a neighbour paid for it
             case Health.WELL:
                 self._well(service, facts, incident, now)
                 return None

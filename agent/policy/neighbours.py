@@ -11,6 +11,7 @@ from agent.model import (
     Harm,
     Health,
     Incident,
+    IncidentState,
     NginxCheck,
     Refusal,
     RefusalCode,
@@ -64,7 +65,7 @@ def taken_back(before: Verdict, after: Verdict, neighbours: Sequence[Verdict]) -
 
 def owes_undo(incident: Incident) -> bool:
     """Say whether its last attempt did harm that its undo has not taken back yet: the incident may not close on that."""
-    last = incident.attempts[-1] if incident.attempts else None
+    last = incident.attempts[-1] if incident.attempts and incident.state is not IncidentState.ESCALATED else None
     return last is not None and last.harm is not None and last.plan.undo is not None and last.undo is None
 
 

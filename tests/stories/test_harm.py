@@ -1,0 +1,303 @@
+"""An attempt that harms: it is seen, taken back where that is declared, and its runbook asks first from then on."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.model import (
+    ContainerState,
+    FleetLimits,
+    HoldCode,
+    Incident,
+    IncidentState,
+    Limits,
+    Outcome,
+    RefusalCode,
+    RunbookMark,
+    RunbookMarkKind,
+    RunbookRule,
+    RunEnd,
+    ServiceName,
+    StoryKind,
+)
+from tests.memory_engine import Crash
+from tests.stories.world import RECREATE, Ward, runbook, service
+
+WEB = ServiceName("web")
+REDO = runbook(
+    "start-container", symptoms=("container-exited",), states=(ContainerState.EXITED,), rung=10, undo="put-back-container"
+)
+PUT_BACK = runbook("put-back-container", symptoms=(), states=(), rung=90)
+PLAIN = runbook("start-container", symptoms=("container-exited",), states=(ContainerState.EXITED,), rung=10)
+
+
+def made(folder: Path, *, undo: bool, takes_it_back: bool = True) -> Ward:
+    """`web` is dead, and starting it kills its neighbour `api`."""
+    ward = Ward(folder, (service("web"), service("api")), runbooks=(REDO if undo else PLAIN, RECREATE, PUT_BACK))
+    ward.machine.effects = {
+        "start-container": lambda: (ward.machine.start("web"), ward.machine.crash("api"))[0],
+        "put-back-container": lambda: (
+            ward.machine.crash("web", exit_code=3),
+            ward.machine.start("api") if takes_it_back else None,
+        )[1],
+        "recreate-container": lambda: ward.machine.start("web"),
+    }
+    ward.beat(2)
+    ward.machine.crash("web", exit_code=3)
+    return ward
+
+
+def web_incident(ward: Ward) -> Incident:
+    return ward.incident("web")
+
+
+def asks_first(ward: Ward, runbook_id: str, name: str = "web") -> bool:
+    """The next incident of this kind is held for a person's word."""
+    ward.machine.crash(name, exit_code=3)
+    ward.beat()
+    hold = ward.incident(name).hold
+    return hold is not None and hold.code is HoldCode.AWAITING_APPROVAL and runbook_id in hold.because
+
+
+class TestANeighbourIsHarmed:
+    def test_it_is_undone_and_the_undo_is_verified_on_the_row(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        ward.beat()
+        first = web_incident(ward).attempts[0]
+        assert first.harm is not None
+        assert [verdict.service for verdict in first.harm.neighbours] == ["api"]
+        assert first.undo is not None
+        assert first.undo.end is RunEnd.COMPLETED
+        assert [(seen.service, seen.health.value) for seen in first.undo_seen] == [("web", "sick"), ("api", "well")]
+
+    def test_the_next_rung_heals_what_the_undo_left_sick(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        ward.beat()
+        incident = web_incident(ward)
+        assert ward.machine.played == [
+            f"start-container {incident.id}-1",
+            f"put-back-container {incident.id}-1-undo",
+            f"recreate-container {incident.id}-2",
+        ]
+        assert incident.state is IncidentState.CLOSED
+        assert [attempt.number for attempt in incident.attempts] == [1, 2], "an undo is no attempt"
+
+    def test_the_story_tells_the_harm_the_demotion_and_the_undo(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        ward.beat()
+        told = [event for event in ward.store.story.since(0, incident=web_incident(ward).id)]
+        kinds = [event.kind for event in told]
+        assert kinds.index(StoryKind.HARMED) < kinds.index(StoryKind.DEMOTED) < kinds.index(StoryKind.UNDONE)
+        assert "api" in next(event.text for event in told if event.kind is StoryKind.HARMED)
+
+    def test_the_runbook_asks_first_on_every_service(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        ward.beat(3)
+        assert asks_first(ward, "start-container", "api")
+
+    def test_without_an_undo_it_escalates_at_once_and_names_the_neighbour(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=False)
+        ward.beat()
+        incident = web_incident(ward)
+        assert incident.state is IncidentState.ESCALATED
+        assert incident.refusal is not None
+        assert incident.refusal.code is RefusalCode.HARMED
+        assert "api" in incident.refusal.because
+        assert len(incident.attempts) == 1, "no second attempt on top of the harm"
+
+    def test_an_undo_that_does_not_take_it_back_escalates(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True, takes_it_back=False)
+        ward.beat()
+        incident = web_incident(ward)
+        assert incident.refusal is not None
+        assert incident.refusal.code is RefusalCode.HARMED
+        assert "did not take it back" in incident.refusal.because
+
+    def test_a_neighbour_that_a_person_stops_meanwhile_is_not_harm(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+
+        def start() -> None:
+            ward.machine.start("web")
+            ward.clock.move(PLAIN.timeout)
+
+        ward.machine.effects["start-container"] = start
+        ward.engine.crash_before = "verify 1"
+        with pytest.raises(Crash):
+            ward.beat()
+        ward.clock.move(PLAIN.timeout)
+        ward.machine.stop_by_hand("api")
+        ward.reboot()
+        assert web_incident(ward).attempts[0].outcome is Outcome.HEALED
+        assert web_incident(ward).attempts[0].harm is None
+
+    def test_a_neighbour_that_flaps_once_is_not_harm(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+
+        def start() -> None:
+            ward.machine.start("web")
+            ward.machine.boxes["api"].answers = False
+
+        ward.machine.effects["start-container"] = start
+        slept = ward.clock.sleep
+
+        def sleep(span: object) -> None:
+            slept(span)  # type: ignore[arg-type]  # it is the clock's own span
+            if ward.machine.played:
+                ward.machine.boxes["api"].answers = True
+
+        ward.clock.sleep = sleep  # type: ignore[method-assign,assignment]  # the neighbour comes back as time passes
+        ward.beat()
+        assert web_incident(ward).attempts[0].harm is None
+
+    def test_a_neighbour_that_was_sick_before_is_not_harm(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        ward.machine.boxes["api"].answers = False
+        ward.beat()
+        assert web_incident(ward).attempts[0].harm is None
+
+
+class TestHaltedBeforeTheUndo:
+    def test_the_undo_is_owed_and_comes_first_after_resume(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        harmful = ward.machine.effects["start-container"]
+
+        def halts_then() -> None:
+            harmful()
+            ward.halt.why = "ops: stop"
+
+        ward.machine.effects["start-container"] = halts_then
+        ward.beat()
+        incident = web_incident(ward)
+        assert incident.state is IncidentState.HELD
+        assert incident.hold is not None
+        assert incident.hold.code is HoldCode.HALTED
+        assert "undo is owed" in incident.hold.because
+        ward.beat(3)
+        assert ward.machine.played == [f"start-container {incident.id}-1"], "nothing is changed while halted"
+        ward.halt.why = None
+        ward.beat(2)
+        assert ward.machine.played[1] == f"put-back-container {incident.id}-1-undo"
+
+    def test_an_undo_that_is_halted_in_the_middle_is_still_owed(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        taking_back = ward.machine.effects["put-back-container"]
+
+        def halted() -> RunEnd:
+            ward.halt.why = "ops: stop"
+            return RunEnd.CANCELLED
+
+        ward.machine.effects["put-back-container"] = halted
+        ward.beat()
+        incident = web_incident(ward)
+        assert incident.attempts[0].undo is None
+        ward.machine.effects["put-back-container"] = taking_back
+        ward.halt.why = None
+        ward.beat(2)
+        after = web_incident(ward).attempts[0]
+        assert after.undo is not None
+        assert after.undo.end is RunEnd.COMPLETED
+
+
+UNDO_STEPS = ("weigh 1", "undo 1", "diagnose 2")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("step", UNDO_STEPS)
+def test_a_crash_around_the_undo_loses_and_repeats_nothing(tmp_path: Path, step: str, moment: str) -> None:
+    ward = made(tmp_path, undo=True)
+    setattr(ward.engine, f"crash_{moment}", step)
+    with pytest.raises(Crash):
+        ward.beat()
+    ward.reboot()
+    ward.beat(2)
+    incident = web_incident(ward)
+    assert ward.machine.played == [
+        f"start-container {incident.id}-1",
+        f"put-back-container {incident.id}-1-undo",
+        f"recreate-container {incident.id}-2",
+    ]
+    kinds = ward.told(incident.id)
+    assert [kinds.count(kind) for kind in (StoryKind.HARMED, StoryKind.DEMOTED, StoryKind.UNDONE)] == [1, 1, 1]
+    marks = ward.store.runbook_standing.marks([REDO.hash])
+    assert [mark.kind for mark in marks] == [RunbookMarkKind.HARMFUL]
+
+
+def test_a_crash_in_the_middle_of_the_undo_runs_it_again_and_verifies_it(tmp_path: Path) -> None:
+    ward = made(tmp_path, undo=True)
+    taking_back = ward.machine.effects["put-back-container"]
+
+    def cut() -> RunEnd:
+        ward.machine.effects["put-back-container"] = taking_back
+        raise Crash("undo")
+
+    ward.machine.effects["put-back-container"] = cut
+    with pytest.raises(Crash):
+        ward.beat()
+    ward.reboot()
+    first = web_incident(ward).attempts[0]
+    assert [played.split()[0] for played in ward.machine.played].count("put-back-container") == 2
+    assert first.undo is not None
+    assert first.undo_seen
+
+
+class TestThePatientIsWorse:
+    @pytest.fixture
+    def ward(self, tmp_path: Path) -> Ward:
+        """`web` hangs, its container runs; restarting it kills it."""
+        restart = runbook("restart-container", symptoms=("http-timeout",), states=(ContainerState.RUNNING,), rung=20)
+        ward = Ward(tmp_path, (service("web"), service("api")), runbooks=(restart, RECREATE))
+        ward.machine.effects = {
+            "restart-container": lambda: ward.machine.crash("web", exit_code=3),
+            "recreate-container": lambda: (ward.machine.start("web"), setattr(ward.machine.boxes["web"], "answers", True))[0],
+        }
+        ward.beat(2)
+        ward.machine.boxes["web"].answers = False
+        ward.beat(2)
+        return ward
+
+    def test_without_an_undo_the_next_rung_goes_on(self, ward: Ward) -> None:
+        assert [attempt.plan.runbook for attempt in web_incident(ward).attempts] == ["restart-container", "recreate-container"]
+        first = web_incident(ward).attempts[0]
+        assert first.harm is not None
+        assert first.harm.patient
+
+    def test_the_runbook_asks_first_on_this_service_alone(self, ward: Ward) -> None:
+        (mark,) = (m for m in ward.store.runbook_standing.marks(["restart-container".ljust(64, "0")]))
+        assert (mark.kind, mark.service) == (RunbookMarkKind.HARMFUL, WEB)
+
+
+class TestARunbookThatLies:
+    @pytest.fixture
+    def ward(self, tmp_path: Path) -> Ward:
+        """start-container says it is done and does nothing; the next rung heals."""
+        roomy = Limits(heals_in_window=99, same_signature=99)
+        services = tuple(service(name, limits=roomy) for name in ("one", "two", "three", "four"))
+        ward = Ward(
+            tmp_path, services, runbooks=(PLAIN, RECREATE), fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3))
+        )
+        ward.machine.effects = {"start-container": lambda: None}
+        ward.beat(2)
+        return ward
+
+    def fails_on(self, ward: Ward, *names: str) -> None:
+        for name in names:
+            ward.machine.effects["recreate-container"] = lambda name=name: ward.machine.start(name)
+            ward.machine.crash(name, exit_code=3)
+            ward.beat()
+            assert ward.incident(name).attempts[0].outcome is Outcome.INEFFECTIVE
+
+    def test_k_ineffective_results_make_it_ask_first(self, ward: Ward) -> None:
+        self.fails_on(ward, "one", "two", "three")
+        assert asks_first(ward, "start-container", "four")
+
+    def test_one_fewer_does_not(self, ward: Ward) -> None:
+        self.fails_on(ward, "one", "two")
+        assert not asks_first(ward, "start-container", "four")
+
+    def test_a_passed_test_on_the_same_hash_restores_it(self, ward: Ward) -> None:
+        self.fails_on(ward, "one", "two", "three")
+        now = ward.clock.now()
+        ward.store.runbook_standing.note(
+            RunbookMark(runbook=PLAIN.id, hash=PLAIN.hash, kind=RunbookMarkKind.PASSED, at=now, key="passed")
+        )
+        assert not asks_first(ward, "start-container", "four")

@@ -1,0 +1,111 @@
+"""What a runbook has earned: tables over its marks, and that no order of marks but a pass gives trust back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import runbook_file
+from agent.model import Rerun, Risk, Runbook, RunbookId, RunbookMark, RunbookMarkKind, RunbookRule, ServiceName
+from agent.policy import trust
+from tests.fakes import START
+
+WEB, API = ServiceName("web"), ServiceName("api")
+RULE = RunbookRule(ineffective_results=3, window=timedelta(hours=24))
+HOUR = timedelta(hours=1)
+RUNBOOK = Runbook(
+    id=RunbookId("restart-container"),
+    title="Restart",
+    treats_causes=(),
+    treats_symptoms=(),
+    never_for=(),
+    container_states=(),
+    needs=(),
+    rung=10,
+    risk=Risk.SAFE,
+    parameters=(),
+    playbook="restart-container.yml",
+    timeout=HOUR,
+    settle=timedelta(),
+    rerun=Rerun.SAFE,
+    undo=None,
+    evidence_required=True,
+    hash="ab12",
+    tested=True,
+)
+
+
+def mark(kind: str, *, service: ServiceName | None = None, ago: timedelta = HOUR, hash_: str = "ab12") -> RunbookMark:
+    return RunbookMark(
+        runbook=RUNBOOK.id,
+        hash=hash_,
+        kind=RunbookMarkKind(kind),
+        at=START - ago,
+        service=service,
+        because=kind,
+        key=f"{kind} {ago} {service}",
+    )
+
+
+PASSED, HARMFUL, VAIN = mark("passed"), mark("harmful"), mark("ineffective", service=WEB)
+
+
+@pytest.mark.parametrize(
+    ("tested", "marks", "asks"),
+    [
+        (True, (), False),
+        (False, (), True),
+        (False, (PASSED,), False),
+        (False, (mark("passed", hash_="cd34"),), True),
+        (True, (HARMFUL,), True),
+        (True, (HARMFUL, PASSED), False),
+        (True, (PASSED, HARMFUL), True),
+        (True, (mark("harmful", service=WEB),), True),
+        (True, (mark("harmful", service=API),), False),
+        (True, (mark("harmful", hash_="cd34"),), False),
+        (True, (VAIN,) * 2, False),
+        (True, (VAIN,) * 3, True),
+        (True, (mark("ineffective", service=API),) * 3, True),
+        (True, (VAIN, VAIN, PASSED, VAIN), False),
+        (True, (VAIN, VAIN, mark("ineffective", ago=25 * HOUR)), False),
+        (True, (VAIN, VAIN, mark("ineffective", ago=24 * HOUR)), True),
+    ],
+)
+def test_trust_is_lost_by_harm_and_vain_use_and_restored_by_a_pass(
+    tested: bool, marks: Sequence[RunbookMark], asks: bool
+) -> None:
+    assert (trust.demoted((replace(RUNBOOK, tested=tested),), marks, WEB, RULE, START) == (RUNBOOK.id,)) is asks
+
+
+def test_harm_to_one_service_says_nothing_where_no_service_is_asked_for() -> None:
+    assert trust.why_demoted(RUNBOOK, (mark("harmful", service=WEB),), None, RULE, START) is None
+
+
+@given(st.lists(st.sampled_from((PASSED, HARMFUL, VAIN)), max_size=8))
+def test_after_harm_only_a_pass_gives_trust_back(marks: list[RunbookMark]) -> None:
+    asks = trust.why_demoted(RUNBOOK, (HARMFUL, *marks), WEB, RULE, START) is not None
+    if PASSED not in marks:
+        assert asks
+    if marks and marks[-1] == PASSED:
+        assert not asks
+
+
+def test_one_changed_character_makes_a_runbook_that_was_never_tested(tmp_path: Path) -> None:
+    root = Path(runbook_file.__file__).parents[1]
+    folder, ansible = tmp_path / "runbooks", tmp_path / "ansible"
+    for name, target in (("runbooks", folder), ("ansible", ansible)):
+        for path in (root / name).rglob("*"):
+            if path.is_file():
+                copy = target / path.relative_to(root / name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(path.read_bytes())
+    before = runbook_file.load_runbooks(folder, ansible / "playbooks")
+    (folder / runbook_file.TESTED).write_text(runbook_file.tested_text(before))
+    playbook = ansible / "playbooks" / "restart-container.yml"
+    playbook.write_text(playbook.read_text() + "#")
+    after = runbook_file.load_runbooks(folder, ansible / "playbooks")
+    assert [runbook.id for runbook in after if not runbook.tested] == ["restart-container"]
