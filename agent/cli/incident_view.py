@@ -13,7 +13,7 @@ from rich.console import Console
 from agent import codec
 from agent.cli import screen
 from agent.errors import OutsideError
-from agent.model import Incident, IncidentId, IncidentState, StoryEvent
+from agent.model import AuditRow, Incident, IncidentId, IncidentState, Receipt, StoryEvent, Verdict
 from agent.ports import Clock, Store
 
 REPORTS = {"md": "report.md", "json": "report.json", "html": "report.html", "script": "recheck.sh"}
@@ -53,7 +53,7 @@ def rows(incident: Incident, now: datetime) -> list[tuple[str, str]]:
         found += [(f"attempt {attempt.number}", f"{attempt.plan.runbook}: {outcome}; {attempt.plan.why}")]
         found += [("", attempt.run.message)] if attempt.run and attempt.run.message else []
     if incident.hold is not None and incident.state is IncidentState.HELD:
-        found += [("held", f"{incident.hold.because}; until {incident.hold.until}")]
+        found += [("held", f"{incident.hold.code.value}: {incident.hold.because}; until {incident.hold.until}")]
     if incident.refusal is not None:
         found += [("refused", f"{incident.refusal.code.value}: {incident.refusal.because}")]
     if incident.closed_at is not None:
@@ -94,3 +94,24 @@ def export(content: Whole, folder: Path, target: Path, now: datetime) -> None:
                     archive.add(path, f"{content.incident.id}/{path.relative_to(folder)}", recursive=False)
     except OSError as exc:
         raise OutsideError(f"cannot write {target}: {exc.strerror or exc}", transient=False) from exc
+
+
+def receipt_text(row: AuditRow, receipt: Receipt | None) -> str:
+    """Return a receipt for a person: what was red, what was done, and each look after it."""
+    lines = [f"audit row {row.id}, {row.hash[:16]}, written {row.at}"]
+    if receipt is not None:
+        did = f"{receipt.runbook} (hash {receipt.runbook_hash[:16]}), attempt {receipt.attempt}"
+        lines += [f"before  {_at(receipt.before.at)}  {_look(receipt.before)}", f"did     {did}"]
+        lines += [
+            f"settled {receipt.settle.total_seconds():g} s, then {receipt.looks_made} looks; steady is {receipt.looks_needed}"
+        ]
+        lines += [f"after   {_at(look.at)}  {_look(look)}" for look in receipt.looks]
+    return "\n".join(screen.plain(line) for line in lines)
+
+
+def _at(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def _look(seen: Verdict) -> str:
+    return "; ".join(f"{each.check} {each.health.value}: {each.detail}" for each in seen.judgements)

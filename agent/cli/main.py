@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 from agent.cli import (
     approvals,
     approve,
+    audit,
+    breaker,
     check,
     config,
     deny,
@@ -28,6 +30,7 @@ from agent.cli import (
     options,
     resume,
     runbook,
+    silence,
     sweeps,
     watch,
 )
@@ -41,11 +44,13 @@ class _Medic(TyperGroup):
         try:
             return super().invoke(ctx)
         except MedicError as exc:
-            if options.given(ctx).verbose:
-                traceback.print_exception(exc)
             from agent.cli import screen
+            from agent.redact import Redactor
 
-            screen.say(str(exc))
+            clean = Redactor()  # the rules alone: what the configuration knows may be what could not be read
+            if options.given(ctx).verbose:
+                typer.echo(clean("".join(traceback.format_exception(exc))), err=True)
+            screen.say(clean(str(exc)))
             raise typer.Exit(_exit_code(exc)) from exc
 
 
@@ -104,9 +109,13 @@ app.command("approvals")(approvals.approvals)
 app.command("approve")(approve.approve)
 app.command("deny")(deny.deny)
 app.command("edit")(edit.edit)
+app.add_typer(audit.app, name="audit")
 app.command("sweeps")(sweeps.sweeps)
+app.add_typer(breaker.app, name="breaker")
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
+app.command("silence")(silence.silence)
+app.command("silences")(silence.silences)
 
 
 def run() -> None:

@@ -7,7 +7,7 @@ All text from outside (logs, labels, names, answers) passes `plain` and travels 
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from rich import box
@@ -17,14 +17,17 @@ from rich.text import Text
 
 from agent import codec, spans
 from agent.model import (
+    Breaker,
     Health,
     Incident,
     IncidentState,
     Judgement,
     Recorded,
     Runbook,
+    RunbookId,
     Service,
     ServiceRecord,
+    Silence,
     StoryEvent,
     StoryKind,
     SweepReport,
@@ -182,7 +185,7 @@ def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
         table.add_row(
             _text(incident.id),
             _text(incident.service),
-            Text(incident.closing.value if incident.closing else incident.state.value, style=_STATE[incident.state]),
+            Text(_standing(incident), style=_STATE[incident.state]),
             _text(f"{ago(incident.opened_at, now)} ago"),
             _text(str(sum(1 for attempt in incident.attempts if attempt.outcome is None or attempt.outcome.counts))),
             _text(cause),
@@ -191,11 +194,28 @@ def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
     return table
 
 
+def _standing(incident: Incident) -> str:
+    if incident.state is IncidentState.HELD and incident.hold is not None:
+        return f"held: {incident.hold.code.value}"
+    return incident.closing.value if incident.closing else incident.state.value
+
+
+def silences_table(silences: Sequence[Silence], now: datetime) -> Table:
+    """Return one row per silence."""
+    table = _table("id", "service", "for another", "by", "why")
+    for silence in silences:
+        cells = (str(silence.id), silence.service or "(every service)", ago(now, silence.until), silence.by, silence.why)
+        table.add_row(*(_text(cell) for cell in cells))
+    return table
+
+
 def sweeps_table(reports: Sequence[SweepReport]) -> Table:
     """Return one row per sweep report."""
     table = _table("at", "took", "checked", "issues", "opened", "fixed", "not as recorded")
     for report in reports:
-        issues = [*(f"{name} sick" for name in report.sick), *(f"{name} unknown" for name in report.unknown)]
+        held = dict(report.held)
+        issues = [f"{name} sick" + (f" (held: {held.pop(name).value})" if name in held else "") for name in report.sick]
+        issues += [f"{name} unknown" for name in report.unknown] + [f"{name} held: {code.value}" for name, code in held.items()]
         astray = [*(f"{name} missing" for name in report.missing), *(f"{name} unrecorded" for name in report.unrecorded)]
         table.add_row(
             _text(clock(report.at)),
@@ -209,11 +229,21 @@ def sweeps_table(reports: Sequence[SweepReport]) -> Table:
     return table
 
 
-def runbooks_table(runbooks: Sequence[Runbook]) -> Table:
-    """Return one row per runbook."""
-    table = _table("id", "risk", "rung", "title")
+def runbooks_table(runbooks: Sequence[Runbook], out_of_service: Mapping[RunbookId, str]) -> Table:
+    """Return one row per runbook. out_of_service: why, for those that nobody gets at this time."""
+    table = _table("id", "risk", "rung", "title", *(("out of service",) if out_of_service else ()))
     for runbook in runbooks:
-        table.add_row(_text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title))
+        why = (_text(out_of_service.get(runbook.id, "")),) if out_of_service else ()
+        table.add_row(_text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title), *why)
+    return table
+
+
+def breakers_table(breakers: Sequence[Breaker], now: datetime) -> Table:
+    """Return one row per open breaker."""
+    table = _table("scope", "open for", "incident", "because")
+    for breaker in breakers:
+        since = _text(ago(breaker.opened_at, now))
+        table.add_row(_text(breaker.scope), since, _text(breaker.incident or "-"), _text(breaker.because))
     return table
 
 
