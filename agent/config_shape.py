@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from agent import spans, words, yaml_text
-from agent.model import Limits, Permissions
+from agent.model import BreakerRule, Budget, Limits, Permissions, RunbookRule
 from agent.settings import LogFormat, Retention
 
 SECRET_KEY = re.compile(r"(pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credentials?)$", re.IGNORECASE)

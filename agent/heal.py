@@ -14,7 +14,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 
 import logging
 
-from agent import closing, look, neighbourhood, notices, standing
+from agent import breakers, closing, foreign, look, neighbourhood, notices, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -36,10 +36,11 @@ from agent.model import (
     Risk,
     RunEnd,
     Service,
+    Standing,
     StoryKind,
     Verdict,
 )
-from agent.policy import alive, holds, neighbours
+from agent.policy import alive, breaker, holds, neighbours, restarts
 from agent.ports import Engine, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
@@ -177,6 +178,8 @@ def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, nu
 
 
 def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
+    evidence = findings.evidence
+    foreign.note(service, evidence.events, evidence.container, store=world.store, now=world.clock.now())
     now = standing.read(
         service,
         incident_id,
@@ -190,6 +193,15 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
     )
     _tell_restarts(incident_id, service, now, world)
     return plan.choose(_incident(incident_id, world), service, findings, world.runbooks, now)
+
+
+def _tell_restarts(incident_id: IncidentId, service: Service, now: Standing, world: World) -> None:
+    """Say it once where others restarted the service of late: what Medic sees is then not its own doing alone."""
+    since = now.now - restarts.KEEPS_WITHIN
+    ours = sum(action.service == service.name and action.at > since for action in now.actions)
+    text = restarts.sentence(now.restarts, ours, now.now)
+    if text is not None:
+        world.store.story.tell(incident_id, service.name, StoryKind.EXPLAINED, text, now=now.now, key="restarts")
 
 
 def _recovered(incident_id: IncidentId, service: Service, world: World) -> Ending:
@@ -252,7 +264,7 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
 
 
 def _verify(incident: Incident, number: int, service: Service, before: Verdict, world: World) -> Attempt:
-    return verify.confirm(
+    attempt = verify.confirm(
         _attempt(incident.id, number, world),
         service,
         opened_by=incident.first,
@@ -262,6 +274,19 @@ def _verify(incident: Incident, number: int, service: Service, before: Verdict, 
         story=world.store.story,
         clock=world.clock,
     )
+    if attempt.outcome is not None and attempt.outcome.failed:
+        _take_out_of_service(attempt, service, world)
+    return attempt
+
+
+def _take_out_of_service(attempt: Attempt, service: Service, world: World) -> None:
+    """Where this failure was one too many on different services, nobody gets this runbook until a person has looked."""
+    runbook, now = attempt.plan.runbook, world.clock.now()
+    row = breakers.take_out(runbook, store=world.store, rule=world.fleet_limits.runbooks, now=now)
+    if row is not None:
+        text = f"{runbook} is out of service: {row.because}"
+        key = f"out-of-service {attempt.number}"
+        world.store.story.tell(attempt.incident, service.name, StoryKind.DEMOTED, text, now=now, key=key)
 
 
 def _should_run(world: World) -> tuple[Service, ...]:

@@ -17,6 +17,7 @@ from agent.model import (
     Approval,
     Attempt,
     AuditHead,
+    AuditKind,
     AuditRow,
     Breaker,
     Closing,
@@ -480,6 +481,9 @@ class AuditStore(Protocol):
 
     def receipts(self, incident: IncidentId) -> tuple[AuditRow, ...]:
         """Return the receipt rows of one incident, in order."""
+
+    def latest(self, *kinds: AuditKind) -> AuditRow | None:
+        """Return the newest row of these kinds."""
 
 
 class EvidenceFiles(Protocol):

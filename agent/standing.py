@@ -7,10 +7,23 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from agent import parameters
-from agent.model import MEDIC, IncidentId, Permissions, Runbook, RunbookRule, Service, ServiceName, Silence, Standing
-from agent.policy import dependencies, trust
+from agent.model import (
+    MEDIC,
+    FleetLimits,
+    Health,
+    Incident,
+    IncidentId,
+    Peer,
+    Permissions,
+    Recorded,
+    Runbook,
+    Service,
+    ServiceName,
+    Silence,
+    Standing,
+)
+from agent.policy import breaker, dependencies, trust
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
-
 
 LATEST = 5
 """Incidents of one service that are looked through for changes of our own: more than fit into ten minutes of heals."""
@@ -25,11 +38,15 @@ def read(
     good_copies: GoodCopies,
     permissions: Permissions,
     runbooks: Sequence[Runbook],
-    rule: RunbookRule,
+    fleet_limits: FleetLimits,
     clock: Clock,
 ) -> Standing:
-    """Return where one service stands now. runbooks: the catalogue. rule: what demotes one of them."""
+    """Return where one service stands now. runbooks: the catalogue, of which some may be demoted or out of service."""
     now = clock.now()
+    rule = fleet_limits.runbooks
+    begin = now - service.limits.window
+    before = same_before(incident, begin, store)
+    breakers = store.breakers.standing()
     return Standing(
         now=now,
         halted=kill_switch.halted(),
@@ -41,6 +58,14 @@ def read(
         own_changes=own_changes(service.name, store),
         parents_down=parents_down(service, store),
         monitor_blind=monitor_blind(store),
+        same_before=len(before),
+        same_ended_at=max((each.closed_at for each in before if each.closed_at is not None), default=None),
+        actions=store.attempts.actions_since(min(begin, now - fleet_limits.budget.window)),
+        restarts=store.foreign_restarts.since(service.host, service.container, begin),
+        breaker=breaker.over(service, breakers),
+        out_of_service=breaker.runbooks_out(breakers),
+        peers=peers(service, store),
+        budget=fleet_limits.budget,
         permissions=permissions,
         approvals=store.approvals.of(incident),
         demoted=trust.demoted(
@@ -58,8 +83,31 @@ def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, clock: C
         silence=silence(service.name, store, now),
         flips=store.starts.flips(service.name),
         own_changes=own_changes(service.name, store),
+        breaker=breaker.over(service, store.breakers.standing()),
         parents_down=parents_down(service, store),
     )
+
+
+def same_before(incident: IncidentId, since: datetime, store: Store) -> tuple[Incident, ...]:
+    """Return the earlier incidents with the fingerprint of this one."""
+    this = store.incidents.get(incident)
+    if this is None:
+        return ()
+    return tuple(each for each in store.incidents.opened_since(since, fingerprint=this.fingerprint) if each.id != incident)
+
+
+def peers(service: Service, store: Store) -> tuple[Peer, ...]:
+    """Return the other members of the service's group, and whether each is well by all its checks and meant to run."""
+    if service.group is None:
+        return ()
+    found = []
+    for each in store.services.services():
+        if each.group == service.group and each.name != service.name:
+            record, streaks = store.services.record(each.name), store.services.streaks(each.name)
+            runs = record is not None and record.status is Recorded.RUNNING
+            well = runs and bool(streaks) and all(streak.settled is Health.WELL for streak in streaks)
+            found.append(Peer(service=each.name, well=well))
+    return tuple(found)
 
 
 def silence(service: ServiceName, store: Store, now: datetime) -> Silence | None:

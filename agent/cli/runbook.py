@@ -18,16 +18,21 @@ Id = Annotated[str, typer.Argument(help="Id of a runbook, for example restart-co
 def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
     """List every runbook.
 
-    With its risk and its rung on the ladder: lower rungs are tried first.
+    With its risk and its rung on the ladder: lower rungs are tried first. One that failed on several services is out of
+    service until `medic runbook restore`.
     """
     from agent import wiring
     from agent.cli import screen
+    from agent.policy import breaker
 
     runbooks = sorted(wiring.runbooks(), key=lambda runbook: (runbook.rung, runbook.id))
     if as_json or options.given(ctx).as_json:
         screen.print_json(runbooks)
-    else:
-        screen.console().print(screen.runbooks_table(runbooks))
+        return
+    with wiring.open_store(options.settings(ctx)) as store:
+        standing = {each.scope: each.because for each in store.breakers.standing()}
+    out = {runbook.id: standing[scope] for runbook in runbooks if (scope := breaker.RUNBOOK + runbook.id) in standing}
+    screen.console().print(screen.runbooks_table(runbooks, out))
 
 
 @app.command("show")
@@ -45,6 +50,25 @@ def show(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
         screen.print_json(runbook)
     else:
         screen.console().print(screen.pairs(_rows(runbook)))
+
+
+@app.command("restore")
+def restore(
+    ctx: typer.Context,
+    id_: Id,
+    why: Annotated[str, typer.Option("--why", help="What you found and mended.", metavar="TEXT")],
+) -> None:
+    """Put a runbook back into service that failed on several services.
+
+    What it did before is not counted again.
+    """
+    from agent import errands, wiring
+    from agent.cli import breaker
+    from agent.model import RunbookId
+    from agent.policy import breaker as rules
+
+    runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
+    breaker.reset_scope(ctx, f"{rules.RUNBOOK}{runbook.id}", why)
 
 
 @app.command("run")

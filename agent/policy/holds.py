@@ -164,6 +164,8 @@ def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standi
             return not alive.is_wrong_probe(service, verdict)
         case HoldCode.FLAPPING:
             return alive.flapping(standing) is None
+        case HoldCode.BREAKER_OPEN:
+            return standing.breaker is None
         case _:
             return False
 

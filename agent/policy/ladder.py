@@ -24,7 +24,12 @@ OUTER = (Plane.NGINX, Plane.PUBLIC)
 
 
 def remedy(
-    incident: Incident, service: Service, findings: Findings, runbooks: tuple[Runbook, ...], good_copy: str | None
+    incident: Incident,
+    service: Service,
+    findings: Findings,
+    runbooks: tuple[Runbook, ...],
+    good_copy: str | None,
+    out_of_service: tuple[RunbookId, ...] = (),
 ) -> Plan | Refusal:
     """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom."""
     # What was called off before its first change was not tried.
@@ -37,6 +42,8 @@ def remedy(
         if not by_cause and not any(symptom.word in runbook.treats_symptoms for symptom in symptoms):
             continue
         objection = _objection(runbook, service, findings, used, good_copy)
+        if runbook.id in out_of_service:
+            objection = f"out of service until `medic runbook restore {runbook.id}`"
         if objection:
             passed_over.append(f"{runbook.id}: {objection}")
         else:

@@ -8,7 +8,7 @@ function of `agent/policy/`.
 """
 
 from agent.model import Decision, Findings, Incident, Plan, Refusal, Runbook, Service, Standing
-from agent.policy import alive, holds, ladder, limits, permission, starting
+from agent.policy import alive, breaker, holds, ladder, limits, permission, replicas, starting
 
 
 def choose(
@@ -19,6 +19,7 @@ def choose(
         holds.halted(standing.halted)
         or incident.requested
         or holds.silenced(standing)
+        or breaker.hold(standing.breaker)
         or holds.cannot_see(incident, findings)
         or holds.blind_network(findings, standing)
         or holds.deploying(findings, standing)
@@ -29,9 +30,20 @@ def choose(
         or alive.overload(findings)
         or alive.wrong_probe(service, findings)
         or limits.spent(incident, service, standing.heals_in_window)
+        or limits.same_signature(incident, service, standing)
+        or limits.actions_spent(service, standing)
+        or limits.cooldown(incident, service, standing)
+        or limits.fleet_budget(service, standing)
         or limits.unsaved(findings, runbooks)
-        or _permitted(ladder.remedy(incident, service, findings, runbooks, standing.good_copy), incident, service, standing)
+        or _permitted(_remedy(incident, service, findings, runbooks, standing), incident, service, standing)
     )
+
+
+def _remedy(
+    incident: Incident, service: Service, findings: Findings, runbooks: tuple[Runbook, ...], standing: Standing
+) -> Plan | Refusal:
+    found = ladder.remedy(incident, service, findings, runbooks, standing.good_copy, standing.out_of_service)
+    return replicas.spared(found, service, findings, runbooks, standing)
 
 
 def _permitted(remedy: Plan | Refusal, incident: Incident, service: Service, standing: Standing) -> Decision:

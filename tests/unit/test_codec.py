@@ -25,6 +25,7 @@ _PLAIN: dict[object, st.SearchStrategy[Any]] = {
     str: st.text(max_size=20),
     int: st.integers(-(2**53), 2**53),
     bool: st.booleans(),
+    float: st.floats(allow_nan=False, allow_infinity=False),
     type(None): st.none(),
     datetime: st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45))])),
     # A span crosses as seconds in a float, which holds microseconds exactly for about 285 years.
