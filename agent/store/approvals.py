@@ -33,7 +33,7 @@ class Approvals:
     ) -> Approval:
         """Write the request, or return the row that stands under this key already."""
         key = {"incident": row_number(incident), "number": number, "digest": digest}
-        standing = _rows().filter_by(**key)
+        standing = _rows().where(*(approvals.c[name] == value for name, value in key.items()))
 
         def ask_once(connection: Connection) -> Approval:
             row = connection.execute(standing).one_or_none()

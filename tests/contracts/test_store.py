@@ -13,6 +13,8 @@ import pytest
 
 from agent.errors import StoreError
 from agent.model import (
+    Answer,
+    Approval,
     Cause,
     Closing,
     Diagnosis,
@@ -47,6 +49,7 @@ from agent.model import (
     RunSpec,
     Service,
     ServiceName,
+    Start,
     StoryKind,
     Streak,
     Sureness,
@@ -247,6 +250,45 @@ def test_streaks_are_replaced_as_a_whole(store: Store) -> None:
     assert store.services.streaks(WEB.name) == first
     store.services.keep_streaks(WEB.name, first[:1])
     assert store.services.streaks(WEB.name) == first[:1]
+
+
+# ------------------------------------------------------------------------------------------------- silences and starts
+
+
+def test_a_silence_is_in_force_until_its_end(store: Store) -> None:
+    one = store.silences.begin(WEB.name, why="deploy", by="ann", now=START, until=START + 60 * SECOND)
+    every = store.silences.begin(None, why="rack \x00 move", by="bob", now=START, until=START + 10 * SECOND)
+    assert (one.service, one.why, one.by, one.since) == (WEB.name, "deploy", "ann", START)
+    assert [each.id for each in store.silences.active(START)] == [one.id, every.id]
+    assert store.silences.active(START + 10 * SECOND) == (one,)
+    assert store.silences.active(START + 60 * SECOND) == ()
+
+
+def test_a_silence_can_be_ended_once_and_only_while_it_lasts(store: Store) -> None:
+    silence = store.silences.begin(None, why="deploy", by="ann", now=START, until=START + 60 * SECOND)
+    assert not store.silences.end(silence.id + 1, by="ann", now=START)
+    assert store.silences.end(silence.id, by="ann", now=START + SECOND)
+    assert store.silences.active(START + SECOND) == ()
+    assert not store.silences.end(silence.id, by="ann", now=START + 2 * SECOND)
+    late = store.silences.begin(None, why="deploy", by="ann", now=START, until=START + SECOND)
+    assert not store.silences.end(late.id, by="ann", now=START + SECOND)
+
+
+def test_the_latest_fifty_starts_of_a_service_stay(store: Store) -> None:
+    made = [Start(image_id="sha256:1", started_at=START + n * SECOND, took=n * SECOND / 7) for n in range(53)]
+    for each in made:
+        store.starts.learn(WEB.name, each)
+    store.starts.learn(WEB.name, made[-1])
+    store.starts.learn(API.name, made[0])
+    assert store.starts.of(WEB.name) == tuple(made[-50:])
+    assert store.starts.of(API.name) == (made[0],)
+
+
+def test_the_latest_twenty_changes_of_a_service_stay(store: Store) -> None:
+    for n in range(23):
+        store.starts.flip(WEB.name, now=START + n * SECOND)
+    assert store.starts.flips(WEB.name) == tuple(START + n * SECOND for n in range(3, 23))
+    assert store.starts.flips(API.name) == ()
 
 
 # ------------------------------------------------------------------------------------------------------------ incidents
@@ -472,7 +514,101 @@ def test_refuses_to_write_to_an_attempt_that_has_no_row(store: Store, write: Cal
     assert not refused.value.transient
 
 
-# --------------------------------------------------------------------------------------------------------------- sweeps
+# ------------------------------------------------------------------------------------------------------------ approvals
+
+
+HOUR = timedelta(hours=1)
+
+
+def ask(store: Store, incident: IncidentId, plan: Plan = RESTART, *, digest: str = "d1", number: int = 1) -> Approval:
+    return store.approvals.ask(
+        incident, number, digest, plan, impact="one container", diff="- a\n+ b", now=START, expires_at=START + HOUR
+    )
+
+
+def test_a_request_for_approval_is_written_once(store: Store) -> None:
+    incident = opened(store)
+    first = ask(store, incident)
+    assert ask(store, incident, RECREATE) == first, "the row that stands under the key, whatever is asked again"
+    assert store.approvals.get(first.id) == first
+    assert (first.incident, first.service, first.plan, first.answer) == (incident, WEB.name, RESTART, None)
+    others = ask(store, incident, digest="d2"), ask(store, incident, number=2)
+    assert store.approvals.of(incident) == (first, *others)
+    assert len({each.id for each in store.approvals.of(incident)}) == 3
+
+
+def test_a_request_for_approval_needs_its_incident(store: Store) -> None:
+    with pytest.raises(StoreError, match="no such incident"):
+        ask(store, IncidentId("I99"))
+
+
+@pytest.mark.parametrize("id_", ["A0", "A99", "I1", "1", "", "A", "A1; DROP TABLE approvals", "A-1"])
+def test_knows_no_approval_by_any_other_text(store: Store, id_: str) -> None:
+    ask(store, opened(store))
+    assert store.approvals.get(id_) is None
+    assert not store.approvals.answer(id_, Answer.APPROVED, by="ann", why="", now=START)
+
+
+def test_an_answer_is_written_once_and_kept_with_who_when_and_why(store: Store) -> None:
+    asked_ = ask(store, opened(store))
+    assert store.approvals.waiting(START) == (asked_,)
+    assert store.approvals.answer(asked_.id, Answer.APPROVED, by="ann", why="it is night", now=START + SECOND)
+    assert not store.approvals.answer(asked_.id, Answer.DENIED, by="bob", why="", now=START + SECOND)
+    answered = store.approvals.get(asked_.id)
+    assert answered == replace(asked_, answer=Answer.APPROVED, answered_by="ann", answered_at=START + SECOND, why="it is night")
+    assert store.approvals.waiting(START) == ()
+
+
+def test_one_of_two_answers_at_once_counts(connect: Callable[[], Store]) -> None:
+    one, other = connect(), connect()
+    asked_ = ask(one, opened(one))
+    said = at_once(
+        lambda: one.approvals.answer(asked_.id, Answer.APPROVED, by="ann", why="", now=START),
+        lambda: other.approvals.answer(asked_.id, Answer.DENIED, by="bob", why="", now=START),
+    )
+    assert sorted(said) == [False, True]
+    answered = one.approvals.get(asked_.id)
+    assert answered is not None
+    assert answered.answer is (Answer.APPROVED if said[0] else Answer.DENIED)
+
+
+@pytest.mark.parametrize("later", [HOUR, HOUR + SECOND])
+def test_what_has_expired_waits_no_more(store: Store, later: timedelta) -> None:
+    asked_ = ask(store, opened(store))
+    assert store.approvals.waiting(START + HOUR - SECOND) == (asked_,)
+    assert store.approvals.waiting(START + later) == ()
+    assert not store.approvals.answer(asked_.id, Answer.APPROVED, by="ann", why="", now=START + later)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_belongs_to_an_ended_incident_waits_no_more(store: Store, held: bool) -> None:
+    incident = opened(store)
+    if held:
+        store.incidents.hold(incident, WARMING, until=START)
+    asked_ = ask(store, incident)
+    assert store.approvals.waiting(START) == (asked_,)
+    store.incidents.close(incident, Closing.RECOVERED, by="medic", now=START)
+    assert store.approvals.waiting(START) == ()
+    assert not store.approvals.answer(asked_.id, Answer.APPROVED, by="ann", why="", now=START)
+    escalated = opened(store)
+    ask(store, escalated)
+    store.incidents.escalate(escalated, Refusal(code=RefusalCode.DENIED, because="no"))
+    assert store.approvals.waiting(START) == ()
+
+
+def test_an_edit_replaces_the_request_by_an_approved_one(store: Store) -> None:
+    incident = opened(store)
+    asked_ = ask(store, incident)
+    other = replace(RESTART, parameters=(("container", '"web-2"'),))
+    edited = store.approvals.edit(asked_.id, "d2", other, by="ann", why="that one", now=START + SECOND)
+    assert edited is not None
+    assert (edited.plan, edited.digest, edited.edit_of, edited.answer) == (other, "d2", "d1", Answer.APPROVED)
+    assert (edited.number, edited.expires_at, edited.answered_by, edited.why) == (1, asked_.expires_at, "ann", "that one")
+    before, after = store.approvals.of(incident)
+    assert (before.answer, after) == (Answer.EDITED, edited)
+    assert store.approvals.edit(asked_.id, "d3", other, by="bob", why="", now=START + SECOND) is None
+    assert store.approvals.edit(edited.id, "d3", other, by="bob", why="", now=START + SECOND) is None
+    assert len(store.approvals.of(incident)) == 2
 
 
 # ---------------------------------------------------------------------------------------------------- limits of the fleet
@@ -568,6 +704,9 @@ def test_a_restart_by_others_is_kept_once_and_its_first_account_stands(store: St
     assert store.foreign_restarts.since(WEB.host, "web-1", START + SECOND) == (later,)
     assert store.foreign_restarts.prune(before=START + SECOND) == 3
     assert store.foreign_restarts.since(WEB.host, "web-1", START) == (later,)
+
+
+# --------------------------------------------------------------------------------------------------------------- sweeps
 
 
 def report(slot: int) -> SweepReport:
