@@ -74,6 +74,32 @@ def leave_created(site: Stage, name: str) -> None:
     stage.create(site, part, start=False)
 
 
+def move_address(site: Stage, name: str) -> None:
+    """Let the service come back with another address, and a stranger have its old one."""
+    container = site.part(name).container
+    before = stage.address(container, site.network)
+    stage.docker("network", "disconnect", site.network, container)
+    stage.docker(
+        *(
+            "run",
+            "--detach",
+            "--name",
+            f"{container}-stranger",
+            "--label",
+            f"medic.demo={site.run}",
+            "--label",
+            "medic.test=lab",
+        ),
+        *("--network", "none", "--stop-timeout", "1", images.TINY, "sh", "-c", "trap exit TERM; sleep 3600 & wait"),
+    )
+    stage.docker("network", "disconnect", "none", f"{container}-stranger")
+    # Docker gives the lowest free address, which is the old one: the stranger first.
+    stage.docker("network", "connect", site.network, f"{container}-stranger")
+    stage.docker("network", "connect", site.network, container)
+    if stage.address(container, site.network) == before:
+        raise StageError(f"cannot move the address of {name}: it got its old one back")
+
+
 def swap_addresses(site: Stage, name: str, other: str) -> None:
     """Let two services come back with each other's address."""
     first, second = site.part(name), site.part(other)
@@ -122,15 +148,17 @@ def lose_docker(site: Stage, name: str) -> None:
 
 def medic(site: Stage, name: str, *, words: list[str]) -> None:
     """Do what a person does with Medic: `medic <words>`."""
-    done = subprocess.run(
-        (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml, *words),
-        capture_output=True,
-        text=True,
-        timeout=stage.PATIENCE.total_seconds(),
-        check=False,
-    )
-    if done.returncode != 0:
-        raise StageError(f"cannot run medic {' '.join(words)}: {done.stderr.strip()[-400:]}")
+    _medic(site, *words)
+
+
+def answer(site: Stage, name: str, word: Literal["approve", "deny"]) -> None:
+    """Do what a person does who is asked: wait for the request, then say yes or no."""
+    end = time.monotonic() + stage.PATIENCE.total_seconds()
+    while not (waiting := json.loads(_medic(site, "--json", "approvals"))):
+        if time.monotonic() > end:
+            raise StageError(f"cannot {word}: Medic asked for nothing")
+        time.sleep(0.5)
+    _medic(site, word, waiting[0]["id"], "--why", "the lab says so")
 
 
 def wait(site: Stage, name: str, seconds: float) -> None:
@@ -180,8 +208,8 @@ FAULTS: Mapping[str, Callable[..., None]] = {
     function.__name__.strip("_").replace("_", "-"): function
     for function in (
         *(crash, hang, continue_, signal_child, exhaust_memory, become, say, tell_docker, redeploy, leave_created),
-        *(deploy_a_mistake, strand_nginx, swap_addresses, detach_network, take_port),
-        *(write_file, run_inside, hang_docker, lose_docker, medic, wait),
+        *(deploy_a_mistake, strand_nginx, move_address, swap_addresses, detach_network, take_port),
+        *(write_file, run_inside, hang_docker, lose_docker, medic, answer, wait),
     )
 }
 
@@ -214,6 +242,19 @@ def _signal(site: Stage, name: str, signal: str) -> None:
 def _kill(site: Stage, process: str, signal: str) -> None:
     flags = ("--rm", "--pid=host", "--network=none", "--label", f"medic.demo={site.run}", "--label", "medic.test=lab")
     stage.docker("run", *flags, images.TINY, "kill", f"-{signal}", process)
+
+
+def _medic(site: Stage, *words: str) -> str:
+    done = subprocess.run(
+        (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml, *words),
+        capture_output=True,
+        text=True,
+        timeout=stage.PATIENCE.total_seconds(),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StageError(f"cannot run medic {' '.join(words)}: {done.stderr.strip()[-400:]}")
+    return done.stdout
 
 
 def _post(site: Stage, name: str, wish: Mapping[str, Any]) -> None:

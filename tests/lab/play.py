@@ -79,7 +79,7 @@ def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event) -> Row:
             if scenario.quiet_first:
                 watching.wait_for_quiet_sweep(BEGIN)
                 at, before = _break(scenario, site, before)
-            _wait_for_end(scenario, watching, quit_)
+            _wait_for_end(scenario, watching, at, quit_)
             row = score.of_medic(scenario, site, before, at)
         if watching.exit_code != 0:
             ended = f"medic watch ended with {watching.exit_code} after SIGTERM"
@@ -114,12 +114,12 @@ def _break(scenario: Scenario, site: Stage, before: score.Containers) -> tuple[d
     return at, {name: now[name] if name in hit else before[name] for name in before}
 
 
-def _wait_for_end(scenario: Scenario, watching: Watching, quit_: threading.Event) -> None:
+def _wait_for_end(scenario: Scenario, watching: Watching, at: datetime, quit_: threading.Event) -> None:
     """Wait until the story of the scenario's service has come to its end, or to where nothing more may happen."""
     service = scenario.expect.service
 
     def last() -> StoryEvent | None:
-        events = [event for event in watching.events_of(service) if event.kind is not StoryKind.TASK]
+        events = [event for event in watching.events_of(service) if event.kind is not StoryKind.TASK and event.at >= at]
         return events[-1] if events else None
 
     def is_over() -> bool:
