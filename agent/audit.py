@@ -76,15 +76,22 @@ def first_broken(rows: Iterable[AuditRow], head: AuditHead | None = None) -> Bro
             return Broken(id=expected, why=f"it is missing; the next one there is {row.id}")
         if row.previous != (before.hash if before else BEGINNING):
             return Broken(id=row.id, why="it does not follow the row before it")
-        if row.hash != _hash({name: getattr(row, name) for name in _HASHED}):
+        if is_edited(row):
             return Broken(id=row.id, why="its content is not what its hash was made of")
         if head is not None and row.id == head.id and not row.hash.startswith(head.hash):
             return Broken(id=row.id, why=f"it is not the row that was told: {head.hash} then, {row.hash[: len(head.hash)]} now")
+        if row.kind == AuditKind.RECEIPT.value and (wrong := _wrong(row)):
+            return Broken(id=row.id, why=f"its receipt does not show a heal: {wrong}")
         before = row
     last = before.id if before else 0
     if head is not None and last < head.id:
         return Broken(id=last + 1, why=f"it is missing; row {head.id} was told once")
     return None
+
+
+def is_edited(row: AuditRow) -> bool:
+    """Return whether a row is not what its own hash was made of."""
+    return row.hash != _hash({name: getattr(row, name) for name in _HASHED})
 
 
 def head_of(row: AuditRow) -> AuditHead:
@@ -165,6 +172,11 @@ def receipt_of(row: AuditRow) -> Receipt | None:
     except (ValueError, RecursionError):
         return None
     return found if row.kind == AuditKind.RECEIPT.value and isinstance(found, Receipt) else None
+
+
+def _wrong(row: AuditRow) -> str:
+    receipt = receipt_of(row)
+    return "it cannot be read" if receipt is None else "; ".join(objections(receipt))
 
 
 def objections(receipt: Receipt) -> tuple[str, ...]:

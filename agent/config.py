@@ -202,7 +202,9 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         ),
         discover_labels=file.discover_labels,
         control=tuple(file.control),
-        retention=Retention(sweeps=file.retention.sweeps, bundles=file.retention.bundles),
+        retention=Retention(
+            sweeps=file.retention.sweeps, bundles=file.retention.bundles, most_bytes=file.retention.most_bytes
+        ),
         log=file.log,
         halted_by_env=_halted(variables),
         secrets=tuple(dict.fromkeys(secrets)),

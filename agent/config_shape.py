@@ -305,6 +305,7 @@ class RetentionShape(_Keys):
 
     sweeps: Annotated[timedelta, _span("1h", "365d")] = Retention().sweeps
     bundles: Annotated[timedelta, _span("1d", "3650d")] = Retention().bundles
+    most_bytes: Annotated[int, Field(ge=1_000_000, le=10**15)] = Retention().most_bytes
 
 
 ChannelShape = Annotated[AppriseShape | WebhookShape | FileChannelShape, Field(discriminator="kind")]

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
-from agent import codec
+from agent import codec, redact
 from agent.errors import OutsideError
 from agent.model import Ending, IncidentId
 from agent.ports import Clock, Engine
@@ -69,10 +69,14 @@ class StoppableClock:
 
 
 class DbosEngine:
-    """DBOS on SQLite or Postgres, with `heal` registered as its only workflow."""
+    """DBOS on SQLite or Postgres, with `heal` registered as its only workflow.
 
-    def __init__(self, url: str, body: Body, clock: Clock) -> None:
+    redact: every text that a step returns or raises passes it before it is remembered on the disk.
+    """
+
+    def __init__(self, url: str, body: Body, clock: Clock, redact: Callable[[str], str]) -> None:
         self._clock = clock
+        self._redact = redact
         self._stopping = threading.Event()
         self._active: list[str] = []
         # DBOS prints an advertisement for its console at INFO, and recoveries are our story to tell.
@@ -120,9 +124,16 @@ class DbosEngine:
     def step(self, name: str, call: Callable[[], T]) -> T:
         """Run `call` once and remember its value as codec JSON, or return the remembered one."""
         self._suspend_if_stopping()
-        text = DBOS.run_step({"name": name}, lambda: codec.dumps(call()))
+        text = DBOS.run_step({"name": name}, lambda: self._remembered(call))
         value: T = codec.loads(text)
         return value
+
+    def _remembered(self, call: Callable[[], object]) -> str:
+        try:
+            return codec.dumps(redact.within(call(), self._redact))
+        except Exception as exc:  # DBOS keeps the texts of what a step raises as well
+            exc.args = redact.within(exc.args, self._redact)
+            raise
 
     def sleep(self, name: str, span: timedelta) -> None:
         """Wait until a moment that is itself a remembered step, in slices, so that stopping is never held up."""

@@ -15,10 +15,12 @@ import dataclasses
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar, cast
 from urllib.parse import quote, quote_plus
+
+from agent.model import HttpCheck, Plan, Request, RunSpec, Service, Spec
 
 LONGEST_LINE = 65_536
 """Characters. A longer line keeps its head and its tail: 100 MB in one line must not cost more than 64 KB does."""
@@ -69,17 +71,54 @@ class Redactor:
 
 
 T = TypeVar("T")
+_MARKED = "[REDACTED:"
 
 
 def within(value: T, redact: Callable[[str], str]) -> T:
-    """Return a value of the model, or plain JSON, with every text inside it redacted. Equal texts stay equal; types stay."""
+    """Return a value of the model, or plain JSON, with every text inside it redacted. Equal texts stay equal; types stay.
+
+    What Medic acts on stays as it is, to the letter: a declaration, a plan, a person's request. They hold no secret, for
+    whoever wrote one into them was refused (`holds_secret`).
+    """
     return cast("T", _within(value, redact))
+
+
+def holds_secret(texts: Iterable[str]) -> bool:
+    """Return whether a rule knows a secret in one of these texts."""
+    rules = Redactor()
+    return any(rules(text).count(_MARKED) > text.count(_MARKED) for text in texts)
+
+
+def texts_of(service: Service) -> Iterator[str]:
+    """Return every text of a declaration, and together what is read together: pairs, and the words of a command."""
+    for pairs in (*(check.headers for check in service.checks if isinstance(check, HttpCheck)), *_pairs(service.spec)):
+        yield from (f"{name}={value}" for name, value in pairs)
+    if isinstance(service.spec, RunSpec):
+        yield " ".join(service.spec.command)
+    yield from _texts(service)
+
+
+def _pairs(spec: Spec | None) -> tuple[tuple[tuple[str, str], ...], ...]:
+    return (spec.env, spec.labels) if isinstance(spec, RunSpec) else ()
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _texts(part)
+    elif dataclasses.is_dataclass(value):
+        for each in dataclasses.fields(value):
+            yield from _texts(getattr(value, each.name))
 
 
 def _within(value: object, redact: Callable[[str], str]) -> object:
     match value:
         case str():
             return redact(value)
+        case Service() | Plan() | Request():
+            return value
         case tuple() | list():
             return type(value)(_within(part, redact) for part in value)
         case dict():

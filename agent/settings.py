@@ -75,6 +75,8 @@ class Retention:
     """Sweep reports."""
     bundles: timedelta = timedelta(days=90)
     """Evidence, reports and run folders of closed incidents."""
+    most_bytes: int = 2_000_000_000
+    """What all of those may take; above it the oldest go first, before their time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,11 @@ def as_document(settings: Settings) -> dict[str, object]:
         "log": settings.log,
         "discover_labels": settings.discover_labels,
         "control": list(settings.control),
-        "retention": {"sweeps": spans.text(settings.retention.sweeps), "bundles": spans.text(settings.retention.bundles)},
+        "retention": {
+            "sweeps": spans.text(settings.retention.sweeps),
+            "bundles": spans.text(settings.retention.bundles),
+            "most_bytes": settings.retention.most_bytes,
+        },
         "budget": _plain(settings.fleet_limits.budget),
         "breaker": _plain(settings.fleet_limits.breaker),
         "runbook_limits": _plain(settings.fleet_limits.runbooks),

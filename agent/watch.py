@@ -10,16 +10,17 @@ the outbox.
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from agent import errands, outbox
+from agent import audit, errands, outbox
 from agent.errors import MedicError, OutsideError
-from agent.model import ContainerEvent, HostName, Service, ServiceName, StoryEvent, StoryKind
+from agent.model import AuditKind, ContainerEvent, HostName, IncidentId, Service, ServiceName, StoryEvent, StoryKind
 from agent.policy import dependencies
 from agent.ports import Notifier, Workflows, World
+from agent.settings import Retention
 from agent.sweep import Sweep
 from heartbeat.schedule import Heartbeat
 
@@ -34,7 +35,6 @@ GRACE = timedelta(seconds=10)
 DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
 HOUSEKEEPING = timedelta(hours=1)
-KEEP_SWEEPS = timedelta(days=7)
 KEEP_HEALS = timedelta(days=7)
 
 NUDGING = ("die", "oom", "destroy", "pause", "unpause", "start", "health_status")
@@ -58,6 +58,13 @@ class DurableEngine(Workflows, Protocol):
         """Delete finished heals older than that."""
 
 
+class OldFiles(Protocol):
+    """The folders that grow with every incident."""
+
+    def prune(self, unclosed: Callable[[], Collection[IncidentId]], *, now: datetime, keep: timedelta, most_bytes: int) -> int:
+        """Delete what is older than `keep` or too much, of incidents that are closed; return how many folders went."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What the daemon runs, made by `wiring`."""
@@ -68,6 +75,8 @@ class Parts:
     heartbeat: Heartbeat
     notifiers: Mapping[str, Notifier]
     hosts: Sequence[HostName]
+    retention: Retention
+    old_files: OldFiles
     stop: threading.Event
     """Set by a signal; `world.stopping` reads it."""
     on_story: Callable[[StoryEvent], None]
@@ -114,6 +123,7 @@ def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | No
             told = _tell(parts, told, nudges)
             if not stopping:
                 _answer_requests(parts)
+            _note_halt(parts)
             if parts.world.clock.monotonic() - swept_at >= HOUSEKEEPING.total_seconds():
                 swept_at = parts.world.clock.monotonic()
                 _housekeeping(parts)
@@ -168,9 +178,25 @@ def _answer_requests(parts: Parts) -> None:
         parts.world.store.requests.answer(errands.answer(request, parts.world, parts.engine, parts.sweep))
 
 
+def _note_halt(parts: Parts) -> None:
+    """Put into the audit that people said stop, or go on. The switch is a file, which works when the store does not."""
+    store, why = parts.world.store.audit, parts.world.kill_switch.halted()
+    before = store.latest(AuditKind.HALTED, AuditKind.RESUMED)
+    was_halted = before is not None and before.kind == AuditKind.HALTED.value
+    if (why is not None) is not was_halted:
+        kind = AuditKind.RESUMED if why is None else AuditKind.HALTED
+        store.append(audit.by_person(kind, "person", said=why))
+
+
 def _housekeeping(parts: Parts) -> None:
-    now = parts.world.clock.now()
-    parts.world.store.sweeps.prune(before=now - KEEP_SWEEPS)
+    now, keep = parts.world.clock.now(), parts.retention
+    parts.world.store.sweeps.prune(before=now - keep.sweeps)
+    parts.old_files.prune(
+        lambda: [incident.id for incident in parts.world.store.incidents.unclosed()],
+        now=now,
+        keep=keep.bundles,
+        most_bytes=keep.most_bytes,
+    )
     parts.engine.prune(now - KEEP_HEALS)
 
 

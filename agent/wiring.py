@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,16 +20,23 @@ from agent.adapters.kill_file import KillFile
 from agent.adapters.system_clock import SystemClock
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
+    AuditRow,
     Closing,
+    FleetLimits,
     HttpRequest,
     IncidentId,
     IncidentState,
+    Permissions,
     PlaybookRun,
     ProbeRequest,
+    Rehearsal,
+    RehearsalStep,
     Request,
     RequestAnswer,
     Runbook,
     RunbookId,
+    RunbookMark,
+    RunbookMarkKind,
     ServiceName,
     StoryEvent,
     TcpRequest,
@@ -90,6 +97,14 @@ def open_store(using: Settings) -> Iterator[Store]:
         yield opened
     finally:
         opened.close()
+
+
+def audit_rows(store: Store) -> Iterator[AuditRow]:
+    """Yield every row of the audit, page by page."""
+    last = 0
+    while page := store.audit.rows(after=last):
+        yield from page
+        last = page[-1].id
 
 
 def kill_file(using: Settings) -> KillFile:
@@ -203,6 +218,8 @@ def check(using: Settings, service: ServiceName | None) -> tuple[Verdict, ...]:
         chosen = [each for each in found.values() if service in (None, each.name)]
         judgements = look.at_all({each.name: each.checks for each in chosen}, chosen, prober, observed)
     verdicts = tuple(look.verdict(name, judged, CLOCK) for name, judged in judgements.items())
+    from agent import redact
+
     return redact.within(verdicts, redact.Redactor(using.secrets))  # they quote what services answer
 
 
@@ -221,6 +238,94 @@ def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: M
         )
         run_id = f"dry-{os.getpid()}"
         return world.playbooks.run(plan, run_id=run_id, check=True, on_task=lambda _task: None, should_stop=lambda: None)
+
+
+# ----------------------------------------------------------------------------------------------------------- rehearsals
+
+
+IMAGE = "medic-lab/tiny"
+NGINX_IMAGE = "medic-lab/base"
+"""The lab's images, built by `python -m tests.lab.images` in a checkout."""
+
+
+def rehearse(using: Settings, runbook: Runbook, image: str, nginx_image: str, on_step: Callable[[RehearsalStep], None]) -> Rehearsal:
+    """Put one runbook to the test on a throw-away container, in a scratch state folder, under the real kill switch.
+
+    Raises OutsideError where an image is missing or Docker is away.
+    """
+    import tempfile
+    import uuid
+
+    from agent import rehearsal, runbook_file
+    from agent.adapters.docker_engine import DockerEngine
+
+    files = shipped("runbooks") / runbook.id
+    expected = runbook_file.load_expectation(files)
+    host = using.hosts[0]
+    docker = DockerEngine((host,), CLOCK)
+    try:
+        with tempfile.TemporaryDirectory(prefix="medic-rehearsal-", ignore_cleanup_errors=True) as scratch:
+            case = rehearsal.Case(
+                runbook=runbook,
+                files=files,
+                symptoms=tuple(expected.symptoms),
+                causes=tuple(expected.causes),
+                name=f"medic-rehearsal-{uuid.uuid4().hex[:8]}",
+                folder=Path(scratch) / "folder",
+                image=image,
+                nginx_image=nginx_image,
+            )
+            for needed in rehearsal.images(case):
+                if not docker.has_image(host.name, needed):
+                    raise OutsideError(
+                        f"cannot test {runbook.id!r}: host {host.name!r} has no image {needed!r}; build it with"
+                        " `python -m tests.lab.images` in a checkout, or name another with --image or --nginx-image",
+                        transient=False,
+                    )
+            state = Path(scratch) / "state"
+            small = replace(
+                using,
+                state_dir=state,
+                store_url=f"sqlite:///{state / 'medic.db'}",
+                hosts=(host,),
+                services=(rehearsal.service(case, host.name),),
+                channels=(),
+                permissions=Permissions(),
+                fleet_limits=FleetLimits(),
+            )
+            with build(small) as world:
+                scratch_world = rehearsal.trusting(replace(world, kill_switch=kill_file(using)))
+                done = rehearsal.rehearse(case, scratch_world, lambda name: docker.named(host.name, name), on_step)
+    finally:
+        docker.close()
+    return done
+
+
+def keep_pass(using: Settings, done: Rehearsal) -> None:
+    """Note that a runbook passed its test: it acts by itself again, until it shows otherwise."""
+    now = CLOCK.now()
+    mark = RunbookMark(
+        runbook=done.runbook,
+        hash=done.hash,
+        kind=RunbookMarkKind.PASSED,
+        at=now,
+        because="`medic runbook test` passed",
+        key=f"{done.hash} passed {now.isoformat()}",
+    )
+    with open_store(using) as store:
+        store.runbook_standing.note(mark)
+
+
+def record_tested(runbooks_: Iterable[Runbook]) -> Path:
+    """Write the file TESTED beside the runbooks, for those that passed; return its path. Raises ConfigError."""
+    from agent import runbook_file
+
+    path = shipped("runbooks") / runbook_file.TESTED
+    try:
+        path.write_text(runbook_file.tested_text(runbooks_), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"cannot write {path}: {exc.strerror or exc}") from exc
+    return path
 
 
 # ------------------------------------------------------------------------------------------------------------ the daemon
@@ -258,6 +363,7 @@ def _parts(
 ) -> Iterator["Parts"]:
     from agent import heal, watch
     from agent.adapters import own_limits
+    from agent.adapters.retention import OldFiles
     from agent.engine import DbosEngine, StoppableClock
     from agent.sweep import Sweep
     from heartbeat.pulse import Pulse
@@ -277,6 +383,8 @@ def _parts(
             heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, slot), pulse),
             notifiers={channel.name: notifier(channel, world.redact) for channel in using.channels},
             hosts=hosts,
+            retention=using.retention,
+            old_files=OldFiles(using.state_dir),
             stop=stop,
             on_story=on_story,
             once_ready=once_ready,

@@ -100,6 +100,10 @@ class MemoryAudit:
         kind = AuditKind.RECEIPT.value
         return tuple(row for row in self.rows(limit=100_000) if (row.kind, row.incident) == (kind, incident))
 
+    def latest(self, *kinds: AuditKind) -> AuditRow | None:
+        words = [kind.value for kind in kinds]
+        return next((row for row in reversed(self._rows) if row.kind in words), None)
+
 
 class MemoryServices:
     def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:

@@ -17,12 +17,14 @@ def config(
     """
     from agent import settings as shown
     from agent.cli import screen
+    from agent.redact import Redactor, within
 
     settings = options.settings(ctx)
+    clean = Redactor(settings.secrets)
     if options.given(ctx).as_json:
-        screen.print_json(shown.as_document(settings))
+        screen.print_json(within(shown.as_document(settings), clean))
     elif check:
         typer.echo(f"{settings.file or 'no medic.yaml'}: well, {len(settings.services)} services")
     else:
         typer.echo(f"# {settings.file or 'no medic.yaml: all defaults'}")
-        typer.echo(shown.as_yaml(settings), nl=False)
+        typer.echo(clean(shown.as_yaml(settings)), nl=False)

@@ -16,7 +16,8 @@ def halt(
     Those under way too; looking goes on. Works without a store and with mistakes in medic.yaml.
     """
     from agent import config, wiring
+    from agent.redact import Redactor
 
     settings = config.load_state_dir(options.given(ctx).config)
-    wiring.kill_file(settings).halt(options.login(), why)
+    wiring.kill_file(settings).halt(options.login(), Redactor()(why))
     typer.echo(f"halted in {settings.state_dir}; `medic resume` ends it")

@@ -119,6 +119,37 @@ def export(
     typer.echo(str(target))
 
 
+@app.command("receipt")
+def receipt(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
+    """Show why Medic says that an incident is healed.
+
+    The failing checks before, the same checks after, and the looks between; judged afresh from what each look saw. Exits 1
+    when "healed" does not follow.
+    """
+    from agent import audit, codec, wiring
+    from agent.cli import incident_view, screen
+    from agent.errors import ConfigError
+
+    with wiring.open_store(options.settings(ctx)) as store:
+        found = _get(store, id_)
+        rows = store.audit.receipts(found.id)
+    if not rows:
+        raise ConfigError(f"cannot show the receipt of {found.id}: it has none; only a heal that was seen has")
+    row = rows[-1]
+    kept = audit.receipt_of(row)
+    wrong = ("it cannot be read",) if kept is None else audit.objections(kept)
+    edited = audit.is_edited(row)
+    if as_json or options.given(ctx).as_json:
+        shown = {"row": row.id, "hash": row.hash, "edited": edited, "objections": wrong, "receipt": kept}
+        screen.print_json({name: codec.as_dict(value) for name, value in shown.items()})
+    else:
+        typer.echo(incident_view.receipt_text(row, kept))
+        for each in (*(["the row is not what its hash was made of"] if edited else []), *wrong):
+            screen.say(f"not shown to be healed: {each}")
+    if edited or wrong:
+        raise typer.Exit(options.SICK)
+
+
 @app.command("close")
 def close(ctx: typer.Context, id_: Id) -> None:
     """Close one incident by hand.

@@ -38,6 +38,13 @@ class Audit:
         query = select(audit).where(audit.c.kind == AuditKind.RECEIPT.value, audit.c.incident == incident).order_by(audit.c.id)
         return tuple(_row(row) for row in self._database.read(f"read the receipts of {incident}", lambda c: c.execute(query)))
 
+    def latest(self, *kinds: AuditKind) -> AuditRow | None:
+        """Return the newest row of these kinds."""
+        newest = select(func.max(audit.c.id)).where(audit.c.kind.in_([kind.value for kind in kinds])).scalar_subquery()
+        query = select(audit).where(audit.c.id == newest)
+        row = self._database.read("read the latest of the audit", lambda c: c.execute(query).one_or_none())
+        return None if row is None else _row(row)
+
 
 def append(database: Database, connection: Connection, entry: chain.Entry) -> None:
     """Append one row within the caller's write transaction, unless (kind, key) is there already."""

@@ -67,17 +67,9 @@ class Coded(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def __init__(self, *, verbatim: bool = False) -> None:
-        """Every text inside the value is redacted; verbatim: not, because Medic acts on it, and whoever declared or asked it
-        was refused where it holds a secret (`config`, `labels`, `wiring.ask`)."""
-        super().__init__()
-        self.verbatim = verbatim
-
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
-        """Return the JSON text."""
-        if value is None:
-            return None
-        return _storable(codec.dumps(value if self.verbatim else redact.within(value, _redactors[dialect])))
+        """Return the JSON text of the redacted value."""
+        return None if value is None else _storable(codec.dumps(redact.within(value, _redactors[dialect])))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Return the value. Raises StoreError for text that the codec does not know."""
@@ -141,7 +133,7 @@ services = Table(
     "services",
     metadata,
     Column("name", PlainText, primary_key=True),
-    Column("declaration", Coded(verbatim=True)),
+    Column("declaration", Coded),
     Column("status", Member(Recorded)),
     Column("since", UtcTime),
     Column("set_by", PlainText),
@@ -170,7 +162,7 @@ incidents = Table(
     Column("hold", Coded),
     Column("hold_until", UtcTime),
     Column("refusal", Coded),
-    Column("requested", Coded(verbatim=True)),
+    Column("requested", Coded),
     Column("closing", Member(Closing)),
     Column("closed_at", UtcTime),
     Column("closed_by", PlainText),
@@ -190,7 +182,7 @@ attempts = Table(
     metadata,
     Column("incident", _ROW_NUMBER, primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("plan", Coded(verbatim=True)),
+    Column("plan", Coded),
     Column("intent_at", UtcTime),
     Column("runs", Integer),
     Column("run", Coded),
@@ -212,7 +204,7 @@ approvals = Table(
     Column("incident", _ROW_NUMBER),
     Column("number", Integer),
     Column("digest", PlainText),
-    Column("plan", Coded(verbatim=True)),
+    Column("plan", Coded),
     Column("impact", PlainText),
     Column("diff", PlainText),
     Column("asked_at", UtcTime),
@@ -285,7 +277,7 @@ requests = Table(
     metadata,
     Column("number", _ROW_NUMBER, primary_key=True),
     Column("id", PlainText),
-    Column("request", Coded(verbatim=True)),
+    Column("request", Coded),
     Column("claimed_at", UtcTime),
     Column("answer", Coded),
 )

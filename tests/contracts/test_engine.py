@@ -38,7 +38,7 @@ class DbosRig:
         self.engine: DbosEngine | None = None
 
     def boot(self, body: Body) -> DbosEngine:
-        self.engine = DbosEngine(self.url, body, RealClock())
+        self.engine = DbosEngine(self.url, body, RealClock(), redact=str)
         self.engine.launch()
         return self.engine
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import audit
@@ -23,6 +23,7 @@ from agent.model import (
 )
 from tests.fakes import START
 
+FEW = settings(max_examples=25, deadline=None)
 words = st.text(max_size=20)
 entries = st.builds(
     audit.Entry,
@@ -43,6 +44,7 @@ def chain(given_: list[audit.Entry]) -> list[AuditRow]:
     return rows
 
 
+@FEW
 @given(st.lists(entries, max_size=8))
 def test_a_chain_is_whole_as_it_was_written(given_: list[audit.Entry]) -> None:
     rows = chain(given_)
@@ -52,6 +54,7 @@ def test_a_chain_is_whole_as_it_was_written(given_: list[audit.Entry]) -> None:
         assert audit.first_broken(rows, audit.head_of(rows[-1])) is None
 
 
+@FEW
 @given(st.lists(entries, min_size=1, max_size=8), st.data())
 def test_one_changed_text_names_its_row(given_: list[audit.Entry], data: st.DataObject) -> None:
     rows = chain(given_)
@@ -63,6 +66,7 @@ def test_one_changed_text_names_its_row(given_: list[audit.Entry], data: st.Data
     assert broken.id == at + 1
 
 
+@FEW
 @given(st.lists(entries, min_size=2, max_size=8), st.data())
 def test_a_row_taken_out_is_missed(given_: list[audit.Entry], data: st.DataObject) -> None:
     rows = chain(given_)
@@ -72,6 +76,7 @@ def test_a_row_taken_out_is_missed(given_: list[audit.Entry], data: st.DataObjec
     assert broken.id == at + 1
 
 
+@FEW
 @given(st.lists(entries, min_size=1, max_size=8), st.data())
 def test_a_cut_tail_shows_against_a_head_that_was_told(given_: list[audit.Entry], data: st.DataObject) -> None:
     rows = chain(given_)
@@ -82,6 +87,7 @@ def test_a_cut_tail_shows_against_a_head_that_was_told(given_: list[audit.Entry]
     assert broken.id == kept + 1
 
 
+@FEW
 @given(st.lists(entries, min_size=1, max_size=8), st.data())
 def test_a_rewritten_chain_shows_against_a_head_that_was_told(given_: list[audit.Entry], data: st.DataObject) -> None:
     head = audit.head_of(chain(given_)[-1])
@@ -93,6 +99,7 @@ def test_a_rewritten_chain_shows_against_a_head_that_was_told(given_: list[audit
     assert broken.id == head.id
 
 
+@FEW
 @given(entries)
 def test_the_head_reads_as_it_is_told(entry: audit.Entry) -> None:
     (row,) = chain([entry])

@@ -55,6 +55,7 @@ WRONG = [
     ("state_dir: 5", "state_dir: must be text, not 5: put it in quotes"),
     ("state_dir: ''", "state_dir: must not be empty"),
     ("retention: {sweeps: 1m}", "retention.sweeps: must be from 1h to 365d, not 1m"),
+    ("retention: {most_bytes: 10}", "retention.most_bytes: must be at least 1000000, not 10"),
     ("retention: {bundle: 1d}", "retention.bundle: there is no such key (did you mean 'bundles'?)"),
     # hosts, store, channels
     ("hosts: {}", "hosts: must not be empty"),
