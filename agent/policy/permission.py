@@ -48,7 +48,9 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing) -> De
             because, until = f"would run {plan.runbook}; the mode is observe", "its mode is raised in medic.yaml"
             return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN)
         case Mode.SUGGEST:
-            return _hold(HoldCode.SUGGESTED, plan, "the mode is suggest", "a person does it, or its mode is raised in medic.yaml")
+            return _hold(
+                HoldCode.SUGGESTED, plan, "the mode is suggest", "a person does it, or its mode is raised in medic.yaml"
+            )
         case Mode.ASK | Mode.ACT if dry_run:
             would = "dry run, else it would be asked for" if mode is Mode.ASK else "dry run"
             return _hold(HoldCode.DRY_RUN, plan, would, "dry_run is taken out of medic.yaml")

@@ -52,7 +52,10 @@ def to_people(
         store.story.tell(incident.id, service.name, kind, text, now=now, key=f"{kind.value} {number} {bound[:12]}")
 
     if hold.code is not HoldCode.AWAITING_APPROVAL:
-        tell(StoryKind.PROPOSED, f"would run {plan.runbook}, {plan.why}; incidents/{incident.id}/{file} says what it would change")
+        tell(
+            StoryKind.PROPOSED,
+            f"would run {plan.runbook}, {plan.why}; incidents/{incident.id}/{file} says what it would change",
+        )
         if hold.code is HoldCode.SUGGESTED:
             store.outbox.post(notices.suggested(incident, plan, bound, now=now), channels)
         return
