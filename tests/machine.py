@@ -6,6 +6,7 @@ changes is what the next look sees. Time moves only when the code under test wai
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,6 +28,8 @@ from agent.model import (
     ProbeRequest,
     RunEnd,
     TaskResult,
+    TcpRequest,
+    TcpSeen,
 )
 from tests.fakes import FakeClock
 
@@ -38,7 +41,11 @@ class Box:
     facts: ContainerFacts
     answers: bool = True
     """Whether its HTTP endpoint answers 200 while it runs."""
+    says: HttpSeen | None = None
+    """What its endpoint answers instead of 200."""
     log: bytes = b"ready\n"
+    answers_on: set[int] | None = None
+    """The only ports that answer; None for all."""
 
 
 @dataclass
@@ -51,6 +58,8 @@ class Machine:
     """Runbook id -> what its playbook does to the machine. Returns how it ended; None for COMPLETED."""
     played: list[str] = field(default_factory=list)
     """`<runbook> <run id>` of every playbook that was really started, in order: the ground truth of the ledger."""
+    target: str | None = None
+    """The container that the playbook under way was given."""
     markers: dict[str, bool] = field(default_factory=dict)
     said: list[ContainerEvent] = field(default_factory=list)
     files: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
@@ -59,6 +68,8 @@ class Machine:
     """Container -> when it dies by itself; looked up at every question."""
     blind: str | None = None
     """Set: the Docker engine cannot be asked, and why."""
+    no_network: bool = False
+    """Set: nothing answers over the network, the control targets neither."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # ------------------------------------------------------------------------------------------------------ story words
@@ -119,6 +130,19 @@ class Machine:
         self._say(name, "destroy")
         del self.boxes[name]
 
+    def restart_by_others(self, name: str) -> None:
+        """`docker restart`, by a person or another healer."""
+        self.stop_by_hand(name)
+        self.start(name)
+        self.boxes[name].facts = replace(self.boxes[name].facts, restart_count=0)
+        self._say(name, "restart")
+
+    def restart_by_policy(self, name: str, count: int) -> None:
+        """It dies and Docker starts it again, for the `count`-th time since somebody started it."""
+        self.crash(name)
+        self.start(name)
+        self.boxes[name].facts = replace(self.boxes[name].facts, restart_count=count, restart_policy="always")
+
     def _say(self, name: str, action: str, *, exit_code: int | None = None, signal: str | None = None) -> None:
         self.said.append(ContainerEvent(container=name, action=action, at=self.clock.now(), exit_code=exit_code, signal=signal))
 
@@ -137,13 +161,18 @@ class Machine:
                 if self.blind:
                     return Blind(why=self.blind)
                 return ContainersSeen(containers=tuple(box.facts for box in self.boxes.values()))
+            case HttpRequest() if self.no_network:
+                return HttpSeen(status=None, latency=request.timeout, error="timeout")
+            case TcpRequest():
+                return TcpSeen(connected=not self.no_network, latency=timedelta(milliseconds=1))
             case HttpRequest():
                 box = next((b for b in self.boxes.values() if f"//{b.facts.networks[0].address}:" in request.url), None)
                 if box is None or box.facts.state is not ContainerState.RUNNING:
                     return HttpSeen(status=None, latency=timedelta(milliseconds=1), error="connection-refused")
-                if not box.answers:
+                deaf = box.answers_on is not None and not any(f":{port}/" in request.url for port in box.answers_on)
+                if not box.answers or deaf:
                     return HttpSeen(status=None, latency=request.timeout, error="timeout")
-                return HttpSeen(status=200, latency=timedelta(milliseconds=3), body="ok")
+                return box.says or HttpSeen(status=200, latency=timedelta(milliseconds=3), body="ok")
             case _:
                 return Blind(why="the make-believe machine does not answer this")
 
@@ -190,6 +219,7 @@ class Machine:
         if check:
             return PlaybookRun(end=RunEnd.COMPLETED, message="", diff=f"would run {plan.playbook}")
         self.played.append(f"{plan.runbook} {run_id}")
+        self.target = json.loads(dict(plan.parameters).get("container", "null"))
         self.markers[run_id] = False
         self.clock.move(timedelta(seconds=1))
         effect = self.effects.get(plan.runbook)

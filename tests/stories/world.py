@@ -26,6 +26,7 @@ from agent.model import (
     ParameterSource,
     Permissions,
     Plane,
+    ProbeRequest,
     Rerun,
     Risk,
     Runbook,
@@ -132,6 +133,7 @@ class Ward:
     halt: HaltSwitch = field(default_factory=HaltSwitch)
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     permissions: Permissions = field(default_factory=Permissions)
+    control: tuple[ProbeRequest, ...] = ()
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.clock)
@@ -153,7 +155,7 @@ class Ward:
     def reboot(self) -> None:
         """The daemon starts: nothing it held in memory is left, and the engine resumes what was cut."""
         self.world = self._world()
-        self.sweep = Sweep(self.world, self.engine, (HOST,), discover=True)
+        self.sweep = Sweep(self.world, self.engine, (HOST,), discover=True, control=self.control)
         self.engine.launch()
 
     def _world(self) -> World:

@@ -1,5 +1,6 @@
 """Parents: who they are, when one is not well, and why a circle is refused."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -72,7 +73,7 @@ def test_a_circle_is_named_in_its_order(edges: str, circle: str) -> None:
 def test_a_circle_is_there_exactly_when_somebody_depends_on_himself(depends_on: Graph) -> None:
     circle = dependencies.circle(depends_on)
     assert bool(circle) == any(_reaches(name, name, depends_on) for name in depends_on)
-    assert all(parent in depends_on[child] for child, parent in zip(circle, circle[1:], strict=False))
+    assert all(parent in depends_on[child] for child, parent in itertools.pairwise(circle))
 
 
 @given(GRAPHS)
