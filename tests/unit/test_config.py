@@ -9,7 +9,19 @@ from pydantic import BaseModel
 
 from agent import config, config_shape, settings
 from agent.errors import ConfigError
-from agent.model import ComposeSpec, ContainerCheck, HttpCheck, NginxCheck, Plane, RunSpec, TcpCheck, Thresholds
+from agent.model import (
+    ComposeSpec,
+    ContainerCheck,
+    HttpCheck,
+    Mode,
+    NginxCheck,
+    Permissions,
+    Plane,
+    RunSpec,
+    RunbookId,
+    TcpCheck,
+    Thresholds,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "medic.example.yaml"
 WEB = "services: {web: {%s}}"
@@ -55,7 +67,7 @@ WRONG = [
     ("state_dir: 5", "state_dir: must be text, not 5: put it in quotes"),
     ("state_dir: ''", "state_dir: must not be empty"),
     ("retention: {sweeps: 1m}", "retention.sweeps: must be from 1h to 365d, not 1m"),
-    ("retention: {most_bytes: 10}", "retention.most_bytes: must be at least 1000000, not 10"),
+    ("retention: {most_bytes: 10}", "retention.most_bytes: must be 1000000 or more, not 10"),
     ("retention: {bundle: 1d}", "retention.bundle: there is no such key (did you mean 'bundles'?)"),
     # hosts, store, channels
     ("hosts: {}", "hosts: must not be empty"),
@@ -92,6 +104,13 @@ WRONG = [
     ("control: ['ftp://x']", "control[0]: 'ftp://x' is no URL to check: begin with http:// or https://"),
     (WEB % "limits: {longest_start: 13h}", "services.web.limits.longest_start: must be from 1s to 12h, not 13h"),
     ("services: {a: {container: x}, b: {container: x}}", "services.b.container: 'x' is the container of service 'a' already: give one service all its checks"),
+    (WEB % "mode: aks", "services.web.mode: cannot be 'aks' (did you mean 'ask'?)"),
+    (WEB % "runbooks: {restart-container: {mod: ask}}", "services.web.runbooks.restart-container.mod: there is no such key (did you mean 'mode'?)"),
+    (WEB % "dry_run: yes", "services.web.dry_run: must be true or false, not 'yes'"),
+    ("runbooks: {restart-container: ask}", "runbooks.restart-container: must be a mapping of keys, not 'ask'"),
+    ("runbooks: {restart-container: {}}", "runbooks.restart-container.mode: is missing"),
+    ("approval: {expires: 10s}", "approval.expires: must be from 1m to 7d, not 10s"),
+    ("approval: {expiry: 1h}", "approval.expiry: there is no such key (did you mean 'expires'?)"),
     # checks
     (WEB % "checks: {}", "services.web.checks: must be a list, not a mapping"),
     (WEB % "checks: [http]", "services.web.checks[0]: must be a mapping of keys, not 'http'"),
@@ -170,6 +189,18 @@ def test_a_service_without_checks_has_the_container_check(tmp_path: Path) -> Non
     every = timedelta(seconds=5)
     assert web.container == "web"
     assert web.checks == (ContainerCheck(name="container", every=every, thresholds=Thresholds(sick_after=1)),)
+
+
+def test_how_far_medic_may_go_is_said_for_all_for_a_service_and_for_a_runbook(tmp_path: Path) -> None:
+    text = "dry_run: true\napproval: {expires: 30m}\nrunbooks: {reload-nginx: {mode: suggest}}\n"
+    text += "services: {web: {mode: ask, dry_run: true, runbooks: {restart-container: {mode: observe}}}, api: {}}"
+    found = load(tmp_path, text)
+    assert found.permissions == Permissions(
+        runbook_modes=((RunbookId("reload-nginx"), Mode.SUGGEST),), dry_run=True, approval_expires=timedelta(minutes=30)
+    )
+    web, api = found.services
+    assert (web.mode, web.runbook_modes, web.dry_run) == (Mode.ASK, ((RunbookId("restart-container"), Mode.OBSERVE),), True)
+    assert (api.mode, api.runbook_modes, api.dry_run) == (Mode.ACT, (), False)
 
 
 def test_what_docker_says_counts_at_once_and_a_probe_the_second_time(tmp_path: Path) -> None:
