@@ -97,7 +97,7 @@ def _preview(plan: Plan, run_id: str, playbooks: Playbooks, kill_switch: KillSwi
 def _text(run: PlaybookRun) -> str:
     ended = "" if run.end is RunEnd.COMPLETED else f"Check mode {run.end.value}: {run.message}\n"
     tasks = "".join(f"{task.status}: {task.name}\n" for task in run.tasks if task.status != "skipped")
-    return f"{ended}{tasks}{run.diff}"
+    return "\n".join(f"{ended}{tasks}{run.diff}".splitlines())  # Ansible's diffs come with CRLF
 
 
 def _leave_untold(_task: TaskResult) -> None:

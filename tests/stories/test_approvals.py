@@ -118,6 +118,16 @@ def test_no_answer_in_time_is_a_no(ward: Ward) -> None:
     assert len(ward.store.approvals.of(ward.incident("web").id)) == 1
 
 
+def test_how_long_a_request_waits_is_what_medic_yaml_says(tmp_path: Path) -> None:
+    minute = timedelta(minutes=1)
+    ward = Ward(tmp_path, (service("web"),), runbooks=(ASKS,), permissions=Permissions(approval_expires=minute))
+    ward.beat(2)
+    ward.machine.crash("web")
+    ward.beat()
+    assert asked(ward).expires_at - asked(ward).asked_at == minute
+    ward.beat_until(lambda: refusal_of(ward) is RefusalCode.APPROVAL_EXPIRED, at_most=minute // EVERY + 3)
+
+
 def test_an_answer_that_comes_too_late_is_refused(ward: Ward) -> None:
     ward.clock.move(WAIT)
     accepted, sentence = say(ward, yes=True, id_="A1")

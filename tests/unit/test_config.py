@@ -17,8 +17,8 @@ from agent.model import (
     NginxCheck,
     Permissions,
     Plane,
-    RunSpec,
     RunbookId,
+    RunSpec,
     TcpCheck,
     Thresholds,
 )
