@@ -918,7 +918,7 @@ class Standing:
     monitor_blind: str | None = None
     """Why Medic cannot trust its own network at this moment."""
     same_before: int = 0
-    """Earlier incidents with this incident's fingerprint that were opened inside `limits.window`."""
+    """Earlier incidents with this incident's fingerprint, inside `limits.window`, that were acted on or handed over."""
     same_ended_at: datetime | None = None
     """When the last of them closed."""
     actions: tuple[Action, ...] = ()

@@ -5,6 +5,7 @@ or a person's `--set`.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from agent.errors import ConfigError
 from agent.model import ComposeSpec, NginxCheck, Parameter, ParameterSource, Plan, Runbook, RunSpec, Service
 
 T = TypeVar("T")
+
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
+"""Docker's own rule for names (moby 20.10, daemon/names/names.go), with a bound: no pattern, no variable, no list."""
 
 DEFAULT_STOP_TIMEOUT = 10
 """Seconds; Docker's own default."""
@@ -85,9 +89,10 @@ def nginx_of(service: Service) -> str | None:
 def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: str | None, settings: Mapping[str, str]) -> str:
     match parameter.source:
         case ParameterSource.CONTAINER:
-            return json.dumps(service.container)
+            return json.dumps(_target(service.container, runbook, service))
         case ParameterSource.NGINX:
-            return json.dumps(_present(nginx_of(service), "a check of kind nginx", runbook, service))
+            nginx = _present(nginx_of(service), "a check of kind nginx", runbook, service)
+            return json.dumps(_target(nginx, runbook, service))
         case ParameterSource.SPEC:
             return json.dumps(_spec(service, runbook))
         case ParameterSource.CONFIG_PATH:
@@ -99,6 +104,15 @@ def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: 
             return json.dumps(service.spec.stop_timeout if isinstance(service.spec, RunSpec) else DEFAULT_STOP_TIMEOUT)
         case ParameterSource.PERSON:
             return _typed(parameter, settings.get(parameter.name, parameter.default), runbook)
+
+
+def _target(container: str, runbook: Runbook, service: Service) -> str:
+    """Return the one container that a runbook acts on. Nothing, a pattern or a name not filled in is never "all" of them."""
+    if not _CONTAINER.fullmatch(container):
+        raise ConfigError(
+            f"cannot fill runbook {runbook.id!r} for service {service.name!r}: {container[:70]!r} is no container's name"
+        )
+    return container
 
 
 def _present(value: T | None, what: str, runbook: Runbook, service: Service) -> T:

@@ -89,11 +89,19 @@ def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, clock: C
 
 
 def same_before(incident: IncidentId, since: datetime, store: Store) -> tuple[Incident, ...]:
-    """Return the earlier incidents with the fingerprint of this one."""
+    """Return the earlier incidents with the fingerprint of this one that were acted on or handed over.
+
+    One that was left alone until it was over (stopped on purpose, warming, deployed) is no trouble that came back.
+    """
     this = store.incidents.get(incident)
     if this is None:
         return ()
-    return tuple(each for each in store.incidents.opened_since(since, fingerprint=this.fingerprint) if each.id != incident)
+    alike = store.incidents.opened_since(since, fingerprint=this.fingerprint)
+    return tuple(each for each in alike if each.id != incident and (_was_tried(each) or each.refusal is not None))
+
+
+def _was_tried(incident: Incident) -> bool:
+    return any(attempt.outcome is None or attempt.outcome.counts for attempt in incident.attempts)
 
 
 def peers(service: Service, store: Store) -> tuple[Peer, ...]:

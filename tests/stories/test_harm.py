@@ -273,7 +273,7 @@ class TestARunbookThatLies:
         roomy = Limits(heals_in_window=99, same_signature=99)
         services = tuple(service(name, limits=roomy) for name in ("one", "two", "three", "four"))
         ward = Ward(
-            tmp_path, services, runbooks=(PLAIN, RECREATE), fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3))
+            tmp_path, services, runbooks=(PLAIN, RECREATE), fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3, failures_on_services=99))
         )
         ward.machine.effects = {"start-container": lambda: None}
         ward.beat(2)

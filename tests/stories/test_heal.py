@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.model import Closing, HoldCode, IncidentState, Outcome, Recorded, RefusalCode, RunEnd, ServiceName, StoryKind
+from agent.model import Closing, HoldCode, IncidentState, Limits, Outcome, Recorded, RefusalCode, RunEnd, ServiceName, StoryKind
 from tests.stories.world import RECREATE, RESTART, Ward, service
 
 WEB = ServiceName("web")
@@ -238,7 +238,10 @@ def test_a_playbook_that_could_not_reach_its_target_is_not_called_a_permanent_fa
     assert ward.incident("web").attempts[0].outcome is Outcome.TRANSIENT
 
 
-def test_a_service_healed_too_often_is_a_chronic_patient(ward: Ward) -> None:
+def test_a_service_healed_too_often_is_a_chronic_patient(tmp_path: Path) -> None:
+    # The same signs every time: only the limit of heals is left to stop it.
+    ward = Ward(tmp_path, (service("web", limits=Limits(same_signature=100, first_wait=timedelta(0))),))
+    ward.beat(2)
     for _ in range(5):
         ward.machine.crash("web")
         ward.beat(2)
