@@ -31,7 +31,7 @@ def test_a_service_that_asks_waits_for_its_word_and_is_healed_by_it(site: Site) 
         (request,) = site.ask("approvals")
         assert (request["plan"]["runbook"], request["number"], request["answer"]) == ("start-container", 1, None)
         assert request["impact"].startswith("safe: ")
-        assert "Start the container" in request["diff"], "what check mode says"
+        assert '+    "running": true' in request["diff"], "what check mode says"
         assert request["id"] in site.medic("approvals").stdout
         assert not site.look(web["container"])["Running"], "check mode changed nothing"
         (waiting,) = site.incidents("web")
@@ -67,5 +67,5 @@ def test_a_dry_run_says_what_it_would_have_done_and_leaves_the_container_dead(si
     assert incident.attempts == ()
     assert incident.diagnosis is not None
     (preview,) = (site.state / "incidents" / incident.id).glob("proposal-1-*.txt")
-    assert "Start the container" in preview.read_text()
+    assert '+    "running": true' in preview.read_text()
     assert not site.look(web["container"])["Running"]
