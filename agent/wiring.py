@@ -411,7 +411,6 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
     """
     from agent.adapters.watch_lock import WatchLock
 
-    _refuse_secrets(request.settings)
     if watch_is_running(using) is not None:
         with open_store(using) as store:
             store.requests.ask(request)
@@ -423,15 +422,6 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
     stop = threading.Event()
     with WatchLock(using.state_dir).held(), _parts(using, stop, on_story, lambda: None) as parts:
         return _in_the_foreground(parts, request, on_story)
-
-
-def _refuse_secrets(values: Iterable[tuple[str, str]]) -> None:
-    """Refuse a value that is a secret: what a person asks for is stored to the letter, and shown."""
-    from agent import redact
-
-    for name, value in values:
-        if redact.holds_secret((value, f"{name}={value}")):
-            raise ConfigError(f"cannot set {name!r}: its value is a secret, and what is asked for is stored and shown")
 
 
 def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:

@@ -152,6 +152,24 @@ class DockerEngine:
                 self._clock.sleep(EXEC_POLL)
             return int(code), output
 
+    def has_image(self, host: HostName, image: str) -> bool:
+        """Say whether an image is there, without asking any registry. Raises OutsideError."""
+        with self._outside(host, f"cannot look for image {image!r}"):
+            try:
+                self._client(host).inspect_image(image)  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+            except docker.errors.ImageNotFound:
+                return False
+            return True
+
+    def named(self, host: HostName, prefix: str) -> tuple[str, ...]:
+        """Return every container, network and volume whose name begins with `prefix`, by kind and name. Raises OutsideError."""
+        with self._outside(host, f"cannot look for what is named {prefix!r}"):
+            client = self._client(host)
+            found = [("container", name.lstrip("/")) for row in client.containers(all=True) for name in row["Names"]]
+            found += [("network", str(row["Name"])) for row in client.networks()]
+            found += [("volume", str(row["Name"])) for row in client.volumes()["Volumes"] or ()]
+            return tuple(f"{kind} {name}" for kind, name in found if name.startswith(prefix))
+
     def _tail(self, host: HostName, id_: str, *, limit: int, since: datetime | None, terminal: bool) -> bytes:
         """Read backwards in steps: `tail` counts entries, not bytes, and reading a big log from its start takes too long."""
         until = self._clock.monotonic() + LOG_DEADLINE.total_seconds()

@@ -1,4 +1,4 @@
-"""`medic runbook list | show | run`: the catalogue of remedies, and one of them on demand."""
+"""`medic runbook list | show | run | test`: the catalogue of remedies, one of them on demand, and whether it still works."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,8 +8,9 @@ from agent.cli import options
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
     from agent.model import PlaybookRun, Runbook
+    from agent.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and run the remedies that Medic knows.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, run and test the remedies that Medic knows.")
 
 Id = Annotated[str, typer.Argument(help="Id of a runbook, for example restart-container.", metavar="ID")]
 
@@ -103,6 +104,83 @@ def run(
     else:
         _print_dry_run(ended)
     raise typer.Exit(_dry_run_code(ended))
+
+
+@app.command("test")
+def rehearse(
+    ctx: typer.Context,
+    id_: Annotated[str | None, typer.Argument(help="Id of a runbook; or --all.", metavar="[ID]")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every runbook of the catalogue.")] = False,
+    image: Annotated[
+        str | None, typer.Option("--image", help="A local image with sh, sleep and httpd. Default: the lab's.")
+    ] = None,
+    nginx_image: Annotated[
+        str | None, typer.Option("--nginx-image", help="A local image with nginx and curl. Default: the lab's.")
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="With --all: write runbooks/TESTED, for a checkout that is to be shipped.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Put a runbook to the test.
+
+    On a throw-away container: break it, see it, explain it, choose, mend, see again, remove. A pass makes a demoted or changed
+    runbook act by itself again.
+    """
+    from agent import wiring
+    from agent.cli import screen
+    from agent.model import Rehearsal, RehearsalStep
+
+    settings = options.settings(ctx)
+    lines = as_json or options.given(ctx).as_json
+    chosen = _chosen(id_, all_, record)
+    to = screen.console(stderr=lines)
+
+    def tell(step: RehearsalStep) -> None:
+        mark = "ok" if step.passed else "NO"
+        to.print(screen.plain(f"  {mark:<2} {step.name:<13}{step.said}"), soft_wrap=True, markup=False, highlight=False)
+
+    results: list[Rehearsal] = []
+    for runbook in chosen:
+        _stop_if_halted(settings)
+        to.print(screen.plain(runbook.id), markup=False, highlight=False)
+        done = wiring.rehearse(settings, runbook, image or wiring.IMAGE, nginx_image or wiring.NGINX_IMAGE, tell)
+        results.append(done)
+        if done.passed:
+            wiring.keep_pass(settings, done)
+        word = "passed" if done.passed else "did not pass"
+        to.print(screen.plain(f"{runbook.id} {word} in {done.took.total_seconds():.1f} s"), markup=False, highlight=False)
+    if lines:
+        screen.print_json(results)
+    _stop_if_halted(settings)
+    passed = all(done.passed for done in results)
+    if record and passed:
+        typer.echo(f"recorded in {wiring.record_tested(chosen)}", err=True)
+    raise typer.Exit(options.WELL if passed else options.SICK)
+
+
+def _chosen(id_: str | None, all_: bool, record: bool) -> "list[Runbook]":
+    from agent import errands, wiring
+    from agent.errors import ConfigError
+    from agent.model import RunbookId
+
+    catalogue = wiring.runbooks()
+    if all_ is (id_ is not None):
+        raise ConfigError("cannot choose what to test: give the ID of one runbook, or --all")
+    if record and not all_:
+        raise ConfigError("cannot record one runbook: TESTED names all of them, so give --all")
+    return list(catalogue) if id_ is None else [errands.runbook_of(RunbookId(id_), catalogue)]
+
+
+def _stop_if_halted(settings: "Settings") -> None:
+    """Leave with the code for "refused" while people have said stop: a test changes the world, too."""
+    from agent import wiring
+    from agent.cli import screen
+
+    halted = wiring.kill_file(settings).halted()
+    if halted is not None:
+        screen.say(f"cannot test a runbook: halted ({halted}); `medic resume` first")
+        raise typer.Exit(options.REFUSED)
 
 
 def _print_dry_run(ended: "PlaybookRun") -> None:

@@ -24,9 +24,7 @@ PRIVATE = frozenset({"none"})
 """Docker's networks that nobody shares, although every container on them carries their name."""
 
 
-def of(
-    patient: Service, services: Sequence[Service], networks: Mapping[ServiceName, frozenset[str]]
-) -> tuple[Service, ...]:
+def of(patient: Service, services: Sequence[Service], networks: Mapping[ServiceName, frozenset[str]]) -> tuple[Service, ...]:
     """Return the neighbours of a service among all services. networks: what each one's container is attached to."""
     here = networks.get(patient.name, frozenset()) - PRIVATE
     proxies = _proxies(patient)

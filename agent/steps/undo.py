@@ -37,7 +37,9 @@ def take_back(
     """
     if attempt.undo_seen:
         return attempt
-    run = attempt.undo or _run(attempt, service, runbooks, playbooks, kill_switch, stopping, _teller(attempt, service, story, clock))
+    run = attempt.undo or _run(
+        attempt, service, runbooks, playbooks, kill_switch, stopping, _teller(attempt, service, story, clock)
+    )
     if run is None:
         return attempt
     attempts.undone(attempt.incident, attempt.number, run, now=clock.now())

@@ -72,7 +72,9 @@ def _tell_harm(attempt: Attempt, patient: Service, harm: Harm, story: StoryStore
         story.tell(attempt.incident, patient.name, kind, text, now=harm.at, key=f"{kind.value} {attempt.number}")
 
     tell(StoryKind.HARMED, f"well before {attempt.plan.runbook} and sick after it: {worse}")
-    tell(StoryKind.DEMOTED, f"{attempt.plan.runbook} asks first {scope} until `medic runbook test {attempt.plan.runbook}` passes")
+    tell(
+        StoryKind.DEMOTED, f"{attempt.plan.runbook} asks first {scope} until `medic runbook test {attempt.plan.runbook}` passes"
+    )
 
 
 def _mark(attempt: Attempt, patient: Service, harm: Harm | None, clock: Clock) -> RunbookMark | None:

@@ -85,7 +85,7 @@ class TestANeighbourIsHarmed:
     def test_the_story_tells_the_harm_the_demotion_and_the_undo(self, tmp_path: Path) -> None:
         ward = made(tmp_path, undo=True)
         ward.beat()
-        told = [event for event in ward.store.story.since(0, incident=web_incident(ward).id)]
+        told = ward.store.story.since(0, incident=web_incident(ward).id)
         kinds = [event.kind for event in told]
         assert kinds.index(StoryKind.HARMED) < kinds.index(StoryKind.DEMOTED) < kinds.index(StoryKind.UNDONE)
         assert "api" in next(event.text for event in told if event.kind is StoryKind.HARMED)
@@ -273,7 +273,10 @@ class TestARunbookThatLies:
         roomy = Limits(heals_in_window=99, same_signature=99)
         services = tuple(service(name, limits=roomy) for name in ("one", "two", "three", "four"))
         ward = Ward(
-            tmp_path, services, runbooks=(PLAIN, RECREATE), fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3, failures_on_services=99))
+            tmp_path,
+            services,
+            runbooks=(PLAIN, RECREATE),
+            fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3, failures_on_services=99)),
         )
         ward.machine.effects = {"start-container": lambda: None}
         ward.beat(2)
