@@ -10,6 +10,8 @@ A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`
     tried        [runbook, outcome] of each attempt of this incident
     events       [action, seconds ago, signal] of Docker's events, oldest first
     first        the health that opened the incident; sick unless given
+    silence      why people work on it; flips, when the verdict changed, in seconds ago
+    parents_down, monitor_blind    what stands about its parents and about Medic's own network
 """
 
 from dataclasses import dataclass
@@ -40,15 +42,19 @@ from agent.model import (
     IncidentId,
     IncidentState,
     Judgement,
+    Mode,
     NginxCheck,
     Origin,
     Outcome,
+    Permissions,
     Plan,
     Plane,
     Refusal,
     RunSpec,
     Service,
     ServiceName,
+    Silence,
+    Standing,
     Sureness,
     Symptom,
     Thresholds,
@@ -63,6 +69,7 @@ RUNBOOKS = {each.id: each for each in runbook_file.load_runbooks(ROOT / "runbook
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = {
     "name", "planes", "container", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
+    "silence", "parents_down", "monitor_blind", "flips",
     "saved", "requested", "plan", "hold", "refusal", "because",
 }  # fmt: skip
 ENDINGS = {"plan": Plan, "hold": Hold, "refusal": Refusal}
@@ -143,7 +150,7 @@ def findings(told: dict[str, Any]) -> Findings:
 
 
 def carried_out(number: int, runbook: str, outcome: str) -> Attempt:
-    chosen = filled_in(RUNBOOKS[runbook], service({}), good_copy=Path("/good"), settings={}, why="before")
+    chosen = filled_in(RUNBOOKS[runbook], service({}), good_copy="/good", settings={}, why="before")
     began = ago(600 - 60 * number)
     return Attempt(
         incident=IncidentId("I1"),
@@ -176,11 +183,22 @@ def decide(told: dict[str, Any]) -> Decision:
         declared,
         findings(told),
         tuple(RUNBOOKS.values()),
-        good_copy=Path("/var/lib/medic/good/web") if told.get("good_copy") else None,
-        heals_in_window=told.get("heals", 0),
-        halted=told.get("halted"),
-        now=NOW,
+        Standing(
+            now=NOW,
+            good_copy="/var/lib/medic/good/web" if told.get("good_copy") else None,
+            heals_in_window=told.get("heals", 0),
+            halted=told.get("halted"),
+            silence=silence(told["silence"]) if "silence" in told else None,
+            parents_down=tuple(told.get("parents_down", ())),
+            monitor_blind=told.get("monitor_blind"),
+            flips=tuple(ago(seconds) for seconds in told.get("flips", ())),
+            permissions=Permissions(runbook_modes=tuple((id_, Mode.ACT) for id_ in RUNBOOKS)),
+        ),
     )
+
+
+def silence(why: str) -> Silence:
+    return Silence(id=1, service=None, why=why, by="ada", since=ago(60), until=NOW + timedelta(hours=1))
 
 
 @pytest.mark.parametrize("case", read(), ids=lambda case: f"{case.file}: {case.told['name']}")
