@@ -166,17 +166,23 @@ def docker(*words: str) -> str:
 def write_config(ground: Ground) -> Path:
     """Write a medic.yaml without the limits that would end the test early: the services are broken far too often for real."""
     http = {"kind": "http", "plane": "direct", "url": "http://container:8000/", "timeout": "500ms", "status": ["200-404"]}
+    often = {"heals_in_window": 1000, "same_signature": 1000, "actions_per_service": 1000, "first_wait": "0s"}
     services = {
         service: {
             "container": ground.name(service),
             "every": "1s",
             "checks": [{"kind": "container"}, *([] if kind == "doomed" else [http])],
-            "limits": {"start_grace": "500ms", "verify_within": "6s", "heals_in_window": 1000},
+            "limits": {"start_grace": "500ms", "verify_within": "6s", **often},
         }
         for service, kind in KINDS.items()
     }
     file = ground.folder / "medic.yaml"
-    document = {"state_dir": str(ground.folder / "state"), "interval": "1s", "services": services}
+    fleet = {
+        "budget": {"host_actions": 1000, "fleet_actions": 1000},
+        "breaker": {"least": 1000},
+        "runbook_limits": {"failures_on_services": 1000, "ineffective_results": 1000},
+    }
+    document = {"state_dir": str(ground.folder / "state"), "interval": "1s", **fleet, "services": services}
     file.write_text(json.dumps(document))  # JSON is YAML, and has no aliases
     return file
 
