@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall fine"
 SAID = {
     "500": b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops",
+    "busy": b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 42\r\nContent-Length: 0\r\n\r\n",
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/x\r\nContent-Length: 0\r\n\r\n",
     "empty": b"",
     "binary": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n\x00\xff\xfe\x80\x1b[",

@@ -178,6 +178,13 @@ def test_what_a_target_does_is_observed(
     assert seen.error == error or (error is not None and (seen.error or "").startswith(error))
 
 
+def test_what_a_retry_after_asks_for_is_reported(real: BatchProber, server: OddServer) -> None:
+    busy, other = ask_one(real, get(server.url("busy"))), ask_one(real, get(server.url("redirect")))
+    assert isinstance(busy, HttpSeen)
+    assert isinstance(other, HttpSeen)
+    assert (busy.retry_after, other.retry_after) == (timedelta(seconds=42), None)
+
+
 def test_a_redirect_is_reported_and_not_followed(real: BatchProber, server: OddServer) -> None:
     seen = ask_one(real, get(server.url("redirect")))
     assert isinstance(seen, HttpSeen)

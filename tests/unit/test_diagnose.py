@@ -237,3 +237,21 @@ def test_evidence_that_cannot_be_saved_is_said_and_still_explained() -> None:
     assert not found.saved
     assert found.why_not_saved == "cannot write log-2.txt: no space left on device"
     assert found.diagnosis.cause is Cause.DISK_FULL
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (Files(digest=None), None),
+        (Files(digest="aa"), "the deploy lock /run/lock/web stands"),
+        (Files(refuses=True), "nobody can say whether the deploy lock stands: cannot read /run/lock/web: no answer"),
+    ],
+    ids=["no lock", "a lock", "a lock that cannot be looked at"],
+)
+def test_a_deploy_lock_stands_unless_it_is_known_to_be_gone(files: Files, said: str | None) -> None:
+    declared = replace(SERVICE, deploy_lock="/run/lock/web", config_file=None)
+    found = diagnose.explain(
+        declared, INCIDENT, 1, VERDICT, WELL,
+        containers=Docker(), files=files, bundles=Bundles(), rules=(), redact=redact, clock=CLOCK,
+    )  # fmt: skip
+    assert found.evidence.deploying == said
