@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ from agent.model import (
     RunbookId,
     RunbookMark,
     RunbookMarkKind,
+    RunEnd,
     ServiceName,
     StoryEvent,
     TcpRequest,
@@ -326,6 +327,31 @@ def record_tested(runbooks_: Iterable[Runbook]) -> Path:
     except OSError as exc:
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}") from exc
     return path
+
+
+# --------------------------------------------------------------------------------------------------------------- halting
+
+
+def stopped_since(using: Settings, began: datetime, within: timedelta) -> tuple[str, ...]:
+    """Return what a halt that began then has stopped, a sentence for each playbook, waiting for those still under way.
+
+    Makes no store where there is none. Raises ConfigError or StoreError when the store cannot be asked.
+    """
+    if using.store_url.startswith("sqlite") and watch_is_running(using) is None:
+        return ()  # a store that is one file has one daemon: without it nothing is under way
+    end = CLOCK.monotonic() + within.total_seconds()
+    with open_store(using) as store:
+        while True:
+            attempts = [attempt for incident in store.incidents.recent() for attempt in incident.attempts]
+            running = [attempt for attempt in attempts if attempt.runs and attempt.run is None]
+            if not running or CLOCK.monotonic() >= end:
+                break
+            CLOCK.sleep(FOLLOW_EVERY)
+    stopped = [a for a in attempts if a.run is not None and a.run.end is RunEnd.CANCELLED and a.ran_until and a.ran_until >= began]
+    return (
+        *(f"stopped {a.plan.runbook} ({a.incident}-{a.number}): {a.run.message}" for a in stopped if a.run is not None),
+        *(f"still under way: {a.plan.runbook} ({a.incident}-{a.number})" for a in running),
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ the daemon

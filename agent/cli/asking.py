@@ -3,7 +3,7 @@
 import typer
 
 from agent import wiring, yaml_text
-from agent.cli import options, screen
+from agent.cli import logs, options, screen
 from agent.errors import ConfigError
 from agent.model import (
     Closing,
@@ -16,6 +16,7 @@ from agent.model import (
     ServiceName,
     StoryEvent,
 )
+from agent.redact import Redactor
 from agent.settings import Settings
 
 
@@ -41,6 +42,7 @@ def ask(
         settings=values,
     )
     _refuse_unknown(settings, service)
+    logs.configure("text", verbose=False, redact=Redactor(settings.secrets))  # without a daemon, the heal logs here
     to = screen.console(stderr=as_json)
 
     def tell(event: StoryEvent) -> None:

@@ -51,12 +51,15 @@ def settings(ctx: typer.Context) -> "Settings":
 def pairs(set_: list[str] | None) -> tuple[tuple[str, str], ...]:
     """Return the values of `--set NAME=VALUE`. Raises ConfigError."""
     from agent.errors import ConfigError
+    from agent.redact import holds_secret
 
     found = []
     for text in set_ or ():
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise ConfigError(f"cannot read --set {text!r}: write NAME=VALUE")
+        if holds_secret((value, text)):
+            raise ConfigError(f"cannot set {name!r}: its value is a secret, and what is asked for is stored and shown")
         found.append((name, value))
     return tuple(found)
 

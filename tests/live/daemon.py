@@ -264,4 +264,4 @@ def wait_until(is_so: Callable[[], bool], within: float, what: str) -> None:
     end = time.monotonic() + within
     while not is_so():
         assert time.monotonic() < end, what
-        time.sleep(0.2)
+        time.sleep(0.5)
