@@ -92,6 +92,8 @@ class AttemptView:
     took: str
     ended_as: str
     tasks: tuple[TaskRow, ...]
+    harm: tuple[str, ...]
+    """What it made worse: checks of the patient, then neighbours."""
     undo: str
 
 
@@ -283,6 +285,7 @@ def _attempt(attempt: Attempt) -> AttemptView:
         tasks=tuple(TaskRow(name=text(t.name), status=t.status, message=text(t.message)) for t in attempt.run.tasks)
         if attempt.run
         else (),
+        harm=tuple(text(worse) for worse in _harm(attempt)),
         undo=text(f"{attempt.undo.end.value}: {attempt.undo.message}".rstrip(": ")) if attempt.undo else "",
     )
 
@@ -404,3 +407,12 @@ def when(at: datetime) -> str:
 def since(length: timedelta) -> str:
     """Return time since the incident opened: `+4.2 s`; what came before it has a minus."""
     return f"-{notices.span(-length)}" if length < timedelta(0) else f"+{notices.span(length)}"
+
+
+def _harm(attempt: Attempt) -> tuple[str, ...]:
+    """Return what an attempt made worse, and what was seen of it after the undo."""
+    if attempt.harm is None:
+        return ()
+    neighbours = tuple(f"neighbour {seen.service}: {'; '.join(seen.reasons)}" for seen in attempt.harm.neighbours)
+    after = tuple(f"after the undo {seen.service} is {seen.health.value}" for seen in attempt.undo_seen)
+    return (*attempt.harm.patient, *neighbours, *after)

@@ -1,10 +1,14 @@
 """`medic halt`: nothing is changed any more, at once, whatever else is broken."""
 
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from agent.cli import options
+
+SEEN_WITHIN = timedelta(seconds=3)
+"""How long the command stays to say what it stopped: a playbook is stopped and swept within a second."""
 
 
 def halt(
@@ -13,11 +17,26 @@ def halt(
 ) -> None:
     """Stop all remedies now.
 
-    Those under way too; looking goes on. Works without a store and with mistakes in medic.yaml.
+    Those under way too, and it says which; looking goes on. Works without a store and with mistakes in medic.yaml.
     """
     from agent import config, wiring
     from agent.redact import Redactor
 
     settings = config.load_state_dir(options.given(ctx).config)
+    began = wiring.CLOCK.now()
     wiring.kill_file(settings).halt(options.login(), Redactor()(why))
     typer.echo(f"halted in {settings.state_dir}; `medic resume` ends it")
+    _say_what_stopped(ctx, began)
+
+
+def _say_what_stopped(ctx: typer.Context, began: datetime) -> None:
+    """Say which playbooks the halt stopped. It stands whatever comes of this: without a store there is nothing to say."""
+    from agent import wiring
+    from agent.cli import screen
+    from agent.errors import MedicError
+
+    try:
+        for stopped in wiring.stopped_since(options.settings(ctx), began, SEEN_WITHIN):
+            typer.echo(screen.plain(stopped))
+    except MedicError as exc:
+        screen.say(f"what it stopped is not known: {exc}")

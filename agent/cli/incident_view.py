@@ -14,6 +14,7 @@ from agent import codec
 from agent.cli import screen
 from agent.errors import OutsideError
 from agent.model import AuditRow, Incident, IncidentId, IncidentState, Receipt, StoryEvent, Verdict
+from agent.policy import neighbours
 from agent.ports import Clock, Store
 
 REPORTS = {"md": "report.md", "json": "report.json", "html": "report.html", "script": "recheck.sh"}
@@ -52,6 +53,9 @@ def rows(incident: Incident, now: datetime) -> list[tuple[str, str]]:
         outcome = attempt.outcome.value if attempt.outcome else "under way"
         found += [(f"attempt {attempt.number}", f"{attempt.plan.runbook}: {outcome}; {attempt.plan.why}")]
         found += [("", attempt.run.message)] if attempt.run and attempt.run.message else []
+        found += [("harm", neighbours.named(attempt.harm))] if attempt.harm else []
+        found += [("undo", f"{attempt.plan.undo}: {attempt.undo.end.value}")] if attempt.undo else []
+        found += [("", f"{seen.service} is {seen.health.value} after it") for seen in attempt.undo_seen]
     if incident.hold is not None and incident.state is IncidentState.HELD:
         found += [("held", f"{incident.hold.code.value}: {incident.hold.because}; until {incident.hold.until}")]
     if incident.refusal is not None:
