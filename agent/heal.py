@@ -40,7 +40,7 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import alive, breaker, holds, neighbours, restarts
+from agent.policy import alive, breaker, holds, neighbours, permission, restarts
 from agent.ports import Engine, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
@@ -129,7 +129,9 @@ def _take_back(
     if attempt.plan.undo is not None:
         attempt = engine.step(f"undo {number}", lambda: _undo(id_, number, before, service, world))
         if attempt.undo is None:
-            return engine.step(f"hold the undo {number}", lambda: _hold(id_, holds.undo_owed(world.kill_switch.halted()), world))
+            return engine.step(
+                f"hold the undo {number}", lambda: _hold(id_, holds.undo_owed(world.kill_switch.halted()), world)
+            )
     refusal = neighbours.beyond_undo(attempt, before)
     if refusal is None:
         return None
@@ -257,6 +259,7 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         kill_switch=world.kill_switch,
         clock=world.clock,
         stopping=world.stopping,
+        lapsed=permission.lapsed(chosen, number, world.store.approvals.of(incident_id), world.runbooks, world.clock.now()),
     )
     if chosen.risk is not Risk.SAFE and attempt.run is not None and attempt.run.end is not RunEnd.NOT_RUN:
         world.store.outbox.post(notices.acted(incident, attempt, now=world.clock.now()), world.channels)

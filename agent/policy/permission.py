@@ -6,7 +6,7 @@ What is not an input cannot raise permission: no diagnosis, no log text and no c
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -22,6 +22,7 @@ from agent.model import (
     Refusal,
     RefusalCode,
     Risk,
+    Runbook,
     RunbookId,
     Service,
     Standing,
@@ -88,6 +89,15 @@ def digest(plan: Plan) -> str:
     """Return the sha256 over what an approval is bound to: the runbook, the hash of its files, and every parameter."""
     bound = json.dumps([plan.runbook, plan.runbook_hash, plan.parameters], ensure_ascii=True)
     return hashlib.sha256(bound.encode()).hexdigest()
+
+
+def lapsed(plan: Plan, number: int, approvals: Sequence[Approval], runbooks: Sequence[Runbook], now: datetime) -> str | None:
+    """Return why a plan that was chosen, and cut by a crash before it was begun, may not run any more; None where it may."""
+    if not any((runbook.id, runbook.hash) == (plan.runbook, plan.runbook_hash) for runbook in runbooks):
+        return f"{plan.runbook} is not what it was when it was chosen"
+    bound = digest(plan)
+    word = next((a for a in approvals if (a.number, a.digest, a.answer) == (number, bound, Answer.APPROVED)), None)
+    return f"{word.id} has expired" if word is not None and has_expired(word, now) else None
 
 
 def has_expired(approval: Approval, now: datetime) -> bool:

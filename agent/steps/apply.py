@@ -46,10 +46,12 @@ def carry_out(
     kill_switch: KillSwitch,
     clock: Clock,
     stopping: Callable[[], bool],
+    lapsed: str | None = None,
 ) -> Attempt:
     """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
 
     services: every service that should run; how the neighbours among them are is written down before the first change.
+    lapsed: why the plan may not run any more, where a crash lay between choosing it and this.
     Raises StoreError when the intent cannot be written: then nothing was changed.
     """
     attempt = attempts.begin(incident.id, number, plan, now=clock.now())
@@ -59,7 +61,7 @@ def carry_out(
     def tell(kind: StoryKind, text: str, key: str) -> None:
         story.tell(incident.id, service.name, kind, text, now=clock.now(), key=f"{key} {number}")
 
-    standing_down = _stand_down(incident, attempt, service, prober, kill_switch, clock)
+    standing_down = _stand_down(incident, attempt, service, prober, kill_switch, clock, lapsed)
     if standing_down is not None:
         outcome, why = standing_down
         not_run = PlaybookRun(end=RunEnd.NOT_RUN, message=why)
@@ -88,7 +90,13 @@ def run_id(incident: IncidentId, number: int) -> str:
 
 
 def _stand_down(
-    incident: Incident, attempt: Attempt, service: Service, prober: Prober, kill_switch: KillSwitch, clock: Clock
+    incident: Incident,
+    attempt: Attempt,
+    service: Service,
+    prober: Prober,
+    kill_switch: KillSwitch,
+    clock: Clock,
+    lapsed: str | None,
 ) -> tuple[Outcome, str] | None:
     """Return why nothing may be changed after all, before the first change; None to go on."""
     if attempt.runs:
@@ -98,6 +106,8 @@ def _stand_down(
         return Outcome.CANCELLED, f"halted: {halted}"
     if incident.requested is not None:
         return None  # a person asked for it, well or not
+    if lapsed is not None:
+        return Outcome.CANCELLED, lapsed
     seen = look.steadily(service, prober, clock)
     match seen.health:
         case Health.WELL:

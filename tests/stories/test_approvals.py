@@ -281,6 +281,31 @@ def test_cut_after_the_approval_it_acts_once(ward: Ward, step: str, moment: str)
     assert ward.notices()[2:] == [f"{incident.id}:acted:1", f"{incident.id}:resolved"]
 
 
+def test_a_runbook_edited_while_the_daemon_was_dead_voids_what_was_about_to_run(ward: Ward) -> None:
+    say(ward, yes=True)
+    ward.engine.crash_before = "apply 1"
+    with pytest.raises(Crash):
+        ward.beat()
+    ward.runbooks = (replace(ASKS, hash="1" * 64), RESTART, RECREATE)
+    ward.reboot()
+    ward.beat()
+    assert ward.machine.played == []
+    assert (asked(ward).number, asked(ward).plan.runbook_hash) == (2, "1" * 64)
+    assert [a.outcome for a in ward.incident("web").attempts] == [Outcome.CANCELLED]
+
+
+def test_an_approval_that_expired_while_the_daemon_was_dead_lets_nothing_run(ward: Ward) -> None:
+    say(ward, yes=True)
+    ward.engine.crash_before = "apply 1"
+    with pytest.raises(Crash):
+        ward.beat()
+    ward.clock.move(WAIT)
+    ward.reboot()
+    ward.beat()
+    assert ward.machine.played == []
+    assert asked(ward).number == 2
+
+
 def test_answered_while_the_round_that_asks_is_still_under_way_is_not_lost(tmp_path: Path) -> None:
     ward = Ward(tmp_path, (service("web"),), runbooks=(ASKS, RESTART, RECREATE))
     ward.beat(2)
