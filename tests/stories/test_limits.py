@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from agent import breakers
+from agent import breakers, look, parameters
 from agent.model import (
     BreakerRule,
     Budget,
@@ -28,7 +29,7 @@ from agent.model import (
 )
 from agent.policy import breaker
 from tests.memory_engine import Crash
-from tests.stories.world import HOST, RECREATE, RESTART, START, Ward, runbook, service
+from tests.stories.world import HOST, RECREATE, RESTART, START, Ward, http_check, runbook, service
 
 WEB = ServiceName("web")
 NEVER_WAIT = timedelta(0)
@@ -157,8 +158,11 @@ class TestBudgets:
     def test_what_a_person_runs_is_outside_the_budget(self, tmp_path: Path) -> None:
         ward = Ward(tmp_path, (service("a"),), fleet_limits=FleetLimits(budget=Budget(host_actions=1)))
         steady(all_start(ward))
-        plan = ward.store.incidents.request(ward.services[0], _verdict(ward), _plan(ward), by="ada", now=ward.clock.now())
-        ward.engine.start(plan.id, 1)
+        patient = ward.services[0]
+        verdict = look.at(patient, ward.machine, ward.clock)
+        plan = parameters.plan(START, patient, good_copy=None, settings={}, why="asked for")
+        asked = ward.store.incidents.request(patient, verdict, plan, by="ada", now=ward.clock.now())
+        ward.engine.start(asked.id, 1)
         self.sick_one_after_the_other(ward, ("a",))
         assert ward.incident("a").closing is Closing.HEALED
 
@@ -178,18 +182,6 @@ class TestBudgets:
         assert incident.refusal is not None
         assert "3 times in 24 h: 1 by Medic, 2 by somebody through Docker's API" in incident.refusal.because
         assert len(ward.machine.played) == 1
-
-
-def _verdict(ward: Ward):  # type: ignore[no-untyped-def]  # what `request` takes
-    from agent import look
-
-    return look.at(ward.services[0], ward.machine, ward.clock)
-
-
-def _plan(ward: Ward):  # type: ignore[no-untyped-def]  # what `request` takes
-    from agent import parameters
-
-    return parameters.plan(START, ward.services[0], good_copy=None, settings={}, why="asked for")
 
 
 class TestRestartsByOthers:
@@ -289,8 +281,8 @@ class TestTheLastReplica:
 
 def _two_probes(name: str) -> Service:
     plain = service(name)
-    http = plain.checks[1]
-    return replace(plain, checks=(*plain.checks, replace(http, name="admin", url="http://container:9000/health")))
+    admin = replace(http_check(), name="admin", url="http://container:9000/health")
+    return replace(plain, checks=(*plain.checks, admin))
 
 
 class TestTheFleetBreaker:
@@ -422,7 +414,10 @@ class TestARunbookThatFailsEverywhere:
         for name in names:
             ward.machine.crash(name, exit_code=3)
             ward.beat()
-            ward.beat_until(lambda name=name: ward.incident(name).closing is Closing.HEALED)
+            ward.beat_until(partial(self.is_healed, ward, name))
+
+    def is_healed(self, ward: Ward, name: str) -> bool:
+        return ward.incident(name).closing is Closing.HEALED
 
     def tried(self, ward: Ward, name: str) -> list[str]:
         return [attempt.plan.runbook for attempt in ward.incident(name).attempts]
