@@ -70,7 +70,9 @@ def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse
     quit_ = threading.Event()
     rows = []
     with ThreadPoolExecutor(wish.jobs) as pool:
-        futures: list[Future[Row]] = [pool.submit(play.play, each, rival, quit_, keep=wish.keep) for each, rival in runs]
+        futures: list[Future[Row]] = [
+            pool.submit(play.play, each, rival, quit_, patience=wish.patience, keep=wish.keep) for each, rival in runs
+        ]
         try:
             for future in as_completed(futures):
                 row = future.result()
@@ -79,9 +81,10 @@ def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse
                 console.print(f"{len(rows)}/{len(runs)} {mark} {row.scenario} ({row.player}): {row.ended}, {row.took:.0f} s")
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ^C must not cut the clean-up
-            quit_.set()
-            pool.shutdown(cancel_futures=True)
             return None
+        finally:
+            quit_.set()  # after a bug of the lab's own, too, the runs that are under way end through their clean-up
+            pool.shutdown(cancel_futures=True)
     return sorted(rows, key=lambda row: (row.player != score.MEDIC, row.player, row.scenario))
 
 
@@ -100,6 +103,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="gives the order they run in (default 1)")
     parser.add_argument(
         "--compare", action="store_true", help="let Docker's restart policy, an autoheal loop and Monit play too"
+    )
+    parser.add_argument(
+        "--patience", type=float, default=1, metavar="X", help="wait X times as long: a busy machine is no fault"
     )
     parser.add_argument("--keep", action="store_true", help="keep the folder of each run")
     return parser

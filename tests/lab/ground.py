@@ -148,7 +148,7 @@ def _medic_yaml(scenario: Scenario, site: Stage) -> dict[str, Any]:
             continue
         given = members[part.name].medic if part.name in members else scenario.nginx
         more = dict(_filled(given, scenario, site))
-        limits = {"start_grace": "1s", "verify_within": "8s", **more.pop("limits", {})}
+        limits = {"start_grace": "1s", "verify_within": "15s", **more.pop("limits", {})}
         services[part.name] = {
             "container": part.container,
             "checks": list(part.checks),

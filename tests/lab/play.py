@@ -26,7 +26,8 @@ from tests.lab.socket_proxy import SocketProxy
 from tests.lab.stage import Stage, StageError
 from tests.lab.watching import ENDS, Watching
 
-BEGIN = timedelta(seconds=30)
+BEGIN = timedelta(seconds=90)
+"""For everything to be well before the fault; it takes 5 s, and a minute on a machine that is busy with other things."""
 RIVAL_BEGIN = 4.0
 """Seconds a rival gets to see everything well before the fault."""
 
@@ -35,8 +36,11 @@ class CutShortError(Exception):
     """Somebody pressed ^C."""
 
 
-def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, keep: bool = False) -> Row:
-    """Run one scenario and judge it. A site that cannot be raised, or a fault that cannot be done, is a row that says so."""
+def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, patience: float = 1, keep: bool = False) -> Row:
+    """Run one scenario and judge it. A site that cannot be raised, or a fault that cannot be done, is a row that says so.
+
+    patience: what the times a scenario gives for an end are multiplied by.
+    """
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="medic-lab-"))
     folder.chmod(0o755)  # the containers read their files here, whatever user they run as
@@ -45,7 +49,7 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, kee
     try:
         stage.raise_all(site)
         _wait_until_well(scenario, site, quit_)
-        row = _with_rival(scenario, site, rival, quit_) if rival else _with_medic(scenario, site, quit_)
+        row = _with_rival(scenario, site, rival, quit_) if rival else _with_medic(scenario, site, quit_, patience)
     except StageError as error:
         row = Row(
             scenario=scenario.id,
@@ -66,7 +70,7 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, kee
     return dataclasses.replace(row, run=site.run, took=round(time.monotonic() - begun, 1))
 
 
-def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event) -> Row:
+def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event, patience: float) -> Row:
     proxied = "docker.sock" in json.dumps(scenario.medic)
     with SocketProxy(site.folder) if proxied else nullcontext():
         before = score.containers(site)
@@ -79,7 +83,7 @@ def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event) -> Row:
             if scenario.quiet_first:
                 watching.wait_for_quiet_sweep(BEGIN)
                 at, before = _break(scenario, site, before)
-            _wait_for_end(scenario, watching, at, quit_)
+            _wait_for_end(scenario, watching, at, quit_, patience)
             row = score.of_medic(scenario, site, before, at)
         if watching.exit_code != 0:
             ended = f"medic watch ended with {watching.exit_code} after SIGTERM"
@@ -114,7 +118,7 @@ def _break(scenario: Scenario, site: Stage, before: score.Containers) -> tuple[d
     return at, {name: now[name] if name in hit else before[name] for name in before}
 
 
-def _wait_for_end(scenario: Scenario, watching: Watching, at: datetime, quit_: threading.Event) -> None:
+def _wait_for_end(scenario: Scenario, watching: Watching, at: datetime, quit_: threading.Event, patience: float) -> None:
     """Wait until the story of the scenario's service has come to its end, or to where nothing more may happen."""
     service = scenario.expect.service
 
@@ -131,15 +135,19 @@ def _wait_for_end(scenario: Scenario, watching: Watching, at: datetime, quit_: t
         return latest.kind in ENDS or (scenario.expect.end is End.HELD and latest.kind is StoryKind.HELD)
 
     if scenario.expect.end is not End.NOTHING:
-        watching.wait(f"an end of {scenario.id}", is_over, scenario.within)
+        watching.wait(f"an end of {scenario.id}", is_over, scenario.within * patience)
     if scenario.expect.end.is_restraint:
         _sleep(scenario.expect.watch_for, quit_)
 
 
 def _wait_until_well(scenario: Scenario, site: Stage, quit_: threading.Event) -> None:
     names = [part.name for part in site.parts if part.is_declared]
-    if scenario.quiet_first and not _until(lambda: all(ground.is_well(site, name) for name in names), 30, quit_):
-        raise StageError(f"cannot start the services of {scenario.id}: they are not all well after 30 s")
+    if scenario.quiet_first and not _until(
+        lambda: all(ground.is_well(site, name) for name in names), BEGIN.total_seconds(), quit_
+    ):
+        raise StageError(
+            f"cannot start the services of {scenario.id}: they are not all well after {BEGIN.total_seconds():.0f} s"
+        )
 
 
 def _until(is_so: Callable[[], bool], seconds: float, quit_: threading.Event) -> bool:

@@ -107,21 +107,24 @@ class Watching:
         with lines:
             for line in lines:
                 event = _event(json.loads(line))
-                self._console.print(screen.story_line(event, width), soft_wrap=not self._console.is_terminal)
                 with self._news:
                     self._events.append(event)
                     self._news.notify_all()
+                self._console.print(screen.story_line(event, width), soft_wrap=not self._console.is_terminal)
 
 
 def ask(site: Stage, *words: str) -> Any:
     """Ask the real command for JSON: `medic --json <words>`. Raises StageError when it does not answer."""
-    asked = subprocess.run(
-        (MEDIC, "--config", site.medic_yaml, "--json", *words),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE.total_seconds(),
-        check=False,
-    )
+    try:
+        asked = subprocess.run(
+            (MEDIC, "--config", site.medic_yaml, "--json", *words),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE.total_seconds(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise StageError(f"cannot ask medic {' '.join(words)}: no answer after {PATIENCE.total_seconds():.0f} s") from None
     if asked.returncode != 0:
         raise StageError(f"cannot ask medic {' '.join(words)}: {asked.stderr.strip()[-400:]}")
     return json.loads(asked.stdout)
