@@ -50,6 +50,8 @@ _STORY = {
     StoryKind.TASK: ("·", "dim"),
     StoryKind.TRIED: ("■", "cyan"),
     StoryKind.SEEN_AGAIN: ("○", "blue"),
+    StoryKind.HARMED: ("✗", "bold red"),
+    StoryKind.DEMOTED: ("↓", "yellow"),
     StoryKind.UNDONE: ("↶", "yellow"),
     StoryKind.HEALED: ("✓", "bold green"),
     StoryKind.RECOVERED: ("✓", "green"),
