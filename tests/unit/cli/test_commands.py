@@ -287,6 +287,27 @@ def test_the_catalogue_reads_as_text_and_as_json(medic: Medic) -> None:
     assert ids[0] in medic("runbook", "show", ids[0])[1]
 
 
+def test_a_breaker_is_shown_until_a_person_resets_it_with_a_reason(medic: Medic, store: Store) -> None:
+    assert medic("breaker") == (0, "no breaker is open\n", "")
+    store.breakers.open("fleet", because="3 of 4 turned sick", services=(ServiceName("web"),), now=NOW)
+    code, out, _ = medic("breaker")
+    assert (code, "3 of 4 turned sick" in out) == (1, True)
+    assert [row["scope"] for row in json.loads(medic("breaker", "--json")[1])] == ["fleet"]
+    assert medic("breaker", "reset", "fleet")[0] == 2, "nobody resets it without saying why"
+    assert medic("breaker", "reset", "fleet", "--why", " ")[0] == 2
+    assert medic("breaker", "reset", "group:shop", "--why", "x")[2].startswith("medic: cannot reset 'group:shop'")
+    assert medic("breaker", "reset", "fleet", "--why", "the switch is back")[0] == 0
+    assert medic("breaker")[0] == 0
+
+
+def test_a_runbook_out_of_service_is_marked_in_the_list_and_can_be_restored(medic: Medic, store: Store) -> None:
+    store.breakers.open("runbook:restart-container", because="it failed on 3 services", services=(), now=NOW)
+    assert "it failed on 3" in medic("runbook", "list")[1]
+    assert medic("runbook", "restore", "restart-container", "--why", "mended")[0] == 0
+    assert "out of service" not in medic("runbook", "list")[1]
+    assert medic("runbook", "restore", "restart-container", "--why", "again")[0] == 2
+
+
 # -------------------------------------------------------------------------------------------------------- halt and doctor
 
 
