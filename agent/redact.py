@@ -83,6 +83,14 @@ def within(value: T, redact: Callable[[str], str]) -> T:
     return cast("T", _within(value, redact))
 
 
+def pair(name: str, value: str, redact: Callable[[str], str]) -> tuple[str, str]:
+    """Return a name and its value, redacted also where only the name says that the value is a secret."""
+    together = redact(f"{name}={value}")
+    hidden = together.count(_MARKED) > f"{name}={value}".count(_MARKED)
+    alone = redact(value)
+    return redact(name), "[REDACTED:setting]" if hidden and alone == value else alone
+
+
 def holds_secret(texts: Iterable[str]) -> bool:
     """Return whether a rule knows a secret in one of these texts."""
     rules = Redactor()
@@ -119,6 +127,8 @@ def _within(value: object, redact: Callable[[str], str]) -> object:
             return redact(value)
         case Service() | Plan() | Request():
             return value
+        case (str(name), str(text)) if isinstance(value, tuple):
+            return pair(name, text, redact)
         case tuple() | list():
             return type(value)(_within(part, redact) for part in value)
         case dict():

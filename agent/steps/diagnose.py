@@ -28,6 +28,7 @@ from agent.model import (
     Verdict,
 )
 from agent.ports import Clock, Containers, EvidenceFiles, HostFiles
+from agent.redact import pair
 
 EVENTS_OF = timedelta(hours=1)
 """How far back Docker's events are asked for: longer than any start-up, shorter than yesterday's trouble."""
@@ -196,7 +197,7 @@ def _redacted_container(container: ContainerFacts, clean: Callable[[str], str]) 
         image=clean(container.image),
         status=clean(container.status),
         error=clean(container.error) if container.error is not None else None,
-        labels=tuple((clean(key), clean(value)) for key, value in container.labels),
+        labels=tuple(pair(key, value, clean) for key, value in container.labels),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from agent.redact import LONGEST_LINE, Redactor
+from agent.redact import LONGEST_LINE, Redactor, within
 
 LETTERS = string.ascii_letters + string.digits
 HEX = "0123456789abcdef"
@@ -332,3 +332,9 @@ def _cpu_seconds(text: str) -> float:
     start = time.process_time()
     REDACT(text)
     return time.process_time() - start
+
+
+def test_a_label_whose_name_says_that_it_is_a_secret_loses_its_value() -> None:
+    clean = Redactor()
+    labels = (("com.example.token", "k3lQx81ZmB0aVt"), ("com.example.team", "search"))
+    assert within(labels, clean) == (("com.example.token", "[REDACTED:setting]"), ("com.example.team", "search"))
