@@ -102,12 +102,15 @@ def move_address(site: Stage, name: str) -> None:
 
 def swap_addresses(site: Stage, name: str, other: str) -> None:
     """Let two services come back with each other's address."""
-    first, second = site.part(name), site.part(other)
-    addresses = {part.container: stage.address(part.container, site.network) for part in (first, second)}
-    for part in (first, second):
-        stage.docker("network", "disconnect", site.network, part.container)
-    for part, address in ((first, addresses[second.container]), (second, addresses[first.container])):
-        stage.docker("network", "connect", "--ip", address, site.network, part.container)
+    first, second = site.part(name).container, site.part(other).container
+    before = {each: stage.address(each, site.network) for each in (first, second)}
+    for each in (first, second):
+        stage.docker("network", "disconnect", site.network, each)
+    # Docker gives the lowest free address, so the one that had the higher comes first.
+    for each in sorted((first, second), key=lambda each: int(before[each].rpartition(".")[2]), reverse=True):
+        stage.docker("network", "connect", site.network, each)
+    if stage.address(first, site.network) != before[second]:
+        raise StageError(f"cannot swap the addresses of {name} and {other}: Docker gave them others")
 
 
 def detach_network(site: Stage, name: str) -> None:
