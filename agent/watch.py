@@ -35,6 +35,8 @@ GRACE = timedelta(seconds=10)
 DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
 HOUSEKEEPING = timedelta(hours=1)
+KEEP_RESTARTS = timedelta(days=30)
+"""Restarts by others: the longest `limits.window` that medic.yaml takes."""
 KEEP_HEALS = timedelta(days=7)
 
 NUDGING = ("die", "oom", "destroy", "pause", "unpause", "start", "health_status")
@@ -191,6 +193,7 @@ def _note_halt(parts: Parts) -> None:
 def _housekeeping(parts: Parts) -> None:
     now, keep = parts.world.clock.now(), parts.retention
     parts.world.store.sweeps.prune(before=now - keep.sweeps)
+    parts.world.store.foreign_restarts.prune(before=now - KEEP_RESTARTS)
     parts.old_files.prune(
         lambda: [incident.id for incident in parts.world.store.incidents.unclosed()],
         now=now,
