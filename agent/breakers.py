@@ -96,11 +96,6 @@ def _proxies(service: Service, by_container: Mapping[tuple[HostName, str], Servi
     return tuple(by_container[place] for place in proxies if place in by_container)
 
 
-def as_service(row: Breaker, host: HostName) -> Service:
-    """Return what stands for a scope where an incident needs a service. It is never enrolled."""
-    return Service(name=ServiceName(row.scope), host=host, container="", checks=(), origin="medic")
-
-
 def verdict(row: Breaker, seen: Mapping[ServiceName, Verdict], now: datetime) -> Verdict:
     """Return the verdict of the correlated incident: first what fails together, then each service with its own reasons."""
     together = Judgement(check=row.scope, plane=Plane.CONTAINER, health=Health.SICK, detail=row.because)
