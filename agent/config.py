@@ -288,7 +288,10 @@ def _env_file_secrets(service: Service, place: _Place) -> list[str]:
 def _service(key: str, service: config_shape.ServiceShape, file: config_shape.MedicFile, place: _Place) -> Service:
     if service.host not in file.hosts:
         raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
-    given = service.checks or [config_shape.ContainerShape(kind="container")]
+    given = list(service.checks)
+    if not any(isinstance(check, config_shape.ContainerShape) for check in given):
+        # Whatever else is asked, a container that is gone must be seen as gone, or nothing would start it again.
+        given.append(config_shape.ContainerShape(kind="container"))
     names = _check_names(given, place)
     checks = tuple(_check(check, names[i], service, file.interval, place.at("checks", i)) for i, check in enumerate(given))
     return Service(

@@ -317,7 +317,9 @@ class MemoryOutbox:
 
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
         with self._lock:
-            return tuple(row for row in self._rows.values() if row.delivered_at is None and row.next_try <= now)[:limit]
+            open_rows = [row for row in self._rows.values() if row.delivered_at is None]
+            waiting = {row.channel for row in open_rows if row.next_try > now}
+            return tuple(row for row in open_rows if row.channel not in waiting)[:limit]
 
     def delivered(self, id_: int, *, now: datetime) -> None:
         self._change(id_, lambda row: replace(row, delivered_at=now))
