@@ -26,6 +26,7 @@ from agent.model import (
     PlaybookRun,
     Request,
     RequestAnswer,
+    Rule,
     Runbook,
     RunbookId,
     ServiceName,
@@ -97,6 +98,13 @@ def runbooks() -> tuple[Runbook, ...]:
     return runbook_file.load_runbooks(shipped("runbooks"), shipped("ansible") / "playbooks")
 
 
+def rules() -> tuple[Rule, ...]:
+    """Load the diagnosis rules that travel in the package. Raises ConfigError."""
+    from agent import rule_file
+
+    return rule_file.load_rules(Path(__file__).parent / "rules")
+
+
 def shipped(folder: str) -> Path:
     """Return the folder `runbooks` or `ansible`: inside the package when installed from a wheel, else beside it."""
     package = Path(__file__).parent
@@ -107,7 +115,6 @@ def shipped(folder: str) -> Path:
 @contextlib.contextmanager
 def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iterator[World]:
     """Build the whole world: every port, joined. Raises ConfigError or OutsideError."""
-    from agent import rule_file
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
     from agent.adapters.bundles import BundleFiles
     from agent.adapters.good_copies import GoodCopyFiles
@@ -133,7 +140,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 bundles=BundleFiles(using.state_dir),
                 good_copies=GoodCopyFiles(using.state_dir),
                 runbooks=runbooks(),
-                rules=rule_file.load_rules(Path(__file__).parent / "rules"),
+                rules=rules(),
                 reports=ReportFiles(redact),
                 redact=redact,
                 channels=tuple(channel.name for channel in using.channels),

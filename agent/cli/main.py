@@ -17,6 +17,7 @@ from agent.cli import (
     check,
     config,
     doctor,
+    evaluate,
     halt,
     heal,
     incident,
@@ -96,6 +97,7 @@ app.command("watch")(watch.watch)
 app.command("heal")(heal.heal)
 app.add_typer(runbook.app, name="runbook")
 app.add_typer(incident.app, name="incident")
+app.add_typer(evaluate.app, name="eval")
 app.command("sweeps")(sweeps.sweeps)
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
