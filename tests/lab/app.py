@@ -1,7 +1,8 @@
 """A small web service for the lab, standard library only: it runs inside lab containers, which have nothing else.
 
-Reads NAME, and CURRENCY if it is given: a currency without a rate ends it with a trace, as in programs that check nothing. Listens on port 8080. `GET /health` answers `ok <name>`; `GET /embed?mb=N` takes N
-megabytes and keeps them, as a batch that is too large does.
+Reads NAME, and CURRENCY if it is given: one without a rate is refused at the start, as programs do that check their
+settings. Listens on port 8080. `GET /health` answers `ok <name>`; `GET /embed?mb=N` takes N megabytes and keeps them, as a
+batch that is too large does.
 """
 
 import os
@@ -48,8 +49,11 @@ class Answer(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    if "CURRENCY" in os.environ:
-        say("INFO", f"one unit costs {RATES[os.environ['CURRENCY']]}")
+    currency = os.environ.get("CURRENCY", "EUR")
+    if currency not in RATES:
+        say("ERROR", f"invalid configuration: CURRENCY must be one of {', '.join(RATES)}, not {currency!r}")
+        sys.exit(1)
+    say("INFO", f"one unit costs {RATES[currency]}")
     # PID 1 ignores SIGTERM unless it says otherwise; without this every `docker stop` waits for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     say("INFO", f"listening on port {PORT}")
