@@ -190,7 +190,7 @@ def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
 
 def sweeps_table(reports: Sequence[SweepReport]) -> Table:
     """Return one row per sweep report."""
-    table = _table("at", "took", "checked", "issues", "opened", "fixed", "not as recorded")
+    table = _table("at", "took", "checked", "issues", "opened", "healed", "not as recorded")
     for report in reports:
         issues = [*(f"{name} sick" for name in report.sick), *(f"{name} unknown" for name in report.unknown)]
         astray = [*(f"{name} missing" for name in report.missing), *(f"{name} unrecorded" for name in report.unrecorded)]
