@@ -172,8 +172,12 @@ def wrong(verdict: Verdict) -> list[str]:
 
 
 def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
-    """Return one row per incident."""
-    table = _table("id", "service", "state", "opened", "attempts", "cause", "what")
+    """Return one line per incident: a list is for finding the one to look at with `incident show`."""
+    table = _table("id", "service", "state", "opened", "tries", "cause", "what")
+    table.expand = True
+    for column in table.columns:
+        column.no_wrap = True
+    table.columns[-1].ratio, table.columns[-1].overflow = 1, "ellipsis"  # the others keep the width they need
     for incident in incidents:
         cause = incident.diagnosis.cause.value if incident.diagnosis else "-"
         table.add_row(
