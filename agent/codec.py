@@ -42,7 +42,7 @@ def encode(value: object) -> JSON:
         case timedelta():
             return {"_": "timedelta", "is": value.total_seconds()}
         case tuple() | list():
-            return [encode(item) for item in value]
+            return [encode(part) for part in value]
         case _ if dataclasses.is_dataclass(value) and type(value).__name__ in _CLASSES:
             fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
             return {"_": type(value).__name__, **fields}
@@ -50,29 +50,29 @@ def encode(value: object) -> JSON:
             raise TypeError(f"cannot encode {type(value).__name__}: not a value of agent.model")
 
 
-def decode(data: Any) -> Any:
-    """Return the value that `encode` made `data` of. Lists come back as tuples. Raises ValueError for unknown shapes."""
-    match data:
+def decode(plain: Any) -> Any:
+    """Return the value that `encode` made `plain` of. Lists come back as tuples. Raises ValueError for unknown shapes."""
+    match plain:
         case None | bool() | int() | float() | str():
-            return data
+            return plain
         case list():
-            return tuple(decode(item) for item in data)
+            return tuple(decode(part) for part in plain)
         case {"_": "datetime", "is": str(text)}:
             return datetime.fromisoformat(text)
         case {"_": "timedelta", "is": int(seconds) | float(seconds)}:
             return timedelta(seconds=seconds)
-        case {"_": str(name), "is": plain} if name in _enums():
-            return _enums()[name](plain)
+        case {"_": str(name), "is": value} if name in _enums():
+            return _enums()[name](value)
         case {"_": str(name), **fields} if name in _CLASSES:
             known = _field_names(name)
             # A row written by an older version lacks new fields and takes their defaults; a field that is gone is dropped.
-            given = {key: decode(item) for key, item in fields.items() if key in known}
+            given = {key: decode(part) for key, part in fields.items() if key in known}
             try:
                 return _CLASSES[name](**given)
             except TypeError as exc:
-                raise ValueError(f"cannot decode {str(data)[:80]!r}: {exc}") from exc
+                raise ValueError(f"cannot decode {str(plain)[:80]!r}: {exc}") from exc
         case _:
-            raise ValueError(f"cannot decode {str(data)[:80]!r}: no shape of agent.model")
+            raise ValueError(f"cannot decode {str(plain)[:80]!r}: no shape of agent.model")
 
 
 def as_dict(value: object) -> JSON:
@@ -85,7 +85,7 @@ def as_dict(value: object) -> JSON:
         case timedelta():
             return value.total_seconds()
         case tuple() | list():
-            return [as_dict(item) for item in value]
+            return [as_dict(part) for part in value]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {f.name: as_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
         case None | bool() | int() | float() | str():

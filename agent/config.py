@@ -202,9 +202,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         ),
         discover_labels=file.discover_labels,
         control=tuple(file.control),
-        retention=Retention(
-            sweeps=file.retention.sweeps, bundles=file.retention.bundles, most_bytes=file.retention.most_bytes
-        ),
+        retention=Retention(sweeps=file.retention.sweeps, bundles=file.retention.bundles, most_bytes=file.retention.most_bytes),
         log=file.log,
         halted_by_env=_halted(variables),
         secrets=tuple(dict.fromkeys(secrets)),
@@ -313,7 +311,10 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         raise place.wrong(f"{key!r} is the name of incidents about Medic itself: call the service otherwise")
     if service.host not in file.hosts:
         raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
-    given = service.checks or [config_shape.ContainerShape(kind="container")]
+    given = list(service.checks)
+    if not any(isinstance(check, config_shape.ContainerShape) for check in given):
+        # Whatever else is asked, a container that is gone must be seen as gone, or nothing would start it again.
+        given.append(config_shape.ContainerShape(kind="container"))
     names = _check_names(given, place)
     checks = tuple(_check(check, names[i], service, file.interval, place.at("checks", i)) for i, check in enumerate(given))
     return Service(

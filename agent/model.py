@@ -1238,7 +1238,7 @@ class Escalation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """One beat on record: which services were checked, which had issues, what was fixed, what does not match the store."""
+    """One beat on record: which services were checked, which had issues, what was healed, what does not match the store."""
 
     slot: int
     """Beat number: seconds since the epoch divided by the interval; 0 for a sweep by hand."""

@@ -56,7 +56,7 @@ def deliver_due(outbox: OutboxStore, notifiers: Mapping[str, Notifier], clock: C
 
 
 def _serve(notifier: Notifier | None, rows: Sequence[Delivery], clock: Clock) -> list[_Result]:
-    """Send the rows of one channel in order, for one turn. After a failure the rest shares it unsent: the channel is down."""
+    """Send the rows of one channel in order, for one turn. Once one cannot be sent, the rest is put off with it: the channel is down."""
     end = clock.monotonic() + TURN.total_seconds()
     results: list[_Result] = []
     error: str | None = None if notifier else "no such channel is configured"

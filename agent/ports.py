@@ -439,7 +439,7 @@ class OutboxStore(Protocol):
         """Queue a notice for each channel; the same (dedup key, channel) twice queues once."""
 
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
-        """Return undelivered rows whose time has come, oldest first."""
+        """Return undelivered rows, oldest first; none of a channel while one of its rows must wait, so that edges stay in order."""
 
     def delivered(self, id_: int, *, now: datetime) -> None:
         """Mark one as delivered."""

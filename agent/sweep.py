@@ -20,6 +20,7 @@ from agent.model import (
     Blind,
     Check,
     Closing,
+    ContainerCheck,
     ContainerFacts,
     ContainersRequest,
     ContainersSeen,
@@ -189,11 +190,14 @@ class Sweep:
         if everything_due:
             return service.checks
         asked = self._asked_at
-        return tuple(
-            check
+        due = {
+            check.name
             for check in service.checks
             if streak_rules.due(check, asked.get((service.name, check.name)), now, spread_by=service.name)
-        )
+        }
+        # What Docker says of the container comes with the host's one list: judged along with any other check, so that a
+        # verdict never rests on an older container than the one its probes were sent to.
+        return tuple(check for check in service.checks if check.name in due or (due and isinstance(check, ContainerCheck)))
 
     def _look(
         self, services: Sequence[Service], due: Mapping[ServiceName, Sequence[Check]], observed: Observed

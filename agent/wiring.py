@@ -33,6 +33,7 @@ from agent.model import (
     RehearsalStep,
     Request,
     RequestAnswer,
+    Rule,
     Runbook,
     RunbookId,
     RunbookMark,
@@ -120,6 +121,13 @@ def runbooks() -> tuple[Runbook, ...]:
     return runbook_file.load_runbooks(shipped("runbooks"), shipped("ansible") / "playbooks")
 
 
+def rules() -> tuple[Rule, ...]:
+    """Load the diagnosis rules that travel in the package. Raises ConfigError."""
+    from agent import rule_file
+
+    return rule_file.load_rules(Path(__file__).parent / "rules")
+
+
 def shipped(folder: str) -> Path:
     """Return the folder `runbooks` or `ansible`: inside the package when installed from a wheel, else beside it."""
     package = Path(__file__).parent
@@ -130,7 +138,6 @@ def shipped(folder: str) -> Path:
 @contextlib.contextmanager
 def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iterator[World]:
     """Build the whole world: every port, joined. Raises ConfigError or OutsideError."""
-    from agent import rule_file
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
     from agent.adapters.bundles import BundleFiles
     from agent.adapters.good_copies import GoodCopyFiles
@@ -156,7 +163,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 bundles=BundleFiles(using.state_dir),
                 good_copies=GoodCopyFiles(using.state_dir),
                 runbooks=runbooks(),
-                rules=rule_file.load_rules(Path(__file__).parent / "rules"),
+                rules=rules(),
                 reports=ReportFiles(redact),
                 redact=redact,
                 channels=tuple(channel.name for channel in using.channels),
@@ -249,7 +256,9 @@ NGINX_IMAGE = "medic-lab/base"
 """The lab's images, built by `python -m tests.lab.images` in a checkout."""
 
 
-def rehearse(using: Settings, runbook: Runbook, image: str, nginx_image: str, on_step: Callable[[RehearsalStep], None]) -> Rehearsal:
+def rehearse(
+    using: Settings, runbook: Runbook, image: str, nginx_image: str, on_step: Callable[[RehearsalStep], None]
+) -> Rehearsal:
     """Put one runbook to the test on a throw-away container, in a scratch state folder, under the real kill switch.
 
     Raises OutsideError where an image is missing or Docker is away.
@@ -347,7 +356,9 @@ def stopped_since(using: Settings, began: datetime, within: timedelta) -> tuple[
             if not running or CLOCK.monotonic() >= end:
                 break
             CLOCK.sleep(FOLLOW_EVERY)
-    stopped = [a for a in attempts if a.run is not None and a.run.end is RunEnd.CANCELLED and a.ran_until and a.ran_until >= began]
+    stopped = [
+        a for a in attempts if a.run is not None and a.run.end is RunEnd.CANCELLED and a.ran_until and a.ran_until >= began
+    ]
     return (
         *(f"stopped {a.plan.runbook} ({a.incident}-{a.number}): {a.run.message}" for a in stopped if a.run is not None),
         *(f"still under way: {a.plan.runbook} ({a.incident}-{a.number})" for a in running),

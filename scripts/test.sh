@@ -9,14 +9,17 @@ if [[ ${1:-} != --with-docker ]]; then
 fi
 
 say() { echo; echo "== $* =="; }
-pytest=(.venv/bin/python -m pytest --quiet --durations=10 --durations-min=1)
+# Two at a time, whatever the machine has: the budget is for two cores, and the live tests share one Docker engine.
+pytest=(.venv/bin/python -m pytest --quiet --numprocesses 2 --durations=10 --durations-min=1)
 
 say "rules and cases"
 "${pytest[@]}" tests/unit tests/cases
 
+say "contracts and stories"
+"${pytest[@]}" tests/contracts tests/stories
+
 say "lab images"
 .venv/bin/python -m tests.lab.images
 
-# One after another and not spread over processes: they measure times, share one Docker engine and two cores.
-say "contracts, stories, live, lab"
-"${pytest[@]}" tests/contracts tests/stories tests/live tests/lab
+say "live, lab"
+"${pytest[@]}" --dist worksteal tests/live tests/lab

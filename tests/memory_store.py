@@ -145,9 +145,7 @@ class MemoryServices:
         with self._lock:
             if service in self._records:
                 self._records[service] = replace(self._records[service], status=status, by=by, diagnostic=diagnostic, since=now)
-                self._audit.append(
-                    chain.by_person(AuditKind.STATUS, by, service=service, status=status, diagnostic=diagnostic)
-                )
+                self._audit.append(chain.by_person(AuditKind.STATUS, by, service=service, status=status, diagnostic=diagnostic))
 
     def seen_well(
         self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
@@ -249,7 +247,14 @@ class MemoryIncidents:
         )
 
     def _insert(
-        self, service: Service, verdict: Verdict, origin: Origin, fingerprint: str, now: datetime, requested: Plan | None, by: str
+        self,
+        service: Service,
+        verdict: Verdict,
+        origin: Origin,
+        fingerprint: str,
+        now: datetime,
+        requested: Plan | None,
+        by: str,
     ) -> Incident:
         row = Incident(
             id=IncidentId(f"I{len(self.rows) + 1}"),
@@ -641,7 +646,9 @@ class MemoryOutbox:
 
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
         with self._lock:
-            return tuple(row for row in self._rows.values() if row.delivered_at is None and row.next_try <= now)[:limit]
+            open_rows = [row for row in self._rows.values() if row.delivered_at is None]
+            waiting = {row.channel for row in open_rows if row.next_try > now}
+            return tuple(row for row in open_rows if row.channel not in waiting)[:limit]
 
     def delivered(self, id_: int, *, now: datetime) -> None:
         self._change(id_, lambda row: replace(row, delivered_at=now))

@@ -37,9 +37,7 @@ class OldFiles:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
 
-    def prune(
-        self, unclosed: Callable[[], Collection[IncidentId]], *, now: datetime, keep: timedelta, most_bytes: int
-    ) -> int:
+    def prune(self, unclosed: Callable[[], Collection[IncidentId]], *, now: datetime, keep: timedelta, most_bytes: int) -> int:
         """Delete what is older than `keep`, then the oldest until at most `most_bytes` are left; return how many folders went.
 
         unclosed: asked after the folders were listed, so that an incident opened meanwhile is not among them. What cannot be

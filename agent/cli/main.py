@@ -23,6 +23,7 @@ from agent.cli import (
     deny,
     doctor,
     edit,
+    evaluate,
     halt,
     heal,
     incident,
@@ -110,6 +111,7 @@ app.command("approve")(approve.approve)
 app.command("deny")(deny.deny)
 app.command("edit")(edit.edit)
 app.add_typer(audit.app, name="audit")
+app.add_typer(evaluate.app, name="eval")
 app.command("sweeps")(sweeps.sweeps)
 app.add_typer(breaker.app, name="breaker")
 app.command("halt")(halt.halt)

@@ -180,8 +180,12 @@ def wrong(verdict: Verdict) -> list[str]:
 
 
 def incidents_table(incidents: Sequence[Incident], now: datetime) -> Table:
-    """Return one row per incident."""
-    table = _table("id", "service", "state", "opened", "attempts", "cause", "what")
+    """Return one line per incident: a list is for finding the one to look at with `incident show`."""
+    table = _table("id", "service", "state", "opened", "tries", "cause", "what")
+    table.expand = True
+    for column in table.columns:
+        column.no_wrap = True
+    table.columns[-1].ratio, table.columns[-1].overflow = 1, "ellipsis"  # the others keep the width they need
     for incident in incidents:
         cause = incident.diagnosis.cause.value if incident.diagnosis else "-"
         table.add_row(
@@ -213,7 +217,7 @@ def silences_table(silences: Sequence[Silence], now: datetime) -> Table:
 
 def sweeps_table(reports: Sequence[SweepReport]) -> Table:
     """Return one row per sweep report."""
-    table = _table("at", "took", "checked", "issues", "opened", "fixed", "not as recorded")
+    table = _table("at", "took", "checked", "issues", "opened", "healed", "not as recorded")
     for report in reports:
         held = dict(report.held)
         issues = [f"{name} sick" + (f" (held: {held.pop(name).value})" if name in held else "") for name in report.sick]

@@ -14,7 +14,7 @@ def sweeps(
 ) -> None:
     """Show the latest sweep reports.
 
-    What was checked, what had issues, what was fixed, and what is not as recorded.
+    What was checked, what had issues, what was healed, and what is not as recorded.
     """
     from agent import wiring
     from agent.cli import screen

@@ -91,9 +91,7 @@ class Attempts:
 
     def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
         """Write what was seen of the neighbours before the first change. The first writer wins."""
-        self._write_once(
-            "write what stood around", incident, number, attempts.c.around, around=tuple(around)
-        )
+        self._write_once("write what stood around", incident, number, attempts.c.around, around=tuple(around))
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""

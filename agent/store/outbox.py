@@ -34,8 +34,9 @@ class Outbox:
         self._database.write(f"post notice {notice.dedup_key!r}", queue)
 
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
-        """Return undelivered rows whose time has come, oldest first."""
-        query = select(outbox).where(UNDELIVERED, outbox.c.next_try <= now).order_by(outbox.c.id).limit(limit)
+        """Return undelivered rows whose time has come, oldest first. None of a channel whose oldest row must wait: in order."""
+        waiting = select(outbox.c.channel).where(UNDELIVERED, outbox.c.next_try > now)
+        query = select(outbox).where(UNDELIVERED, outbox.c.channel.not_in(waiting)).order_by(outbox.c.id).limit(limit)
         return tuple(_delivery(row) for row in self._database.read("read the outbox", lambda c: c.execute(query).all()))
 
     def delivered(self, id_: int, *, now: datetime) -> None:

@@ -818,6 +818,16 @@ def test_a_notice_put_off_comes_back_at_its_time(store: Store) -> None:
     assert store.outbox.undelivered() == 1
 
 
+def test_a_channel_hears_of_its_edges_in_order(store: Store) -> None:
+    store.outbox.post(NOTICE, ["webhook"])
+    (row,) = store.outbox.due(START)
+    store.outbox.put_off(row.id, error="503", next_try=START + 30 * SECOND)
+    store.outbox.post(replace(NOTICE, dedup_key="I1:resolved"), ["webhook", "file"])
+    assert [row.channel for row in store.outbox.due(START + SECOND)] == ["file"]
+    later = store.outbox.due(START + 30 * SECOND)
+    assert [r.notice.dedup_key for r in later if r.channel == "webhook"] == [NOTICE.dedup_key, "I1:resolved"]
+
+
 def test_the_oldest_notices_are_due_first(store: Store) -> None:
     for number in range(3):
         store.outbox.post(replace(NOTICE, dedup_key=f"I{number}:opened"), ["file"])

@@ -2,7 +2,7 @@
 
 Environment, all of it optional:
     NAME      what it calls itself; `GET /health` answers `ok <name>`
-    CURRENCY  one without a rate ends it with a trace, as in programs that check nothing
+    CURRENCY  one without a rate is refused at the start, as programs do that check their settings
     WARM      seconds it loads before it listens
     ENGINE    `1`: it has a child that does the work. `/health` speaks for the parent only, `GET /v1/completions` asks the child
     NEEDS     `host:port`: `/health` answers 503 while nothing takes connections there
@@ -202,8 +202,11 @@ def generate() -> None:
 
 
 def main() -> None:
-    if "CURRENCY" in os.environ:
-        say("INFO", f"one unit costs {RATES[os.environ['CURRENCY']]}")
+    currency = os.environ.get("CURRENCY", "EUR")
+    if currency not in RATES:
+        say("ERROR", f"invalid configuration: CURRENCY must be one of {', '.join(RATES)}, not {currency!r}")
+        sys.exit(1)
+    say("INFO", f"one unit costs {RATES[currency]}")
     # PID 1 ignores SIGTERM unless it says otherwise; without this every `docker stop` waits for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     read_config()

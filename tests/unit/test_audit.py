@@ -27,7 +27,7 @@ FEW = settings(max_examples=25, deadline=None)
 words = st.text(max_size=20)
 entries = st.builds(
     audit.Entry,
-    kind=st.sampled_from(AuditKind),
+    kind=st.sampled_from([kind for kind in AuditKind if kind is not AuditKind.RECEIPT]),
     key=st.none() | words,
     actor=words,
     incident=st.none() | words.map(IncidentId),
@@ -107,7 +107,9 @@ def test_the_head_reads_as_it_is_told(entry: audit.Entry) -> None:
     assert audit.read_head(f"{head.id}:{head.hash}") == head == AuditHead(id=1, hash=row.hash[:16])
 
 
-@pytest.mark.parametrize("text", ["", "12", "12:", "0:0123456789abcdef", "12:0123", "12:0123456789ABCDEF", "x:0123456789abcdef"])
+@pytest.mark.parametrize(
+    "text", ["", "12", "12:", "0:0123456789abcdef", "12:0123", "12:0123456789ABCDEF", "x:0123456789abcdef"]
+)
 def test_refuses_what_is_no_head(text: str) -> None:
     with pytest.raises(ValueError, match="is no head of the audit"):
         audit.read_head(text)

@@ -229,9 +229,14 @@ def test_a_check_overrides_its_service_and_a_service_the_default(tmp_path: Path)
     ],
 )
 def test_the_host_of_a_url_tells_its_plane(url: str, plane: Plane, tmp_path: Path) -> None:
-    (check,) = load(tmp_path, CHECK % f"kind: http, url: '{url}'").services[0].checks
+    check, _container = load(tmp_path, CHECK % f"kind: http, url: '{url}'").services[0].checks
     assert isinstance(check, HttpCheck)
     assert (check.plane, check.name) == (plane, f"http-{plane.value}")
+
+
+def test_a_service_without_a_container_check_gets_one(tmp_path: Path) -> None:
+    _http, added = load(tmp_path, CHECK % "kind: http, url: 'http://container:80/'").services[0].checks
+    assert isinstance(added, ContainerCheck)
 
 
 def test_checks_of_one_kind_are_numbered(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.policy import streaks as streak_rules
 from agent.model import (
     ContainerCheck,
     Health,
@@ -20,6 +19,7 @@ from agent.model import (
     Symptom,
     Thresholds,
 )
+from agent.policy import streaks as streak_rules
 
 W, S, U = Health.WELL, Health.SICK, Health.UNKNOWN
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
