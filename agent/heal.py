@@ -251,7 +251,7 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         number,
         chosen,
         service,
-        _should_run(world),
+        _bystanders(chosen, world),
         prober=world.prober,
         playbooks=world.playbooks,
         attempts=world.store.attempts,
@@ -292,16 +292,21 @@ def _take_out_of_service(attempt: Attempt, service: Service, world: World) -> No
         world.store.story.tell(attempt.incident, service.name, StoryKind.DEMOTED, text, now=now, key=key)
 
 
-def _should_run(world: World) -> tuple[Service, ...]:
+def _bystanders(plan: Plan, world: World) -> tuple[Service, ...]:
+    """Return the services to be looked at around an attempt; none for a runbook that cannot reach beside its own."""
+    runbook = next((runbook for runbook in world.runbooks if runbook.id == plan.runbook), None)
+    if runbook is not None and not neighbours.within_reach(runbook):
+        return ()
     return neighbourhood.supposed_to_run(world.store.services.services(), world.store.services.records())
 
 
 def _weigh(incident_id: IncidentId, number: int, before: Verdict, service: Service, world: World) -> Attempt:
+    attempt = _attempt(incident_id, number, world)
     return weigh.judge(
-        _attempt(incident_id, number, world),
+        attempt,
         service,
         before,
-        _should_run(world),
+        _bystanders(attempt.plan, world),
         prober=world.prober,
         containers=world.containers,
         attempts=world.store.attempts,

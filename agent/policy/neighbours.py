@@ -13,15 +13,27 @@ from agent.model import (
     Incident,
     IncidentState,
     NginxCheck,
+    ParameterSource,
     Refusal,
     RefusalCode,
+    Runbook,
     Service,
     ServiceName,
     Verdict,
 )
+from agent.policy import replicas
 
 PRIVATE = frozenset({"none"})
 """Docker's networks that nobody shares, although every container on them carries their name."""
+
+
+def within_reach(runbook: Runbook) -> bool:
+    """Say whether a runbook can make anything beside its service worse: it takes a container down, or acts on a proxy.
+
+    Starting what is dead cannot, and services often die together: the first one's start must not look guilty of the second.
+    """
+    on_proxy = any(parameter.source is ParameterSource.NGINX for parameter in runbook.parameters)
+    return on_proxy or runbook.undo is not None or replicas.interrupts(runbook)
 
 
 def of(patient: Service, services: Sequence[Service], networks: Mapping[ServiceName, frozenset[str]]) -> tuple[Service, ...]:

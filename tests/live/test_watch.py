@@ -39,7 +39,8 @@ def hung(site: Site) -> str:
 def test_a_death_is_seen_by_its_event_and_healed_with_its_whole_story(site: Site) -> None:
     names = [f"web{number}" for number in range(DEATHS)]
     services = {name: site.http_service(name) for name in names}
-    site.write(services, interval="5s")
+    # All of them die within a second, which would rightly open the fleet breaker.
+    site.write(services, interval="5s", breaker={"least": DEATHS + 1})
     with Daemon(site) as daemon:
         delays = []
         for name in names:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from agent.model import (
+    Closing,
     ContainerState,
     FleetLimits,
     HoldCode,
@@ -28,7 +29,7 @@ REDO = runbook(
     "start-container", symptoms=("container-exited",), states=(ContainerState.EXITED,), rung=10, undo="put-back-container"
 )
 PUT_BACK = runbook("put-back-container", symptoms=(), states=(), rung=90)
-PLAIN = runbook("start-container", symptoms=("container-exited",), states=(ContainerState.EXITED,), rung=10)
+PLAIN = runbook("start-container", symptoms=("container-exited",), states=(), rung=10)  # any state: it may take one down
 
 
 def made(folder: Path, *, undo: bool, takes_it_back: bool = True) -> Ward:
@@ -304,3 +305,13 @@ class TestARunbookThatLies:
             RunbookMark(runbook=PLAIN.id, hash=PLAIN.hash, kind=RunbookMarkKind.PASSED, at=now, key="passed")
         )
         assert not asks_first(ward, "start-container", "four")
+
+
+def test_a_start_is_not_blamed_for_a_neighbour_that_died_in_the_same_moment(tmp_path: Path) -> None:
+    only_starts = runbook("start-container", symptoms=("container-exited",), states=(ContainerState.EXITED,), rung=10)
+    ward = Ward(tmp_path, (service("web"), service("api")), runbooks=(only_starts,))
+    ward.machine.effects = {"start-container": lambda: (ward.machine.start("web"), ward.machine.crash("api"))[0]}
+    ward.beat(2)
+    ward.machine.crash("web")
+    ward.beat()
+    assert ward.incident("web").closing is Closing.HEALED
