@@ -1,0 +1,151 @@
+"""What is gathered about a sick service, and the diagnosis made of it."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent.model.health import IncidentId, Plane
+from agent.model.looking import ContainerFacts, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One log line with the id that a diagnosis cites (`L1`, `L2`, ... in the order of the bundle)."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerEvent:
+    """One Docker event of a container: `die`, `oom`, `kill`, `stop`, `start`, `destroy`, `health_status` ..."""
+
+    container: str
+    action: str
+    at: datetime
+    exit_code: int | None = None
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something that is not as it was when the service was last WELL: `image` or `config`."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything gathered for one diagnosis, saved before any change is made."""
+
+    incident: IncidentId
+    at: datetime
+    verdict: Verdict
+    container: ContainerFacts | None
+    log: tuple[LogLine, ...]
+    log_note: str
+    """How the log was cut: `whole`, or what was left out, or why there is none."""
+    events: tuple[ContainerEvent, ...]
+    changes: tuple[Change, ...]
+    deploying: str | None = None
+    """What is known of the service's declared deploy lock: that it stands, or that nobody can say; None without one."""
+    files: tuple[str, ...] = ()
+    """Files of the saved bundle, relative to the incident's folder."""
+    gaps: tuple[str, ...] = ()
+    """What could not be gathered, one sentence each."""
+
+
+class Cause(enum.Enum):
+    """The classes of cause an operator would act on, plus INCONCLUSIVE. Source: docs/causes.md."""
+
+    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    GPU_RUNTIME_UNAVAILABLE = "gpu_runtime_unavailable"
+    GPU_HARDWARE_FAULT = "gpu_hardware_fault"
+    DISTRIBUTED_COMM_FAILURE = "distributed_comm_failure"
+    DISK_FULL = "disk_full"
+    PERMISSION_DENIED = "permission_denied"
+    MISSING_FILE_OR_MOUNT = "missing_file_or_mount"
+    BAD_CONFIGURATION = "bad_configuration"
+    AUTH_FAILURE = "auth_failure"
+    PORT_CONFLICT = "port_conflict"
+    DEPENDENCY_UNREACHABLE = "dependency_unreachable"
+    DNS_RESOLUTION_FAILURE = "dns_resolution_failure"
+    TLS_CERTIFICATE_ERROR = "tls_certificate_error"
+    IMAGE_PLATFORM_MISMATCH = "image_platform_mismatch"
+    MODEL_ARTIFACT_INVALID = "model_artifact_invalid"
+    VERSION_INCOMPATIBILITY = "version_incompatibility"
+    RESOURCE_LIMIT = "resource_limit"
+    HANG_OR_TIMEOUT = "hang_or_timeout"
+    APPLICATION_BUG = "application_bug"
+    ROUTING_MISCONFIGURATION = "routing_misconfiguration"
+    DATA_CORRUPTION = "data_corruption"
+    RATE_LIMIT_OR_QUOTA = "rate_limit_or_quota"
+    BENIGN_NOISE = "benign_noise"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Sureness(enum.Enum):
+    """How much a diagnosis may carry: a runbook may rest on its cause only when it is CONFIRMED."""
+
+    CONFIRMED = "confirmed"
+    """At least one structural fact (exit code, OOMKilled, plane, port, disk) agrees."""
+    SUSPECTED = "suspected"
+    """Log text alone says so: shown to people, never a ground to act on."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The likely cause, how sure we are, the evidence it rests on, and who said so."""
+
+    cause: Cause
+    sureness: Sureness
+    said_by: str
+    """`rule:<id>`, or `none` when no rule spoke."""
+    summary: str
+    plane: Plane | None
+    facts: tuple[tuple[str, str], ...] = ()
+    """The structural facts that agreed, as (name, value)."""
+    lines: tuple[LogLine, ...] = ()
+    """The log lines that were matched, verbatim."""
+    advice: str = ""
+    """What a person should do about this cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One diagnosis rule, as read from `agent/rules/*.yaml`. It speaks when all of what it names holds.
+
+    Rules are tried in `order`; structural ones come before textual ones, the specific before the general.
+    """
+
+    id: str
+    cause: Cause
+    order: int
+    summary: str
+    advice: str
+    facts: tuple[tuple[str, str], ...] = ()
+    """(fact name, accepted value) pairs that must all agree; several accepted values are joined with `|`. Fact names
+    are the closed list of `diagnosis/facts.py`."""
+    log: tuple[str, ...] = ()
+    """Regular expressions (case-insensitive), any of which must match a log line."""
+    not_log: tuple[str, ...] = ()
+    """Regular expressions, any of which silences the rule (on the same line)."""
+    agree: tuple[tuple[str, str], ...] = ()
+    """Structural facts, any of which turns a textual diagnosis from SUSPECTED into CONFIRMED."""
+    cleared_by: tuple[str, ...] = ()
+    """Regular expressions that say "it is over": lines of `log` before the last such line do not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What diagnose hands to plan: the evidence (its log lines stay in the saved bundle) and the diagnosis."""
+
+    evidence: Evidence
+    diagnosis: Diagnosis
+    saved: bool
+    """The bundle is durably on disk. False: no change may be made."""
+    why_not_saved: str = ""

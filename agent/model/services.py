@@ -1,0 +1,234 @@
+"""Hosts, services, their checks and their limits: what a person declares."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from agent.model.health import HostName, Mode, Plane, RunbookId, ServiceName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One machine with a Docker engine. Only local engines are driven so far."""
+
+    name: HostName
+    docker: str = "unix:///var/run/docker.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """How many equal observations in a row (a streak) a check needs before its judgement counts."""
+
+    sick_after: int = 2
+    well_after: int = 2
+    unknown_after: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerCheck:
+    """The container runs, its own HEALTHCHECK (if any) is not red, and its image is the one expected (if given)."""
+
+    name: str
+    every: timedelta
+    thresholds: Thresholds
+    image_digest: str | None = None
+
+    @property
+    def plane(self) -> Plane:
+        """Every check says which plane it looks at; this kind has one only."""
+        return Plane.CONTAINER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpCheck:
+    """A TCP connection opens. `address` is `host:port`; the host `container` stands for the container's own address."""
+
+    name: str
+    every: timedelta
+    thresholds: Thresholds
+    plane: Plane
+    address: str
+    timeout: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpCheck:
+    """`GET url` answers one of `status` in time, with `body` (a plain substring) in it if given.
+
+    The host name `container` in `url` stands for the container's own address. Redirects are not followed off the host.
+    """
+
+    name: str
+    every: timedelta
+    thresholds: Thresholds
+    plane: Plane
+    url: str
+    timeout: timedelta
+    status: tuple[tuple[int, int], ...] = ((200, 399),)
+    """Inclusive ranges of accepted status codes."""
+    body: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with the request, for example ("Host", "shop.example")."""
+    slower_than: timedelta | None = None
+    """A right answer that took longer than this is SICK (`http-slow`)."""
+    body_limit: int = 65_536
+    """Bytes read at most. An endless body is cut here and judged on what came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NginxCheck:
+    """What nginx routes is what really runs: every route that should lead to this service does, to an address it has."""
+
+    name: str
+    every: timedelta
+    thresholds: Thresholds
+    nginx: str
+    """Name of the container that nginx runs in."""
+    port: int
+    """The port this service listens on inside its container: upstream targets must use it."""
+    server_name: str | None = None
+    location: str = "/"
+
+    @property
+    def plane(self) -> Plane:
+        """Every check says which plane it looks at; this kind has one only."""
+        return Plane.NGINX
+
+
+Check = ContainerCheck | TcpCheck | HttpCheck | NginxCheck
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """A `run:` block: how this container is made. The truth that "recreate" uses. Secrets stay in `env_files`."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    env_files: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    memory: str | None = None
+    restart_policy: str = "no"
+    user: str | None = None
+    stop_timeout: int = 10
+    """Seconds Docker waits after SIGTERM before SIGKILL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeSpec:
+    """A compose file and the service in it: the truth that "recreate" uses."""
+
+    file: str
+    service: str
+    project: str | None = None
+
+
+Spec = RunSpec | ComposeSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """One configuration file of a service on its host, and where a good copy comes from.
+
+    template: a file to copy over `path`; None means the last copy seen while the service was WELL.
+    """
+
+    path: str
+    template: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The budgets of one service. Every number is a default that `medic.yaml` shows and may change."""
+
+    attempts: int = 2
+    """Counted attempts per incident before people take over (the mission: two)."""
+    start_grace: timedelta = timedelta(seconds=10)
+    """A container younger than this may be warming: a red probe is a Hold, not a remedy."""
+    longest_start: timedelta = timedelta(minutes=30)
+    """However slow its own starts were: a container older than this is not warming any more."""
+    steady_for: timedelta = timedelta(seconds=3)
+    """WELL must last this long before verify believes it: a container that dies again at once was never healed."""
+    verify_within: timedelta = timedelta(seconds=60)
+    """How long verify waits for a steady WELL before it calls the attempt ineffective."""
+    heals_in_window: int = 5
+    """A service healed this often inside `window` is a chronic patient: refused and escalated."""
+    window: timedelta = timedelta(hours=24)
+    same_signature: int = 3
+    """The incident that is the n-th with one fingerprint inside `window` goes to people: n includes the first."""
+    actions_per_service: int = 20
+    """Playbooks of ours and restarts by others inside `window`, together, after which people take over."""
+    first_wait: timedelta = timedelta(seconds=30)
+    """From the end of the last incident with this fingerprint to the first attempt of the next; doubles with each."""
+    longest_wait: timedelta = timedelta(minutes=30)
+    """Where the doubling ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How many playbooks may start on one host, and in the whole fleet, inside `window`. The limit includes the first."""
+
+    host_actions: int = 20
+    fleet_actions: int = 60
+    window: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerRule:
+    """When so much fails together that healing one by one is the wrong answer.
+
+    share: 0 to 1, of the services of a group, a host or the fleet. least: so many of them at least.
+    window: they all turned SICK within this. Source: docs/how-to/limits.md.
+    """
+
+    share: float = 0.5
+    least: int = 3
+    window: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunbookRule:
+    """A runbook that failed on so many different services inside `window` is taken out of service."""
+
+    failures_on_services: int = 3
+    ineffective_results: int = 3
+    """So many ineffective results in the field inside `window` demote a runbook to ask-first."""
+    window: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetLimits:
+    """The budgets that are not one service's own."""
+
+    budget: Budget = field(default_factory=Budget)
+    breaker: BreakerRule = field(default_factory=BreakerRule)
+    runbooks: RunbookRule = field(default_factory=RunbookRule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One thing we keep well: its container, its checks, the spec it can be recreated from, and its limits."""
+
+    name: ServiceName
+    host: HostName
+    container: str
+    checks: tuple[Check, ...]
+    limits: Limits = field(default_factory=Limits)
+    spec: Spec | None = None
+    config_file: ConfigFile | None = None
+    mode: Mode = Mode.ACT
+    """How far Medic may go with this service at most."""
+    runbook_modes: tuple[tuple[RunbookId, Mode], ...] = ()
+    """How far it may go with single runbooks on this service."""
+    dry_run: bool = False
+    """Everything up to the change happens, the change does not."""
+    depends_on: tuple[ServiceName, ...] = ()
+    """Its parents: while one of them is not well, this one is not healed."""
+    deploy_lock: str | None = None
+    """A path on the host: while a file stands there, somebody deploys."""
+    origin: str = "medic.yaml"
+    """Who declared it: the config file's path, or `label`."""
+    group: str | None = None
+    """Replicas of one thing carry one group: the last that serves is not disrupted."""
