@@ -18,7 +18,7 @@ from agent.model import Health, HostName, IncidentId, Limits, Symptom
 CLASSES = [
     thing
     for thing in vars(model).values()
-    if isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__module__ == model.__name__
+    if isinstance(thing, type) and dataclasses.is_dataclass(thing) and thing.__module__.startswith(f"{model.__name__}.")
 ]
 
 _PLAIN: dict[object, st.SearchStrategy[Any]] = {
