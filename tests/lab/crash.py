@@ -96,7 +96,10 @@ class Ground:
         images.ensure(images.TINY)
         for service, kind in KINDS.items():
             command = ("/bin/busybox", "sh", "-c", "sleep 1; exit 3") if kind == "doomed" else HTTPD
-            docker("run", "-d", "--name", self.name(service), "--label", f"{LABEL}={self.run}", images.TINY, *command)
+            # A network of its own: on a shared one, a service that is broken while another is mended looks like harm done.
+            name, label = self.name(service), f"{LABEL}={self.run}"
+            docker("network", "create", "--label", label, name)
+            docker("run", "-d", "--name", name, "--network", name, "--label", label, images.TINY, *command)
         for thread in self._threads:
             thread.start()
 
@@ -108,12 +111,20 @@ class Ground:
             thread.join()
         for container in docker("ps", "-aq", "--filter", f"label={LABEL}={self.run}").split():
             docker("rm", "-f", container)
+        for network in docker("network", "ls", "-q", "--filter", f"label={LABEL}={self.run}").split():
+            docker("network", "rm", network)
 
     def break_(self, service: str) -> None:
         """Break one service for real, from below Docker, as a fault does."""
         pid = int(docker("inspect", "-f", "{{.State.Pid}}", self.name(service)) or 0)
         if pid:
             os.kill(pid, signal.SIGKILL if KINDS[service] == "crash" else signal.SIGSTOP)
+
+    def mend(self, service: str) -> None:
+        """Let a stopped process go on, as a person would."""
+        pid = int(docker("inspect", "-f", "{{.State.Pid}}", self.name(service)) or 0)
+        if pid:
+            os.kill(pid, signal.SIGCONT)
 
     def _watch_docker(self) -> None:
         words = ("docker", "events", "--filter", f"label={LABEL}={self.run}", "--filter", "event=start")
@@ -210,6 +221,7 @@ def run(kills: int, seed: int, folder: Path) -> Tally:
         for number in range(kills):
             with daemon(ground, config) as process:
                 until(lambda: (folder / "state" / "beat").exists(), 15)
+                _hand_back(ground, config)
                 _break_and_kill(ground, process, moments, tally)
             if moments.random() < 0.5:  # else the next daemon meets the orphans of this one
                 tally.survivors += _swept(ground)
@@ -221,6 +233,15 @@ def run(kills: int, seed: int, folder: Path) -> Tally:
         ground.clear()
     _judge(tally, ground, config)
     return tally
+
+
+def _hand_back(ground: Ground, config: Path) -> None:
+    """Do what a person does about a handed-over incident, so that there is always something left to break."""
+    for incident in _incidents(config):
+        if incident.state is IncidentState.ESCALATED and KINDS[incident.service] != "doomed":
+            ground.mend(incident.service)
+            closing = (MEDIC, "--config", config, "incident", "close", incident.id)
+            subprocess.run(closing, capture_output=True, timeout=30, check=False)
 
 
 def _break_and_kill(ground: Ground, process: subprocess.Popen[bytes], moments: random.Random, tally: Tally) -> None:
