@@ -107,6 +107,7 @@ class Ground:
         self._stop.set()
         if self._events is not None:
             self._events.terminate()
+            self._events.wait(10)
         for thread in self._threads:
             thread.join()
         for container in docker("ps", "-aq", "--filter", f"label={LABEL}={self.run}").split():
