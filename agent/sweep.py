@@ -177,13 +177,11 @@ class Sweep:
     def _enrol_labelled(self, services: Sequence[Service], observed: Observed, now: datetime) -> Sequence[Service]:
         """Enrol what containers say of themselves. `medic.yaml` wins over a label of the same name."""
         declared = {service.name: service for service in services}
-        for host in self._hosts:
-            for facts in _containers(host, observed):
-                found = labels.read(facts, host)
-                if isinstance(found, Service) and declared.get(found.name, found).origin == labels.ORIGIN:
-                    if declared.get(found.name) != found:
-                        self._world.store.services.enrol(found, now=now)
-                    declared[found.name] = found
+        for found in labels.services(observed):
+            if declared.get(found.name, found).origin == labels.ORIGIN:
+                if declared.get(found.name) != found:
+                    self._world.store.services.enrol(found, now=now)
+                declared[found.name] = found
         return tuple(declared.values())
 
     def _due(self, service: Service, now: datetime, *, everything_due: bool) -> tuple[Check, ...]:
