@@ -114,6 +114,19 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
     return _settings(file, place, found, variables)
 
 
+def services(document: object, file: str) -> tuple[Service, ...]:
+    """Return the services of a document in the shape of medic.yaml, in its order. Raises ConfigError.
+
+    file: what an error calls it; paths must be absolute.
+    """
+    place = _Place(file=file, base=Path("/"))
+    try:
+        shape = config_shape.MedicFile.model_validate(document)
+    except ValidationError as exc:
+        raise ConfigError(yaml_text.sentence(file, document, exc.errors(include_url=False))) from exc
+    return tuple(_service(key, service, shape, place.at("services", key)) for key, service in shape.services.items())
+
+
 def load_state_dir(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """Return settings whose `state_dir` alone is right, whatever else is wrong: enough to halt and resume.
 

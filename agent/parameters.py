@@ -60,6 +60,7 @@ def unmet(runbook: Runbook, service: Service, *, good_copy: str | None) -> str |
     """Return which declaration a runbook needs and the service lacks, as words, or None."""
     needs = {
         "spec": ("a `run:` or `compose:` spec", service.spec is not None),
+        "networks": ("a `run:` spec with networks", isinstance(service.spec, RunSpec) and bool(service.spec.networks)),
         "config-file": (
             "a `config_file:` with a template or a kept good copy",
             service.config_file is not None and good_copy is not None,
@@ -100,6 +101,9 @@ def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: 
             return json.dumps(_present(path, "a `config_file:`", runbook, service))
         case ParameterSource.CONFIG_GOOD_COPY:
             return json.dumps(_present(good_copy, "a template or a kept good copy of its configuration", runbook, service))
+        case ParameterSource.NETWORKS:
+            networks = service.spec.networks if isinstance(service.spec, RunSpec) else ()
+            return json.dumps(_present(networks or None, "a `run:` spec with networks", runbook, service))
         case ParameterSource.STOP_TIMEOUT:
             return json.dumps(service.spec.stop_timeout if isinstance(service.spec, RunSpec) else DEFAULT_STOP_TIMEOUT)
         case ParameterSource.PERSON:

@@ -1,37 +1,36 @@
-"""`medic runbook test`: puts one runbook to the test on a throw-away container, through the very `heal` that runs in the field.
+"""`medic runbook test`: puts one runbook to the test on throw-aways, through the very `heal` that runs in the field.
 
-In: a runbook, its `inject.yml`, `expect.yaml` and `revert.yml`, and a scratch world that knows one service. Out: a `Rehearsal`:
-what was broken is seen, explained as expected, mended by this runbook as the first choice, seen to be well, and removed.
+In: a runbook, the files beside it, and a scratch world that knows nobody yet. Out: a `Rehearsal`: what was broken is seen,
+explained as expected, mended by this runbook as the first choice, seen to be well, and removed. On the way its dry run must
+change nothing, and running it once more must do no harm where it says `rerun: safe`.
 
-What an inject.yml is given: `container`, `nginx` and `folder` (names that nobody else has), `image` and `nginx_image`.
+What the playbooks beside it (`prepare.yml`, `inject.yml`, `revert.yml`) are given: `container`, `nginx` and `folder` (names that
+nobody else has), `image`, `nginx_image` and `docker`. `expect.yaml` declares the services, with the same names in braces.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from agent import heal, look, parameters
-from agent.errors import OutsideError
+from agent import config, heal, look, parameters
+from agent.errors import ConfigError, OutsideError
 from agent.model import (
+    Attempt,
     Cause,
     Check,
-    ConfigFile,
-    ContainerCheck,
     Health,
+    HoldCode,
     HostName,
-    HttpCheck,
     Incident,
     IncidentId,
     IncidentState,
     Limits,
     Mode,
-    NginxCheck,
     Outcome,
     Plan,
-    Plane,
     PlaybookRun,
     Rehearsal,
     RehearsalStep,
@@ -40,29 +39,27 @@ from agent.model import (
     Runbook,
     RunbookId,
     RunEnd,
-    RunSpec,
     Service,
-    ServiceName,
     Thresholds,
     Verdict,
 )
 from agent.ports import Clock, World
+from agent.steps import propose
+from agent.sweep import Sweep
 
 T = TypeVar("T")
 
 EVERY = timedelta(seconds=1)
 STEADY = Thresholds(sick_after=1)
 SEEN_WITHIN = timedelta(seconds=20)
-"""From the end of inject.yml until the expected symptom must be seen."""
+"""From the end of inject.yml until the expected symptom must be seen; the same for WELL after prepare.yml."""
 HELD_FOR = timedelta(minutes=2)
 """How long holds (a container that is warming) may put the remedy off."""
 PLAY_WITHIN = timedelta(minutes=2)
-"""For inject.yml and for revert.yml."""
+"""For each of prepare.yml, inject.yml and revert.yml."""
 VERIFY_WITHIN = timedelta(seconds=30)
-PORT = 80
-"""Where the throw-away service and its nginx listen, if they do."""
-BUSY = ("sleep", "3600")
-"""What a throw-away container runs that is recreated from its spec."""
+PREPARE = "prepare.yml"
+"""Optional: makes a service that is WELL, where a runbook goes back to how it was then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +72,17 @@ class Case:
     symptoms: tuple[str, ...]
     causes: tuple[Cause, ...]
     """What `expect.yaml` says: one of each must be seen and named."""
+    services: Mapping[str, object]
+    """`services:` of `expect.yaml`, as written: the patient and those around it."""
     name: str
     """The throw-away container; everything that is made begins with it."""
     folder: Path
-    """A folder that inject.yml may make and revert.yml must remove."""
+    """A folder that the playbooks may make and revert.yml must remove."""
     image: str
     nginx_image: str
+    host: HostName
+    docker: str
+    """The engine that the throw-aways live in: a URL."""
 
 
 class Straight:
@@ -98,23 +100,58 @@ class Straight:
         self._clock.sleep(span)
 
 
-def service(case: Case, host: HostName) -> Service:
-    """Return the throw-away service, declared with what the runbook needs and the checks that see what is expected."""
-    needs = case.runbook.needs
-    config = ConfigFile(path=str(case.folder / "service.conf"), template=str(case.folder / "good.conf"))
-    spec = RunSpec(image=case.image, command=BUSY, labels=(("medic.test", "runbooks"),), stop_timeout=1)
-    return Service(
-        name=ServiceName(case.name),
-        host=host,
-        container=case.name,
-        checks=_checks(case),
-        limits=Limits(start_grace=timedelta(0), verify_within=VERIFY_WITHIN),
-        spec=spec if "spec" in needs else None,
-        config_file=config if "config-file" in needs else None,
-        # The test is the person's word: a runbook whose risk asks would never show here what it does.
-        runbook_modes=((case.runbook.id, Mode.ACT),),
-        origin="medic runbook test",
+class Nobody:
+    """`ports.Workflows` that starts nothing: a look that remembers how a service is while WELL needs one."""
+
+    def start(self, incident: IncidentId, round_: int) -> None:
+        """Leave it: the rehearsal heals by itself."""
+
+    def running(self) -> tuple[IncidentId, ...]:
+        """Return no heal."""
+        return ()
+
+
+def declared(case: Case, names: Mapping[str, str]) -> tuple[Service, ...]:
+    """Return the services that `expect.yaml` declares, the patient first. Raises ConfigError as medic.yaml would.
+
+    names: what stands for each word in braces.
+    """
+    file = case.files / "expect.yaml"
+    document = {"hosts": {case.host: {"docker": case.docker}}, "services": _filled(dict(case.services), names)}
+    found = config.services(document, str(file))
+    # The test is the person's word: a runbook whose risk asks would never show here what it does.
+    own = tuple(
+        replace(
+            each,
+            checks=tuple(_quick(check) for check in each.checks),
+            limits=Limits(start_grace=timedelta(0), verify_within=VERIFY_WITHIN),
+            runbook_modes=((case.runbook.id, Mode.ACT),),
+            origin="medic runbook test",
+        )
+        for each in found
     )
+    if not own or own[0].name != case.name:
+        raise ConfigError(f"cannot read {file}: services: the first must be called '{{container}}', the patient")
+    return own
+
+
+def _quick(check: Check) -> Check:
+    return replace(check, every=EVERY, thresholds=STEADY)
+
+
+def _filled(part: object, names: Mapping[str, str]) -> object:
+    """Return a part of a YAML document with every word in braces replaced by what it stands for."""
+    match part:
+        case str():
+            for word, meaning in names.items():
+                part = part.replace(f"{{{word}}}", meaning)
+            return part
+        case Mapping():
+            return {_filled(key, names): _filled(value, names) for key, value in part.items()}
+        case list():
+            return [_filled(each, names) for each in part]
+        case _:
+            return part
 
 
 def rehearse(
@@ -122,8 +159,8 @@ def rehearse(
 ) -> Rehearsal:
     """Put one runbook to the test.
 
-    world: a scratch world whose store knows only `service(case)`, with the real kill switch. left: what there is by the name
-    of a throw-away. on_step: called as each step ends. Never raises for what the runbook does; OutsideError where Medic
+    world: a scratch world whose store knows nobody, with the real kill switch. left: what there is by the name of a
+    throw-away. on_step: called as each step ends. Never raises for what the runbook does; OutsideError where Medic
     itself cannot look.
     """
     began = world.clock.monotonic()
@@ -152,47 +189,90 @@ class Note(Protocol):
 
 def _until_healed(case: Case, world: World, note: Note) -> None:
     """Break, see, explain, choose, mend, see again: up to the first step that does not pass."""
+    if (case.files / PREPARE).is_file() and not _prepared(case, world, note):
+        return
     injected = _play("inject", case, world)
     if not note("inject", _said(injected), passed=injected.end is RunEnd.COMPLETED):
         return
-    declared = _through_nginx(case, world)
-    seen = _look_for(case, declared, world)
+    patient = _enrolled(case, world)
+    seen = _look_until(lambda verdict: _shows(case, verdict), patient, world)
     if not note("detect", "; ".join(seen.reasons) or "it is well", passed=seen.health is Health.SICK and _shows(case, seen)):
         return
-    incident = _heal(case, declared, seen, world)
-    diagnosis = incident.diagnosis
-    cause = f"{diagnosis.cause.value} ({diagnosis.said_by}): {diagnosis.summary}" if diagnosis else "nothing was explained"
-    if not note("diagnose", cause, passed=diagnosis is not None and diagnosis.cause in case.causes):
+    opened = _open(case, patient, seen, world)
+    if not _dry(case, opened, patient, world, note):
         return
+    incident = _healed(opened, world)
     first = incident.attempts[0] if incident.attempts else None
     if first is None:
-        note("choose", _why_nothing(incident), passed=False)
-        return
-    if not note("choose", f"{first.plan.runbook}: {first.plan.why}", passed=first.plan.runbook == case.runbook.id):
+        note("heal", _why_nothing(incident), passed=False)
         return
     ended = first.run is not None and first.run.end is RunEnd.COMPLETED
     if not note("heal", _said(first.run) if first.run else "it did not run", passed=ended):
         return
     saw = "; ".join(first.verdict.reasons) if first.verdict and first.verdict.reasons else "all checks well"
     outcome = first.outcome.value if first.outcome else "unfinished"
-    note("verify", f"{outcome}: {saw}", passed=first.outcome is Outcome.HEALED and first.harm is None)
+    healed = first.outcome is Outcome.HEALED and first.harm is None
+    if note("verify", f"{outcome}: {saw}", passed=healed) and case.runbook.rerun is Rerun.SAFE:
+        _again(first, patient, world, note)
 
 
-def _through_nginx(case: Case, world: World) -> Service:
-    """Return the enrolled service, with a check through its nginx where it has one: the address is known only now.
+def _prepared(case: Case, world: World, note: Note) -> bool:
+    """Make the service while it is well, and look at it as a sweep does, which remembers that."""
+    run = _play("prepare", case, world)
+    if not note("prepare", _said(run), passed=run.end is RunEnd.COMPLETED):
+        return False
+    patient = _enrolled(case, world)
+    seen = _look_until(lambda verdict: verdict.health is Health.WELL, patient, world)
+    Sweep(world, Nobody(), (patient.host,), discover=False).beat(0)
+    return note("well", "; ".join(seen.reasons) or "all checks well", passed=seen.health is Health.WELL)
 
-    What nginx itself remembers of its upstreams stands in no configuration; an answer through it tells.
-    """
-    declared = world.store.services.service(ServiceName(case.name))
-    if declared is None:
-        raise LookupError(f"cannot rehearse {case.runbook.id!r}: its service is not enrolled")
-    if "nginx-check" in case.runbook.needs:
-        proxy = world.containers.inspect(declared.host, nginx(case))
-        address = proxy.networks[0].address if proxy.networks else ""
-        checks = (*declared.checks, _http("direct", "container", Plane.DIRECT), _http("route", address, Plane.NGINX))
-        declared = replace(declared, checks=checks)
-        world.store.services.enrol(declared, now=world.clock.now())
-    return declared
+
+def _enrolled(case: Case, world: World) -> Service:
+    """Enrol what `expect.yaml` declares and return the patient. Some names are known only now: nginx has its address."""
+    names = given(case)
+    if "{nginx_address}" in json.dumps(case.services):
+        proxy = world.containers.inspect(case.host, nginx(case))
+        names["nginx_address"] = next((network.address for network in proxy.networks if network.address), "")
+    services = declared(case, names)
+    for each in services:
+        world.store.services.enrol(each, now=world.clock.now())
+    return services[0]
+
+
+def _dry(case: Case, id_: IncidentId, patient: Service, world: World, note: Note) -> bool:
+    """Let Medic explain and choose with `dry_run` set: up to the change, and not further."""
+    asked = _get(id_, world).requested
+    if asked is not None:
+        run = _run(asked, f"dry-{id_}", world, check=True)
+        return _changed_nothing(_said(run), patient, world, note, passed=run.end is RunEnd.COMPLETED)
+    world.store.services.enrol(replace(patient, dry_run=True), now=world.clock.now())
+    incident = _healed(id_, world, ends=lambda held: held is HoldCode.DRY_RUN)
+    world.store.services.enrol(patient, now=world.clock.now())
+    diagnosis = incident.diagnosis
+    cause = f"{diagnosis.cause.value} ({diagnosis.said_by}): {diagnosis.summary}" if diagnosis else "nothing was explained"
+    if not note("diagnose", cause, passed=diagnosis is not None and diagnosis.cause in case.causes):
+        return False
+    would = incident.hold.would if incident.hold is not None else None
+    if would is None:
+        return note("choose", _why_nothing(incident), passed=False)
+    if not note("choose", f"{would.runbook}: {would.why}", passed=would.runbook == case.runbook.id):
+        return False
+    shown = (world.bundles.read(id_, propose.preview_file(1, would)) or b"nothing was shown").decode()
+    world.store.incidents.next_round(id_, expected=incident.round)
+    return _changed_nothing(shown.partition("\n")[0], patient, world, note, passed=propose.is_whole(shown))
+
+
+def _changed_nothing(said: str, patient: Service, world: World, note: Note, *, passed: bool) -> bool:
+    still = look.at(patient, world.prober, world.clock).health is Health.SICK
+    return note("dry run", said if still else "it changed the world", passed=still and passed)
+
+
+def _again(first: Attempt, patient: Service, world: World, note: Note) -> None:
+    """Run the plan once more, as after a crash between its last task and its marker."""
+    run = _run(first.plan, f"again-{first.incident}", world, check=False)
+    seen = _look_until(lambda verdict: verdict.health is Health.WELL, patient, world)
+    said = _said(run) if seen.health is Health.WELL else "; ".join(seen.reasons)
+    note("run again", said, passed=run.end is RunEnd.COMPLETED and seen.health is Health.WELL)
 
 
 def _tidy(case: Case, world: World, left: Callable[[str], Sequence[str]], note: Note) -> None:
@@ -207,12 +287,12 @@ def _tidy(case: Case, world: World, left: Callable[[str], Sequence[str]], note: 
     note("nothing left", ", ".join(found) or "nothing", passed=not found)
 
 
-def _look_for(case: Case, declared: Service, world: World) -> Verdict:
-    """Look until an expected symptom is seen, or until it should have been."""
+def _look_until(enough: Callable[[Verdict], bool], patient: Service, world: World) -> Verdict:
+    """Look until it is enough, or until it should have been."""
     end = world.clock.monotonic() + SEEN_WITHIN.total_seconds()
     while True:
-        seen = look.at(declared, world.prober, world.clock)
-        if _shows(case, seen) or world.clock.monotonic() >= end:
+        seen = look.at(patient, world.prober, world.clock)
+        if enough(seen) or world.clock.monotonic() >= end:
             return seen
         world.clock.sleep(look.PAUSE)
 
@@ -221,25 +301,28 @@ def _shows(case: Case, seen: Verdict) -> bool:
     return any(symptom.word in case.symptoms for symptom in seen.symptoms)
 
 
-def _heal(case: Case, declared: Service, seen: Verdict, world: World) -> Incident:
-    """Open an incident and heal it, past the holds that pass by themselves; return it as it ended."""
+def _open(case: Case, patient: Service, seen: Verdict, world: World) -> IncidentId:
     now = world.clock.now()
     if case.runbook.treats_causes or case.runbook.treats_symptoms:
-        id_ = world.store.incidents.open(declared, seen, fingerprint="rehearsal", now=now)[0].id
-    else:  # an undo: it is never chosen for a sickness, so it is asked for, as a person would
-        why = "treats nothing by itself, so it was asked for"
-        plan = parameters.plan(case.runbook, declared, good_copy=None, settings={}, why=why)
-        id_ = world.store.incidents.request(declared, seen, plan, by="medic runbook test", now=now).id
+        return world.store.incidents.open(patient, seen, fingerprint="rehearsal", now=now)[0].id
+    # An undo: it is never chosen for a sickness, so it is asked for, as a person would.
+    why = "treats nothing by itself, so it was asked for"
+    plan = parameters.plan(case.runbook, patient, good_copy=None, settings={}, why=why)
+    return world.store.incidents.request(patient, seen, plan, by="medic runbook test", now=now).id
+
+
+def _healed(id_: IncidentId, world: World, ends: Callable[[HoldCode], bool] = lambda _held: False) -> Incident:
+    """Heal one incident, past the holds that pass by themselves, up to one that `ends` it; return it as it ended."""
     end = world.clock.monotonic() + HELD_FOR.total_seconds()
     while True:
         heal.heal(id_, Straight(world.clock), world)
         incident = _get(id_, world)
-        patience = timedelta(seconds=end - world.clock.monotonic())
-        if incident.state is not IncidentState.HELD or incident.hold is None or incident.hold.look_again > patience:
+        hold = incident.hold
+        if incident.state is not IncidentState.HELD or hold is None or ends(hold.code):
             return incident
-        if world.kill_switch.halted() is not None:
+        if hold.look_again > timedelta(seconds=end - world.clock.monotonic()) or world.kill_switch.halted() is not None:
             return incident
-        world.clock.sleep(incident.hold.look_again)
+        world.clock.sleep(hold.look_again)
         world.store.incidents.next_round(id_, expected=incident.round)
 
 
@@ -257,43 +340,46 @@ def _why_nothing(incident: Incident) -> str:
 
 
 def _play(name: str, case: Case, world: World) -> PlaybookRun:
-    """Run inject.yml or revert.yml in a guarded process, as every playbook runs."""
-    halted = world.kill_switch.halted()
-    if halted is not None:
-        return PlaybookRun(end=RunEnd.NOT_RUN, message=f"halted: {halted}")
-    try:
-        return world.playbooks.run(
-            _plan(name, case),
-            run_id=f"{name}-1",
-            check=False,
-            on_task=lambda _task: None,
-            should_stop=lambda: "halt" if world.kill_switch.halted() is not None else None,
-        )
-    except OutsideError as exc:
-        return PlaybookRun(end=RunEnd.FAILED, message=str(exc))
-
-
-def _plan(name: str, case: Case) -> Plan:
-    given = {
-        "container": case.name,
-        "nginx": nginx(case),
-        "folder": str(case.folder),
-        "image": case.image,
-        "nginx_image": case.nginx_image,
-    }
-    return Plan(
+    """Run one of the playbooks beside the runbook in a guarded process, as every playbook runs."""
+    plan = Plan(
         runbook=RunbookId(name),
         runbook_hash=case.runbook.hash,
         title=f"{name} of {case.runbook.id}",
         risk=Risk.SAFE,
         playbook=str(case.files / f"{name}.yml"),
-        parameters=tuple((key, json.dumps(value)) for key, value in given.items()),
+        parameters=tuple((key, json.dumps(value)) for key, value in given(case).items()),
         timeout=PLAY_WITHIN,
         settle=timedelta(0),
         rerun=Rerun.NEVER,
         undo=None,
         why="a rehearsal",
     )
+    return _run(plan, f"{name}-1", world, check=False)
+
+
+def _run(plan: Plan, run_id: str, world: World, *, check: bool) -> PlaybookRun:
+    def should_stop() -> str | None:
+        return "halt" if world.kill_switch.halted() is not None else None
+
+    halted = world.kill_switch.halted()
+    if halted is not None:
+        return PlaybookRun(end=RunEnd.NOT_RUN, message=f"halted: {halted}")
+    try:
+        return world.playbooks.run(plan, run_id=run_id, check=check, on_task=lambda _task: None, should_stop=should_stop)
+    except OutsideError as exc:
+        return PlaybookRun(end=RunEnd.FAILED, message=str(exc))
+
+
+def given(case: Case) -> dict[str, str]:
+    """Return what the playbooks beside a runbook are given, and what stands for each word in braces of its expect.yaml."""
+    return {
+        "container": case.name,
+        "nginx": nginx(case),
+        "folder": str(case.folder),
+        "image": case.image,
+        "nginx_image": case.nginx_image,
+        "docker": case.docker,
+    }
 
 
 def nginx(case: Case) -> str:
@@ -305,33 +391,9 @@ def _said(run: PlaybookRun) -> str:
     return f"{run.end.value}{': ' + run.message if run.message else ''}"
 
 
-def _checks(case: Case) -> tuple[Check, ...]:
-    """Return a container check, and one for each other kind of symptom that is expected."""
-    checks: list[Check] = [ContainerCheck(name="container", every=EVERY, thresholds=STEADY)]
-    has_nginx = "nginx-check" in case.runbook.needs
-    if not has_nginx and any(word.startswith(("http-", "port-")) for word in case.symptoms):
-        checks.append(_http("http", "container", Plane.DIRECT))
-    if has_nginx:
-        checks.append(NginxCheck(name="nginx", every=EVERY, thresholds=STEADY, nginx=nginx(case), port=PORT))
-    return tuple(checks)
-
-
-def _http(name: str, host: str, plane: Plane) -> HttpCheck:
-    """Return a check that something answers, whatever it is: that is what an inject.yml takes away."""
-    return HttpCheck(
-        name=name,
-        every=EVERY,
-        thresholds=STEADY,
-        plane=plane,
-        url=f"http://{host}:{PORT}/",
-        timeout=timedelta(seconds=3),
-        status=((200, 499),),
-    )
-
-
 def images(case: Case) -> tuple[str, ...]:
     """Return the images that the test needs."""
-    return (case.image, case.nginx_image) if "nginx-check" in case.runbook.needs else (case.image,)
+    return (case.image, case.nginx_image) if "{nginx}" in json.dumps(case.services) else (case.image,)
 
 
 def trusting(world: World) -> World:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from agent import spans, yaml_text
+from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
 from agent.model import Cause, ContainerState, Parameter, ParameterSource, Rerun, Risk, Runbook, RunbookId
 
@@ -26,6 +27,7 @@ SYMPTOMS = (
     "container-missing",
     "container-paused",
     "container-restarting",
+    "network-missing",
     "oom-killed",
     "healthcheck-red",
     "image-drift",
@@ -57,11 +59,16 @@ Shape = TypeVar("Shape", bound=BaseModel)
 _ID = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _NEEDED: Mapping[ParameterSource, str] = {
     ParameterSource.SPEC: "spec",
+    ParameterSource.NETWORKS: "networks",
     ParameterSource.CONFIG_PATH: "config-file",
     ParameterSource.CONFIG_GOOD_COPY: "config-file",
     ParameterSource.NGINX: "nginx-check",
 }
-_KINDS: Mapping[ParameterSource, str] = {ParameterSource.SPEC: "json", ParameterSource.STOP_TIMEOUT: "integer"}
+_KINDS: Mapping[ParameterSource, str] = {
+    ParameterSource.SPEC: "json",
+    ParameterSource.NETWORKS: "json",
+    ParameterSource.STOP_TIMEOUT: "integer",
+}
 """Kinds of values that come from the declaration; every other source of it gives a string."""
 
 
@@ -76,6 +83,12 @@ def _symptom(word: object) -> object:
     if isinstance(word, str) and word not in SYMPTOMS:
         raise ValueError(f"there is no symptom {word!r}{yaml_text.mean(word, SYMPTOMS)}")
     return word
+
+
+def _fact(name: object) -> object:
+    if isinstance(name, str) and name not in structural.NAMES:
+        raise ValueError(f"there is no fact {name!r}{yaml_text.mean(name, structural.NAMES)}")
+    return name
 
 
 Span = Annotated[
@@ -112,7 +125,8 @@ class WhenShape(_Keys):
     """Pre-conditions."""
 
     container_states: list[Annotated[ContainerState, Field(strict=False)]] = []
-    needs: list[Literal["spec", "config-file", "nginx-check"]] = []
+    needs: list[Literal["spec", "networks", "config-file", "nginx-check"]] = []
+    facts: dict[Annotated[str, BeforeValidator(_fact)], Annotated[str, Field(min_length=1)]] = {}
 
 
 class ParameterShape(_Keys):
@@ -175,6 +189,8 @@ class ExpectShape(_Keys):
 
     symptoms: Annotated[list[SymptomWord], Field(min_length=1)]
     causes: Annotated[list[CauseWord], Field(min_length=1)]
+    services: Annotated[dict[str, Any], Field(min_length=1)]
+    """As in medic.yaml, the patient first, with names in braces: read by `rehearsal.declared`, which knows what they mean."""
 
 
 def load_runbooks(folder: Path, playbooks: Path) -> tuple[Runbook, ...]:
@@ -196,9 +212,11 @@ def load_runbooks(folder: Path, playbooks: Path) -> tuple[Runbook, ...]:
     return tuple(sorted(runbooks.values(), key=lambda runbook: (runbook.rung, runbook.id)))
 
 
-def tested_text(runbooks: Iterable[Runbook]) -> str:
-    """Return the text of the file TESTED for runbooks that passed `medic runbook test`: `<hash>  <id>`, a line each."""
-    return "".join(f"{runbook.hash}  {runbook.id}\n" for runbook in sorted(runbooks, key=lambda runbook: runbook.id))
+def tested_text(catalogue: Iterable[Runbook], passed: Iterable[Runbook]) -> str:
+    """Return the text of the file TESTED, `<hash>  <id>`, a line each: those that passed now, and those that had as they are."""
+    ids = {runbook.id for runbook in passed}
+    standing = [runbook for runbook in catalogue if runbook.tested or runbook.id in ids]
+    return "".join(f"{runbook.hash}  {runbook.id}\n" for runbook in sorted(standing, key=lambda runbook: runbook.id))
 
 
 def _tested(folder: Path) -> frozenset[str]:
@@ -242,6 +260,7 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         never_for=tuple(shape.never_for),
         container_states=tuple(shape.when.container_states),
         needs=tuple(shape.when.needs),
+        facts=tuple(shape.when.facts.items()),
         rung=shape.rung,
         risk=shape.risk,
         parameters=tuple(_parameter(name, parameter) for name, parameter in shape.parameters.items()),

@@ -280,10 +280,13 @@ def rehearse(
                 files=files,
                 symptoms=tuple(expected.symptoms),
                 causes=tuple(expected.causes),
+                services=expected.services,
                 name=f"medic-rehearsal-{uuid.uuid4().hex[:8]}",
                 folder=Path(scratch) / "folder",
                 image=image,
                 nginx_image=nginx_image,
+                host=host.name,
+                docker=host.docker,
             )
             for needed in rehearsal.images(case):
                 if not docker.has_image(host.name, needed):
@@ -298,7 +301,7 @@ def rehearse(
                 state_dir=state,
                 store_url=f"sqlite:///{state / 'medic.db'}",
                 hosts=(host,),
-                services=(rehearsal.service(case, host.name),),
+                services=(),
                 channels=(),
                 permissions=Permissions(),
                 fleet_limits=FleetLimits(),
@@ -326,13 +329,13 @@ def keep_pass(using: Settings, done: Rehearsal) -> None:
         store.runbook_standing.note(mark)
 
 
-def record_tested(runbooks_: Iterable[Runbook]) -> Path:
-    """Write the file TESTED beside the runbooks, for those that passed; return its path. Raises ConfigError."""
+def record_tested(passed: Iterable[Runbook]) -> Path:
+    """Write the file TESTED beside the runbooks, with those that passed now; return its path. Raises ConfigError."""
     from agent import runbook_file
 
     path = shipped("runbooks") / runbook_file.TESTED
     try:
-        path.write_text(runbook_file.tested_text(runbooks_), encoding="utf-8")
+        path.write_text(runbook_file.tested_text(runbooks(), passed), encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}") from exc
     return path

@@ -1,5 +1,5 @@
-"""The container check: does it run, is its own HEALTHCHECK not red, is its image the expected one. Needs no question of
-its own: the list of the host's containers says it all."""
+"""The container check: does it run, is its own HEALTHCHECK not red, are its image and its networks the declared ones. Needs no
+question of its own: the list of the host's containers says it all."""
 
 from collections.abc import Mapping
 
@@ -13,6 +13,7 @@ from agent.model import (
     Observation,
     Plane,
     ProbeRequest,
+    RunSpec,
     Service,
     Symptom,
 )
@@ -43,7 +44,7 @@ def judge(
     """Judge the facts of the service's own container."""
     if isinstance(facts, Blind):
         return _judgement(check, Health.UNKNOWN, f"cannot look: {facts.why}")
-    symptoms = (*_state_symptoms(facts), *_running_symptoms(check, facts))
+    symptoms = (*_state_symptoms(facts), *_running_symptoms(check, service, facts))
     if symptoms:
         return _judgement(check, Health.SICK, "; ".join(symptom.detail for symptom in symptoms), symptoms)
     warming = ", its HEALTHCHECK still starting" if facts.health == "starting" else ""
@@ -59,7 +60,7 @@ def _state_symptoms(facts: ContainerFacts) -> tuple[Symptom, ...]:
     return (state, _symptom("oom-killed", "the kernel killed it for memory")) if facts.oom_killed else (state,)
 
 
-def _running_symptoms(check: ContainerCheck, facts: ContainerFacts) -> tuple[Symptom, ...]:
+def _running_symptoms(check: ContainerCheck, service: Service, facts: ContainerFacts) -> tuple[Symptom, ...]:
     if facts.state is not ContainerState.RUNNING:
         return ()
     found = []
@@ -67,7 +68,16 @@ def _running_symptoms(check: ContainerCheck, facts: ContainerFacts) -> tuple[Sym
         found.append(_symptom("healthcheck-red", f"the HEALTHCHECK of container {facts.name} is red"))
     if check.image_digest is not None and check.image_digest != facts.image_id:
         found.append(_symptom("image-drift", f"image {facts.image_id or 'unknown'} runs, {check.image_digest} is expected"))
+    if missing := _missing_networks(service, facts):
+        found.append(_symptom("network-missing", f"container {facts.name} is not attached to {', '.join(missing)}"))
     return tuple(found)
+
+
+def _missing_networks(service: Service, facts: ContainerFacts) -> tuple[str, ...]:
+    """Return the networks that the spec declares and the container is not attached to."""
+    declared = service.spec.networks if isinstance(service.spec, RunSpec) else ()
+    attached = {network.name for network in facts.networks}
+    return tuple(name for name in declared if name not in attached)
 
 
 def _symptom(word: str, detail: str) -> Symptom:

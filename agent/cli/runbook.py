@@ -118,7 +118,7 @@ def rehearse(
         str | None, typer.Option("--nginx-image", help="A local image with nginx and curl. Default: the lab's.")
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="With --all: write runbooks/TESTED, for a checkout that is to be shipped.")
+        bool, typer.Option("--record", help="Write what passed into runbooks/TESTED, for a checkout that is to be shipped.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -133,7 +133,7 @@ def rehearse(
 
     settings = options.settings(ctx)
     lines = as_json or options.given(ctx).as_json
-    chosen = _chosen(id_, all_, record)
+    chosen = _chosen(id_, all_)
     to = screen.console(stderr=lines)
 
     def tell(step: RehearsalStep) -> None:
@@ -159,7 +159,7 @@ def rehearse(
     raise typer.Exit(options.WELL if passed else options.SICK)
 
 
-def _chosen(id_: str | None, all_: bool, record: bool) -> "list[Runbook]":
+def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
     from agent import errands, wiring
     from agent.errors import ConfigError
     from agent.model import RunbookId
@@ -167,8 +167,6 @@ def _chosen(id_: str | None, all_: bool, record: bool) -> "list[Runbook]":
     catalogue = wiring.runbooks()
     if all_ is (id_ is not None):
         raise ConfigError("cannot choose what to test: give the ID of one runbook, or --all")
-    if record and not all_:
-        raise ConfigError("cannot record one runbook: TESTED names all of them, so give --all")
     return list(catalogue) if id_ is None else [errands.runbook_of(RunbookId(id_), catalogue)]
 
 

@@ -38,6 +38,8 @@ class ParameterSource(enum.Enum):
     """The path of the service's declared configuration file."""
     CONFIG_GOOD_COPY = "config-good-copy"
     """The template or last good copy to put in its place."""
+    NETWORKS = "networks"
+    """The networks of the service's declared spec, as JSON."""
     STOP_TIMEOUT = "stop-timeout"
     """Seconds that the declared spec gives the container to stop; 10 without one."""
     PERSON = "person"
@@ -72,7 +74,9 @@ class Runbook:
     container_states: tuple[ContainerState, ...]
     """Pre-condition: the container is in one of these. Empty: any."""
     needs: tuple[str, ...]
-    """Pre-conditions on the declaration: `spec`, `config-file`, `nginx-check`."""
+    """Pre-conditions on the declaration: a closed list, `parameters.unmet`."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Pre-conditions on what was seen: structural facts (`diagnosis/facts.py`) that must all hold, as a rule names them."""
     rung: int
     """The ladder: lower is tried first."""
     risk: Risk

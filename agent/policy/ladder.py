@@ -1,6 +1,7 @@
 """Which remedy: the lowest unused rung that fits, a remedy for the cause before one for a symptom. Pure."""
 
 from agent import parameters
+from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
 from agent.model import (
     Diagnosis,
@@ -88,5 +89,9 @@ def _objection(
         return "its evidence could not be saved"
     if runbook.container_states and (container is None or container.state not in runbook.container_states):
         return f"the container is {container.state.value if container else 'not seen'}"
+    found = structural.facts(findings.evidence)
+    absent = next((fact for fact in runbook.facts if structural.agrees(found, *fact) is None), None)
+    if absent is not None:
+        return f"nothing shows that {absent[0]} is {absent[1].replace('|', ' or ')}"
     lacking = parameters.unmet(runbook, service, good_copy=good_copy)
     return f"the service declares no {lacking.removeprefix('a ')}" if lacking else None

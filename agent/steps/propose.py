@@ -16,6 +16,8 @@ from agent.ports import Clock, EvidenceFiles, KillSwitch, Playbooks, Store
 LONGEST_PREVIEW = 20_000
 """Characters of what check mode says that are kept: what a person reads before deciding."""
 
+_UNKNOWN = "What it would change is not known"
+_CUT_SHORT = "Check mode"
 _MEANS = {
     Risk.SAFE: "touches this service only and can be repeated",
     Risk.DISRUPTIVE: "changes the service's shape or files",
@@ -41,7 +43,7 @@ def to_people(
 ) -> None:
     """Lay `plan`, which would be attempt `number`, open to people. Raises StoreError when it cannot be written down."""
     bound = permission.digest(plan)
-    file = f"proposal-{number}-{bound[:12]}.txt"
+    file = preview_file(number, plan)
     saved = bundles.read(incident.id, file)
     if saved is None:
         saved = _preview(plan, f"dry-{incident.id}-{number}", playbooks, kill_switch, stopping).encode()
@@ -73,6 +75,16 @@ def to_people(
     store.outbox.post(notices.asked(incident, approval, now=now), channels)
 
 
+def preview_file(number: int, plan: Plan) -> str:
+    """Return the name of the file, in the incident's folder, that says what a plan would change as attempt `number`."""
+    return f"proposal-{number}-{permission.digest(plan)[:12]}.txt"
+
+
+def is_whole(preview: str) -> bool:
+    """Say whether check mode came to its end: else a preview begins with why it does not tell all."""
+    return bool(preview) and not preview.startswith((_UNKNOWN, _CUT_SHORT))
+
+
 def impact(plan: Plan, service: Service) -> str:
     """Return what a plan touches and how far that goes, as a sentence."""
     seconds = plan.timeout.total_seconds()
@@ -90,12 +102,12 @@ def _preview(plan: Plan, run_id: str, playbooks: Playbooks, kill_switch: KillSwi
     try:
         run = playbooks.run(plan, run_id=run_id, check=True, on_task=_leave_untold, should_stop=should_stop)
     except OutsideError as exc:
-        return f"What it would change is not known: {exc}\n"[:LONGEST_PREVIEW]
+        return f"{_UNKNOWN}: {exc}\n"[:LONGEST_PREVIEW]
     return _text(run)[:LONGEST_PREVIEW]
 
 
 def _text(run: PlaybookRun) -> str:
-    ended = "" if run.end is RunEnd.COMPLETED else f"Check mode {run.end.value}: {run.message}\n"
+    ended = "" if run.end is RunEnd.COMPLETED else f"{_CUT_SHORT} {run.end.value}: {run.message}\n"
     tasks = "".join(f"{task.status}: {task.name}\n" for task in run.tasks if task.status != "skipped")
     return "\n".join(f"{ended}{tasks}{run.diff}".splitlines())  # Ansible's diffs come with CRLF
 

@@ -6,7 +6,7 @@ A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`
     planes       what each plane's check says: a health, or the symptoms that make it sick
     container    its state, or {state, started: seconds ago}; none means that it could not be inspected
     diagnosis    [cause, sureness]; [inconclusive, none] unless given
-    declares     of spec, config-file, nginx-check: what the service's declaration holds; all but nginx-check unless given
+    declares     of spec, networks, config-file, nginx-check: what the service's declaration holds; spec and config-file unless given
     tried        [runbook, outcome] of each attempt of this incident
     events       [action, seconds ago, signal] of Docker's events, oldest first
     first        the health that opened the incident; sick unless given
@@ -112,7 +112,7 @@ def service(told: dict[str, Any]) -> Service:
             ContainerCheck(name="container", every=every, thresholds=thresholds),
             *([nginx] if "nginx-check" in declares else []),
         ),
-        spec=RunSpec(image="app:1") if "spec" in declares else None,
+        spec=RunSpec(image="app:1", networks=("backend",) if "networks" in declares else ()) if "spec" in declares else None,
         config_file=ConfigFile(path="/etc/web.conf") if "config-file" in declares else None,
     )
 
@@ -149,8 +149,8 @@ def findings(told: dict[str, Any]) -> Findings:
     )
 
 
-def carried_out(number: int, runbook: str, outcome: str) -> Attempt:
-    chosen = filled_in(RUNBOOKS[runbook], service({}), good_copy="/good", settings={}, why="before")
+def carried_out(declared: Service, number: int, runbook: str, outcome: str) -> Attempt:
+    chosen = filled_in(RUNBOOKS[runbook], declared, good_copy="/good", settings={}, why="before")
     began = ago(600 - 60 * number)
     return Attempt(
         incident=IncidentId("I1"),
@@ -175,7 +175,7 @@ def decide(told: dict[str, Any]) -> Decision:
         opened_at=ago(600),
         first=first,
         fingerprint="web:case",
-        attempts=tuple(carried_out(number, *tried) for number, tried in enumerate(told.get("tried", []), start=1)),
+        attempts=tuple(carried_out(declared, number, *tried) for number, tried in enumerate(told.get("tried", []), start=1)),
         requested=filled_in(RUNBOOKS[requested], declared, good_copy=None, settings={}, why="asked for") if requested else None,
     )
     return plan.choose(

@@ -104,7 +104,7 @@ def test_one_changed_character_makes_a_runbook_that_was_never_tested(tmp_path: P
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(path.read_bytes())
     before = runbook_file.load_runbooks(folder, ansible / "playbooks")
-    (folder / runbook_file.TESTED).write_text(runbook_file.tested_text(before))
+    (folder / runbook_file.TESTED).write_text(runbook_file.tested_text(before, before))
     playbook = ansible / "playbooks" / "restart-container.yml"
     playbook.write_text(playbook.read_text() + "#")
     after = runbook_file.load_runbooks(folder, ansible / "playbooks")

@@ -17,7 +17,7 @@ id: poke-container
 title: Poke the container
 treats: {causes: [hang_or_timeout], symptoms: [port-closed]}
 never_for: [data_corruption]
-when: {container_states: [running], needs: [spec]}
+when: {container_states: [running], needs: [spec], facts: {exit_code: 1|2}}
 rung: 20
 risk: safe
 parameters:
@@ -30,6 +30,7 @@ settle: 2s
 rerun: never
 evidence: optional
 """
+EXPECTED = "symptoms: [port-closed]\ncauses: [hang_or_timeout]\nservices: {web: {}}\n"
 PLAYBOOK = "- hosts: target\n  tasks:\n    - ansible.builtin.import_role: {name: marker}\n"
 
 
@@ -39,7 +40,7 @@ def tree(tmp_path: Path) -> Path:
     runbook = tmp_path / "runbooks" / "poke-container"
     runbook.mkdir(parents=True)
     (runbook / "runbook.yaml").write_text(GOOD)
-    (runbook / "expect.yaml").write_text("symptoms: [port-closed]\ncauses: [hang_or_timeout]\n")
+    (runbook / "expect.yaml").write_text(EXPECTED)
     (runbook / "inject.yml").write_text("- hosts: target\n")
     (runbook / "revert.yml").write_text("- hosts: target\n")
     for role, text in (("marker", "- include_role: {name: inner}\n"), ("inner", "- debug:\n"), ("unused", "- debug:\n")):
@@ -67,6 +68,7 @@ def test_reads_every_key(tree: Path) -> None:
         never_for=(Cause.DATA_CORRUPTION,),
         container_states=(ContainerState.RUNNING,),
         needs=("spec",),
+        facts=(("exit_code", "1|2"),),
         rung=20,
         risk=Risk.SAFE,
         parameters=(
@@ -96,7 +98,7 @@ def test_reads_every_key(tree: Path) -> None:
     ("old", "new", "sentence"),
     [
         ("title:", "titel:", "titel: there is no such key (did you mean 'title'?)"),
-        ("needs: [spec]}", "neds: [spec]}", "when.neds: there is no such key (did you mean 'needs'?)"),
+        ("needs: [spec],", "neds: [spec],", "when.neds: there is no such key (did you mean 'needs'?)"),
         ("rung: 20\n", "", "rung: is missing"),
         ("rung: 20", "rung: '20'", "rung: must be a whole number, not '20'"),
         ("rung: 20", "rung: 0", "rung: must be 1 or more, not 0"),
@@ -105,6 +107,7 @@ def test_reads_every_key(tree: Path) -> None:
         ("rerun: never", "rerun: often", "rerun: cannot be 'often' (one of: safe, never)"),
         ("[port-closed]", "[port-close]", "treats.symptoms[0]: there is no symptom 'port-close' (did you mean 'port-closed'?)"),
         ("[hang_or_timeout]", "[hang]", "treats.causes[0]: cannot be 'hang' (did you mean 'hang_or_timeout'?)"),
+        ("{exit_code: 1|2}", "{exitcode: 1}", "when.facts.exitcode: there is no fact 'exitcode' (did you mean 'exit_code'?)"),
         ("[running]", "[runing]", "when.container_states[0]: cannot be 'runing' (did you mean 'running'?)"),
         ("source: container", "source: log", "parameters.container.source: cannot be 'log' (one of: container, nginx, spec, "),
         ("kind: json, ", "", "parameters.spec: its kind must be 'json', which is what source 'spec' gives"),
@@ -114,7 +117,7 @@ def test_reads_every_key(tree: Path) -> None:
             "parameters.container: default, choices, minimum and maximum are for source 'person' only",
         ),
         (
-            ", needs: [spec]",
+            " needs: [spec],",
             "",
             "parameter 'spec' comes from the declaration, so when.needs must name 'spec'",
         ),
@@ -207,6 +210,7 @@ def shipped() -> dict[str, Runbook]:
 
 def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
     assert [(runbook.id, runbook.rung) for runbook in shipped().values()] == [
+        ("reconnect-network", 8),
         ("reload-nginx", 10),
         ("start-container", 10),
         ("unpause-container", 10),

@@ -5,4 +5,4 @@ from agent import wiring
 
 def test_every_shipped_runbook_passed_its_test_as_it_is() -> None:
     changed = [runbook.id for runbook in wiring.runbooks() if not runbook.tested]
-    assert changed == [], "run `medic runbook test --all --record`"
+    assert changed == [], "run `medic runbook test ID --record`"

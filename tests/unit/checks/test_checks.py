@@ -22,6 +22,7 @@ from agent.model import (
     Observation,
     Plane,
     ProbeRequest,
+    RunSpec,
     Service,
     ServiceName,
     TcpCheck,
@@ -102,6 +103,16 @@ def test_a_container_that_still_starts_is_well_and_said_to_be_starting() -> None
 @pytest.mark.parametrize(("expected", "symptoms"), [(None, []), (DIGEST, []), ("sha256:other", ["image-drift"])])
 def test_an_image_other_than_the_expected_one_is_drift(expected: str | None, symptoms: list[str]) -> None:
     assert words(judge(replace(CONTAINER, image_digest=expected), facts())) == symptoms
+
+
+@pytest.mark.parametrize(
+    ("declared", "symptoms"),
+    [((), []), (("lab",), []), (("lab", "none"), []), (("backend",), ["network-missing"]), (("lab", "b"), ["network-missing"])],
+)
+def test_a_declared_network_that_it_is_not_attached_to_is_missing(declared: tuple[str, ...], symptoms: list[str]) -> None:
+    web = replace(service(CONTAINER), spec=RunSpec(image="app:1", networks=declared))
+    assert words(checks.judge(CONTAINER, web, facts(), {})) == symptoms
+    assert words(checks.judge(CONTAINER, web, facts(ContainerState.EXITED), {})) == ["container-exited"]
 
 
 @pytest.mark.parametrize("state", ContainerState)
