@@ -34,13 +34,14 @@ from agent.model import (
     Refusal,
     RefusalCode,
     Risk,
+    Runbook,
     RunEnd,
     Service,
     Standing,
     StoryKind,
     Verdict,
 )
-from agent.policy import alive, breaker, holds, neighbours, permission, restarts
+from agent.policy import alive, breaker, holds, neighbours, permission, restarts, ties
 from agent.ports import Engine, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
@@ -252,6 +253,7 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         chosen,
         service,
         _bystanders(chosen, world),
+        _changed(chosen, service, world),
         prober=world.prober,
         playbooks=world.playbooks,
         attempts=world.store.attempts,
@@ -294,10 +296,20 @@ def _take_out_of_service(attempt: Attempt, service: Service, world: World) -> No
 
 def _bystanders(plan: Plan, world: World) -> tuple[Service, ...]:
     """Return the services to be looked at around an attempt; none for a runbook that cannot reach beside its own."""
-    runbook = next((runbook for runbook in world.runbooks if runbook.id == plan.runbook), None)
+    runbook = _runbook(plan, world)
     if runbook is not None and not neighbours.within_reach(runbook):
         return ()
-    return neighbourhood.supposed_to_run(world.store.services.services(), world.store.services.records())
+    sick = {incident.service for incident in world.store.incidents.unclosed()}
+    return neighbourhood.supposed_to_run(world.store.services.services(), world.store.services.records(), sick)
+
+
+def _changed(plan: Plan, service: Service, world: World) -> frozenset[str]:
+    runbook = _runbook(plan, world)
+    return frozenset({service.container}) if runbook is None else ties.touched(runbook, service)
+
+
+def _runbook(plan: Plan, world: World) -> Runbook | None:
+    return next((runbook for runbook in world.runbooks if runbook.id == plan.runbook), None)
 
 
 def _weigh(incident_id: IncidentId, number: int, before: Verdict, service: Service, world: World) -> Attempt:
@@ -306,7 +318,7 @@ def _weigh(incident_id: IncidentId, number: int, before: Verdict, service: Servi
         attempt,
         service,
         before,
-        _bystanders(attempt.plan, world),
+        neighbourhood.supposed_to_run(world.store.services.services(), world.store.services.records()),
         prober=world.prober,
         containers=world.containers,
         attempts=world.store.attempts,

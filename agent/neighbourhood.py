@@ -1,87 +1,121 @@
 """Looks at the services beside the patient: before the first change, and after it for what turned sick meanwhile.
 
-In: the patient and every service that should run. Out: raw verdicts of its neighbours; which of them were harmed.
+In: the patient, the containers that are changed, and every service that should run. Out: raw verdicts of its neighbours and
+how each is tied to the change; which of them were harmed, and which fell sick by chance.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 from agent import look
+from agent.errors import OutsideError
 from agent.model import (
-    ContainerFacts,
+    Attempt,
+    ContainersRequest,
+    ContainersSeen,
     ContainerState,
     HostName,
     Observation,
     ProbeRequest,
     Recorded,
-    RunSpec,
     Service,
+    ServiceName,
     ServiceRecord,
+    Tie,
     Verdict,
 )
-from agent.policy import holds, neighbours
+from agent.policy import dependencies, holds, neighbours, ties
 from agent.ports import Clock, Containers, Prober
 
 STEADY_FOR = timedelta(seconds=5)
 """A neighbour counts as harmed when every look of so long a time says SICK: one flap, or a reload of its proxy, does not."""
 
+LOG_LIMIT = 16_384
+"""Bytes of a suspect's log that are searched for what was changed."""
+
 DOWN = (ContainerState.EXITED, ContainerState.MISSING)
 
+Span = tuple[datetime, datetime | None]
 
-def supposed_to_run(services: Iterable[Service], records: Iterable[ServiceRecord]) -> tuple[Service, ...]:
-    """Return the services that are not stopped on purpose and not given up: only they can be harmed."""
+
+def supposed_to_run(
+    services: Iterable[Service], records: Iterable[ServiceRecord], sick: Collection[ServiceName] = ()
+) -> tuple[Service, ...]:
+    """Return the services that are not stopped on purpose, not given up and not `sick` already: only they can be harmed."""
     running = {record.service for record in records if record.status is Recorded.RUNNING}
-    return tuple(service for service in services if service.name in running)
+    return tuple(service for service in services if service.name in running and service.name not in sick)
 
 
-def verdicts(patient: Service, services: Sequence[Service], prober: Prober, clock: Clock) -> tuple[Verdict, ...]:
-    """Look once at every neighbour, in one batch."""
+def verdicts(
+    patient: Service, changed: Set[str], services: Sequence[Service], prober: Prober, clock: Clock
+) -> tuple[tuple[Verdict, ...], tuple[Tie, ...]]:
+    """Look once at every neighbour, in one batch; return what was seen of them and how they are tied to the change."""
     observed = look.hosts(_hosts(patient, services), prober)
-    networks = {service.name: _networks(service, observed) for service in (patient, *services)}
-    near = neighbours.of(patient, services, networks)
-    return _judged(near, observed, prober, clock) if near else ()
+    found = ties.of(patient, changed, services, _on_host(observed))
+    tied = {tie.service for tie in found}
+    near = tuple(service for service in services if service.name in tied)
+    return (_judged(near, observed, prober, clock) if near else ()), found
 
 
 def harmed(
-    before: Sequence[Verdict],
-    services: Sequence[Service],
-    *,
-    ours: Sequence[tuple[datetime, datetime | None]],
-    prober: Prober,
-    containers: Containers,
-    clock: Clock,
-) -> tuple[Verdict, ...]:
-    """Return the neighbours that were WELL before and are steadily SICK now, through nobody else's `docker stop`.
+    attempt: Attempt, services: Sequence[Service], *, prober: Prober, containers: Containers, clock: Clock
+) -> tuple[tuple[ties.Suspect, ...], tuple[Verdict, ...]]:
+    """Return the neighbours that an attempt harmed, and those that turned sick meanwhile without any link to it.
 
-    ours: (begin, end) of our own attempt: what Docker was told meanwhile is not somebody else's doing.
+    Both were WELL before the first change and are steadily SICK now, and not through somebody else's `docker stop`.
     Raises OutsideError when Docker cannot say who stopped one.
     """
-    known = {verdict.service for verdict in before}
+    suspects, seen = _steadily_sick(attempt, services, prober, clock)
+    since = min((verdict.at for verdict in attempt.around), default=clock.now())
+    ours = (attempt.intent_at, attempt.ran_until)
+    known = {tie.service: tie for tie in attempt.ties}
+    found = []
+    for service in suspects:
+        tie = known.get(service.name, Tie(service=service.name, strong=False, why="it was near"))
+        suspect = _suspect(service, tie, seen[service.name], since, ours, containers)
+        found += [suspect] if suspect is not None else []
+    guilty = ties.blamed(found)
+    names = {each.verdict.service for each in guilty}
+    return guilty, tuple(each.verdict for each in found if each.verdict.service not in names)
+
+
+def _steadily_sick(
+    attempt: Attempt, services: Sequence[Service], prober: Prober, clock: Clock
+) -> tuple[tuple[Service, ...], dict[ServiceName, Verdict]]:
+    known = {verdict.service for verdict in attempt.around}
     suspects = tuple(service for service in services if service.name in known)
     seen: tuple[Verdict, ...] = ()
     end = clock.monotonic() + STEADY_FOR.total_seconds()
     while suspects:
         observed = look.hosts(tuple(dict.fromkeys(service.host for service in suspects)), prober)
-        seen = neighbours.turned_sick(before, _judged(suspects, observed, prober, clock))
+        seen = neighbours.turned_sick(attempt.around, _judged(suspects, observed, prober, clock))
         sick = {verdict.service for verdict in seen}
         suspects = tuple(service for service in suspects if service.name in sick)
         if clock.monotonic() >= end:
             break
         if suspects:
             clock.sleep(look.PAUSE)
-    since = min((verdict.at for verdict in before), default=clock.now())
-    stopped = {service.name for service in suspects if _stopped_by_others(service, since, ours, containers)}
-    return tuple(verdict for verdict in seen if verdict.service not in stopped)
+    return suspects, {verdict.service: verdict for verdict in seen}
 
 
-def _stopped_by_others(
-    service: Service, since: datetime, ours: Sequence[tuple[datetime, datetime | None]], containers: Containers
-) -> bool:
+def _suspect(
+    service: Service, tie: Tie, verdict: Verdict, since: datetime, ours: Span, containers: Containers
+) -> ties.Suspect | None:
+    """Return what is known of how a neighbour turned sick; None where somebody else stopped it."""
     facts = containers.inspect(service.host, service.container)
-    if facts.state not in DOWN:
-        return False
-    events = containers.events(service.host, service.container, since=since)
-    return holds.stop_by_others(events, ours=ours, removed=facts.state is ContainerState.MISSING) is not None
+    told = False
+    if facts.state in DOWN:
+        events = containers.events(service.host, service.container, since=since)
+        if holds.stop_by_others(events, ours=(ours,), removed=facts.state is ContainerState.MISSING) is not None:
+            return None
+        told = holds.told_meanwhile(events, ours)
+    said = ""
+    if not tie.strong:
+        with contextlib.suppress(OutsideError):  # a log that cannot be read blames nobody
+            log = containers.logs(service.host, service.container, limit=LOG_LIMIT, since=since)
+            said = log.decode("utf-8", "replace")
+    return ties.Suspect(tie=tie, verdict=verdict, container=facts, told=told, said=said)
 
 
 def _judged(
@@ -93,13 +127,18 @@ def _judged(
 
 
 def _hosts(patient: Service, services: Sequence[Service]) -> tuple[HostName, ...]:
-    same_group = (service.host for service in services if service.group is not None and service.group == patient.group)
-    return tuple(dict.fromkeys((patient.host, *same_group)))
+    """Return the hosts of everything that a tie may lead to: beyond the patient's own only groups and `depends_on` do."""
+    graph = {service.name: service.depends_on for service in (*services, patient)}
+    family = {*dependencies.parents(patient.name, graph)}
+    family |= {each.name for each in services if patient.name in dependencies.parents(each.name, graph)}
+    far = (s.host for s in services if s.name in family or (s.group is not None and s.group == patient.group))
+    return tuple(dict.fromkeys((patient.host, *far)))
 
 
-def _networks(service: Service, observed: Mapping[ProbeRequest, Observation]) -> frozenset[str]:
-    """Return the networks of a service's container as Docker says, or as declared where there is no container."""
-    facts = look.container_of(service, observed)
-    if isinstance(facts, ContainerFacts) and facts.networks:
-        return frozenset(network.name for network in facts.networks)
-    return frozenset(service.spec.networks) if isinstance(service.spec, RunSpec) else frozenset[str]()
+def _on_host(observed: Mapping[ProbeRequest, Observation]) -> ties.OnHost:
+    return {
+        (request.host, facts.name): facts
+        for request, seen in observed.items()
+        if isinstance(request, ContainersRequest) and isinstance(seen, ContainersSeen)
+        for facts in seen.containers
+    }

@@ -59,6 +59,7 @@ from agent.model import (
     Streak,
     SweepReport,
     TaskResult,
+    Tie,
     Verdict,
 )
 
@@ -287,8 +288,8 @@ class AttemptStore(Protocol):
     ) -> None:
         """Write the outcome, and into the audit the receipt of one that healed. The first writer wins."""
 
-    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
-        """Write what was seen of the neighbours before the first change. The first writer wins."""
+    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict], ties: Sequence[Tie]) -> None:
+        """Write what was seen of the neighbours before the first change, and how each is tied to it. The first writer wins."""
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""

@@ -47,6 +47,7 @@ from agent.model import (
     StoryKind,
     Streak,
     SweepReport,
+    Tie,
     Verdict,
 )
 from agent.ports import Store
@@ -335,11 +336,11 @@ class MemoryAttempts:
                 if receipt is not None:
                     self._incidents.audit.append(chain.receipt_entry(receipt))
 
-    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
+    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict], ties: Sequence[Tie]) -> None:
         with self._lock:
             attempt = self._one(incident, number)
             if not attempt.around:
-                self._put(replace(attempt, around=tuple(around)))
+                self._put(replace(attempt, around=tuple(around), ties=tuple(ties)))
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         with self._lock:

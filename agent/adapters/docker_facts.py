@@ -13,6 +13,9 @@ from agent.model import ContainerEvent, ContainerFacts, ContainerState, Network
 
 Object = Mapping[str, object]
 
+_SYSTEM = ("/dev", "/etc", "/proc", "/run", "/sys", "/var/run")
+"""Folders of the host that containers of all kinds mount (a socket, a time zone): sharing one ties nobody to anybody."""
+
 _ZERO_TIME = "0001-01-01"
 """How Docker writes "never"."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -46,6 +49,8 @@ def from_list(row: Object) -> ContainerFacts:
         labels=_pairs(row.get("Labels")),
         networks=_networks(_object(row.get("NetworkSettings")).get("Networks")),
         ports=_listed_ports(row.get("Ports")),
+        network_of=_network_of(_object(row.get("HostConfig"))),
+        volumes=_volumes(row.get("Mounts")),
         exit_code=int(code[1]) if code else None,
     )
 
@@ -67,6 +72,8 @@ def from_inspect(found: Object) -> ContainerFacts:
         labels=_pairs(config.get("Labels")),
         networks=_networks(network.get("Networks")),
         ports=_inspected_ports(network.get("Ports")),
+        network_of=_network_of(host),
+        volumes=_volumes(found.get("Mounts")),
         exit_code=None if alive else _whole(state.get("ExitCode")),  # Docker says 0 of what has not exited
         oom_killed=state.get("OOMKilled") is True,
         restart_count=_whole(found.get("RestartCount")),
@@ -165,6 +172,21 @@ def _networks(networks: object) -> tuple[Network, ...]:
         words = tuple(_text(alias) for alias in aliases) if isinstance(aliases, list) else ()
         found.append(Network(name=name, address=_text(network.get("IPAddress")), aliases=words))
     return tuple(found)
+
+
+def _network_of(host: Object) -> str | None:
+    return _text(host.get("NetworkMode")).partition("container:")[2] or None
+
+
+def _volumes(mounts: object) -> tuple[str, ...]:
+    """Return what the container may write of what outlives it: volumes by name, folders of the host by path."""
+    found = set()
+    for said in mounts if isinstance(mounts, list) else ():
+        mount = _object(said)
+        name = _text(mount.get("Name")) if mount.get("Type") == "volume" else _text(mount.get("Source"))
+        if name and mount.get("RW") is True and not name.startswith(_SYSTEM):
+            found.add(name)
+    return tuple(sorted(found))
 
 
 def _listed_ports(ports: object) -> tuple[tuple[int, int], ...]:

@@ -59,6 +59,7 @@ from agent.model.incidents import (
     RunbookMarkKind,
     RunEnd,
     TaskResult,
+    Tie,
 )
 from agent.model.looking import (
     Blind,
@@ -221,5 +222,6 @@ __all__ = [
     "TcpRequest",
     "TcpSeen",
     "Thresholds",
+    "Tie",
     "Verdict",
 ]

@@ -75,6 +75,21 @@ class PlaybookRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tie:
+    """What links a neighbour to the containers that an attempt changes, as it was before the first change."""
+
+    service: ServiceName
+    """The neighbour."""
+    strong: bool
+    """It hangs on what is changed. False: it only shares a network or a proxy with it."""
+    why: str
+    proxy: str | None = None
+    """The container of the nginx that both stand behind."""
+    names: tuple[str, ...] = ()
+    """What others call what is changed: names, addresses, and ports of the host as `:<port>`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Harm:
     """What an attempt made worse: checks of the patient, or neighbours that were WELL before it and are steadily SICK."""
 
@@ -83,6 +98,8 @@ class Harm:
     """Checks of the patient that were WELL before and are SICK, as `<check>: <what was seen>`."""
     neighbours: tuple[Verdict, ...] = ()
     """What was seen of each harmed neighbour."""
+    ties: tuple[Tie, ...] = ()
+    """Why that is laid at the attempt's door, one for each harmed neighbour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +120,8 @@ class Attempt:
     ended_at: datetime | None = None
     around: tuple[Verdict, ...] = ()
     """What was seen of the neighbours before the first change."""
+    ties: tuple[Tie, ...] = ()
+    """How each of them hangs together with what is changed."""
     harm: Harm | None = None
     """What it made worse."""
     undo: PlaybookRun | None = None

@@ -76,6 +76,10 @@ class ContainerFacts:
     networks: tuple[Network, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()
     """(port in the container, port on the host) pairs that are published."""
+    network_of: str | None = None
+    """The container whose network this one lives in, by id or name (`network_mode: container:...`); None for its own."""
+    volumes: tuple[str, ...] = ()
+    """Volumes and folders of the host that it may write, by name or path; not the folders of the system itself."""
     exit_code: int | None = None
     oom_killed: bool | None = None
     restart_count: int | None = None

@@ -205,5 +205,12 @@ def stop_by_others(
     return None
 
 
+def told_meanwhile(events: Sequence[ContainerEvent], ours: tuple[datetime, datetime | None]) -> bool:
+    """Say whether Docker was told to stop, kill or remove a container while one attempt of ours ran."""
+    deadly = {"stop", "destroy"}
+    told = (e for e in events if e.action in deadly or (e.action == "kill" and e.signal in DEADLY))
+    return any(_within(event.at, *ours) for event in told)
+
+
 def _within(at: datetime, begin: datetime, end: datetime | None) -> bool:
     return begin - OWN_SLACK <= at and (end is None or at <= end + OWN_SLACK)

@@ -1,10 +1,10 @@
-"""Who stands beside the patient, and whether an attempt made anything worse. Pure.
+"""Whether an attempt made anything worse, and what that asks for. Pure.
 
-A neighbour shares the patient's host and a network, its nginx, or its group. Harm is what was WELL before an attempt and is
-SICK after it; UNKNOWN is never harm, for an undo is a change, and what cannot be seen is no ground for one.
+Harm is what was WELL before an attempt and is SICK after it: a check of the patient, or a neighbour whose trouble is laid at
+the attempt's door (`ties`). UNKNOWN is never harm, for an undo is a change, and what cannot be seen is no ground for one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from agent.model import (
     Attempt,
@@ -12,19 +12,13 @@ from agent.model import (
     Health,
     Incident,
     IncidentState,
-    NginxCheck,
     ParameterSource,
     Refusal,
     RefusalCode,
     Runbook,
-    Service,
-    ServiceName,
     Verdict,
 )
 from agent.policy import replicas
-
-PRIVATE = frozenset({"none"})
-"""Docker's networks that nobody shares, although every container on them carries their name."""
 
 
 def within_reach(runbook: Runbook) -> bool:
@@ -34,22 +28,6 @@ def within_reach(runbook: Runbook) -> bool:
     """
     on_proxy = any(parameter.source is ParameterSource.NGINX for parameter in runbook.parameters)
     return on_proxy or runbook.undo is not None or replicas.interrupts(runbook)
-
-
-def of(patient: Service, services: Sequence[Service], networks: Mapping[ServiceName, frozenset[str]]) -> tuple[Service, ...]:
-    """Return the neighbours of a service among all services. networks: what each one's container is attached to."""
-    here = networks.get(patient.name, frozenset()) - PRIVATE
-    proxies = _proxies(patient)
-    return tuple(
-        other
-        for other in services
-        if other.name != patient.name
-        and (
-            (other.group is not None and other.group == patient.group)
-            or (other.host == patient.host and bool(here & networks.get(other.name, frozenset())))
-            or (other.host == patient.host and bool(proxies & _proxies(other)))
-        )
-    )
 
 
 def worse(before: Verdict, after: Verdict) -> tuple[str, ...]:
@@ -96,12 +74,13 @@ def beyond_undo(attempt: Attempt, before: Verdict) -> Refusal | None:
     return None if undone is None else Refusal(code=RefusalCode.HARMED, because=harm + undone)
 
 
+def beyond_doubt(harm: Harm) -> bool:
+    """Say whether a neighbour that hangs on what was changed was harmed: then the runbook is to blame wherever it runs."""
+    return any(tie.strong for tie in harm.ties)
+
+
 def named(harm: Harm) -> str:
-    """Return the harm as words: whom, and what is wrong with them now."""
-    others = tuple(f"{verdict.service} ({'; '.join(verdict.reasons)})" for verdict in harm.neighbours)
+    """Return the harm as words: whom, what is wrong with them now, and why that is laid at the attempt's door."""
+    why = {tie.service: f": {tie.why}" for tie in harm.ties}
+    others = tuple(f"{v.service} ({'; '.join(v.reasons)}{why.get(v.service, '')})" for v in harm.neighbours)
     return ", ".join((*harm.patient, *others))
-
-
-def _proxies(service: Service) -> frozenset[str]:
-    """Return the containers of nginx that a service stands behind, and its own, for it may be that nginx."""
-    return frozenset({service.container, *(check.nginx for check in service.checks if isinstance(check, NginxCheck))})

@@ -7,7 +7,7 @@ neighbours, then the playbook in its guarded process, then the result row. Enter
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 
 from agent import look, neighbourhood
@@ -38,6 +38,7 @@ def carry_out(
     plan: Plan,
     service: Service,
     services: Sequence[Service],
+    changed: Set[str],
     *,
     prober: Prober,
     playbooks: Playbooks,
@@ -50,7 +51,8 @@ def carry_out(
 ) -> Attempt:
     """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
 
-    services: every service that should run; how the neighbours among them are is written down before the first change.
+    services: every service that should run and is not sick; how the neighbours among them are, and how they hang together
+    with `changed`, the containers that the plan acts on, is written down before the first change.
     lapsed: why the plan may not run any more, where a crash lay between choosing it and this.
     Raises StoreError when the intent cannot be written: then nothing was changed.
     """
@@ -73,8 +75,8 @@ def carry_out(
     run = _what_the_crash_left(attempt, service, prober, playbooks, clock) if attempt.runs else None
     if run is None:
         if not attempt.runs:
-            around = neighbourhood.verdicts(service, services, prober, clock)
-            attempts.looked_around(incident.id, number, around)
+            around, ties = neighbourhood.verdicts(service, changed, services, prober, clock)
+            attempts.looked_around(incident.id, number, around, ties)
         tell(StoryKind.TRYING, f"attempt {number}: {plan.title} ({plan.runbook}), {plan.why}", "trying")
         attempts.started(incident.id, number)
         run = _run(plan, run_id(incident.id, number), playbooks, kill_switch, stopping, lambda task: _tell_task(tell, task))

@@ -40,7 +40,10 @@ def judge(
     before: the patient before the first change. services: every service that should run.
     Raises OutsideError when Docker cannot say who stopped a neighbour.
     """
-    harm = attempt.harm or _harm(attempt, before, services, prober, containers, clock)
+    harm = attempt.harm
+    if harm is None:
+        harm, by_chance = _harm(attempt, before, services, prober, containers, clock)
+        _tell_chance(attempt, patient, by_chance, story, clock)
     if harm is not None:
         attempts.harmed(attempt.incident, attempt.number, harm)
         _tell_harm(attempt, patient, harm, story)
@@ -57,16 +60,27 @@ def _harm(
     prober: Prober,
     containers: Containers,
     clock: Clock,
-) -> Harm | None:
+) -> tuple[Harm | None, tuple[Verdict, ...]]:
+    """Return the harm, None without any, and the neighbours that turned sick meanwhile by chance."""
     patient = neighbours.worse(before, attempt.verdict) if attempt.verdict is not None else ()
-    ours = ((attempt.intent_at, attempt.ran_until),)
-    others = neighbourhood.harmed(attempt.around, services, ours=ours, prober=prober, containers=containers, clock=clock)
-    return Harm(at=clock.now(), patient=patient, neighbours=others) if patient or others else None
+    guilty, by_chance = neighbourhood.harmed(attempt, services, prober=prober, containers=containers, clock=clock)
+    others, why = tuple(each.verdict for each in guilty), tuple(each.tie for each in guilty)
+    harm = Harm(at=clock.now(), patient=patient, neighbours=others, ties=why) if patient or others else None
+    return harm, by_chance
+
+
+def _tell_chance(attempt: Attempt, patient: Service, by_chance: Sequence[Verdict], story: StoryStore, clock: Clock) -> None:
+    """Say that a neighbour fell sick at the same time, and that nothing links that to the attempt: people may know better."""
+    if by_chance:
+        seen = ", ".join(f"{verdict.service} ({'; '.join(verdict.reasons)})" for verdict in by_chance)
+        text = f"turned sick meanwhile, and nothing links it to {attempt.plan.runbook}: {seen}"
+        key = f"by chance {attempt.number}"
+        story.tell(attempt.incident, patient.name, StoryKind.EXPLAINED, text, now=clock.now(), key=key)
 
 
 def _tell_harm(attempt: Attempt, patient: Service, harm: Harm, story: StoryStore) -> None:
     worse = neighbours.named(harm)
-    scope = "everywhere" if harm.neighbours else f"on {patient.name}"
+    scope = "everywhere" if neighbours.beyond_doubt(harm) else f"on {patient.name}"
 
     def tell(kind: StoryKind, text: str) -> None:
         story.tell(attempt.incident, patient.name, kind, text, now=harm.at, key=f"{kind.value} {attempt.number}")
@@ -86,7 +100,7 @@ def _mark(attempt: Attempt, patient: Service, harm: Harm | None, clock: Clock) -
             hash=attempt.plan.runbook_hash,
             kind=RunbookMarkKind.HARMFUL,
             at=harm.at,
-            service=None if harm.neighbours else patient.name,
+            service=None if neighbours.beyond_doubt(harm) else patient.name,
             because=f"it did harm in {name}: {neighbours.named(harm)}",
             key=f"{name} harmful",
         )

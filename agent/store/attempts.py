@@ -21,6 +21,7 @@ from agent.model import (
     PlaybookRun,
     Receipt,
     ServiceName,
+    Tie,
     Verdict,
 )
 from agent.store.audit import append
@@ -89,9 +90,10 @@ class Attempts:
         values = {"outcome": outcome, "verdict": verdict, "ended_at": now}
         self._write_once("write the outcome of", incident, number, attempts.c.outcome, *entries, **values)
 
-    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict]) -> None:
-        """Write what was seen of the neighbours before the first change. The first writer wins."""
-        self._write_once("write what stood around", incident, number, attempts.c.around, around=tuple(around))
+    def looked_around(self, incident: IncidentId, number: int, around: Sequence[Verdict], ties: Sequence[Tie]) -> None:
+        """Write what was seen of the neighbours before the first change, and how each is tied to it. The first writer wins."""
+        values = {"around": tuple(around), "ties": tuple(ties)}
+        self._write_once("write what stood around", incident, number, attempts.c.around, **values)
 
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""
@@ -154,6 +156,7 @@ def _attempt(row: Row[Any]) -> Attempt:
         verdict=row.verdict,
         ended_at=row.ended_at,
         around=row.around or (),
+        ties=row.ties or (),
         harm=row.harm,
         undo=row.undo,
         undo_seen=row.undo_seen or (),

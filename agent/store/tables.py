@@ -195,6 +195,7 @@ attempts = Table(
     Column("around", Coded),
     Column("harm", Coded),
     Column("undo_seen", Coded),
+    Column("ties", Coded),
 )
 
 approvals = Table(

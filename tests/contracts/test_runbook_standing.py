@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from agent.errors import StoreError
-from agent.model import Harm, IncidentId, RunbookMark, RunbookMarkKind
+from agent.model import Harm, IncidentId, RunbookMark, RunbookMarkKind, Tie
 from agent.ports import Store
 from tests.contracts.test_store import RESTART, RUN, SECOND, SICK, START, WEB, WELL, at_once, connect, opened, store
 
@@ -21,7 +21,8 @@ VAIN = RunbookMark(
     because="it did not help in I1-1",
     key="I1-1 ineffective",
 )
-HARM = Harm(at=START, patient=("page: connection refused",), neighbours=(SICK,))
+TIE = Tie(service=SICK.service, strong=True, why="it depends on web", names=("web", "10.0.0.2"))
+HARM = Harm(at=START, patient=("page: connection refused",), neighbours=(SICK,), ties=(TIE,))
 
 
 def test_marks_come_back_in_the_order_they_were_written(store: Store) -> None:
@@ -45,20 +46,20 @@ def test_the_first_writer_of_harm_and_of_what_came_after_it_wins(store: Store) -
     incident = opened(store)
     store.attempts.begin(incident, 1, RESTART, now=START)
     for around, harm, seen in (((WELL,), HARM, (SICK, WELL)), ((SICK,), replace(HARM, patient=()), (WELL,))):
-        store.attempts.looked_around(incident, 1, around)
+        store.attempts.looked_around(incident, 1, around, (TIE,))
         store.attempts.harmed(incident, 1, harm)
         store.attempts.undone(incident, 1, RUN, now=START)
         store.attempts.undo_seen(incident, 1, seen)
     found = store.incidents.get(incident)
     assert found is not None
     (attempt,) = found.attempts
-    assert (attempt.around, attempt.harm, attempt.undo_seen) == ((WELL,), HARM, (SICK, WELL))
+    assert (attempt.around, attempt.ties, attempt.harm, attempt.undo_seen) == ((WELL,), (TIE,), HARM, (SICK, WELL))
 
 
 def test_nobody_around_is_an_answer_too(store: Store) -> None:
     incident = opened(store)
     store.attempts.begin(incident, 1, RESTART, now=START)
-    store.attempts.looked_around(incident, 1, ())
+    store.attempts.looked_around(incident, 1, (), ())
     found = store.incidents.get(incident)
     assert found is not None
     assert found.attempts[0].around == ()
@@ -67,7 +68,7 @@ def test_nobody_around_is_an_answer_too(store: Store) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda store, incident: store.attempts.looked_around(incident, 1, (WELL,)),
+        lambda store, incident: store.attempts.looked_around(incident, 1, (WELL,), (TIE,)),
         lambda store, incident: store.attempts.harmed(incident, 1, HARM),
         lambda store, incident: store.attempts.undo_seen(incident, 1, (WELL,)),
     ],

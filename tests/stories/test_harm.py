@@ -1,18 +1,23 @@
 """An attempt that harms: it is seen, taken back where that is declared, and its runbook asks first from then on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent import parameters
 from agent.model import (
     Closing,
     ContainerState,
     FleetLimits,
+    Health,
     HoldCode,
     Incident,
     IncidentState,
+    Judgement,
     Limits,
     Outcome,
+    Plane,
     RefusalCode,
     RunbookMark,
     RunbookMarkKind,
@@ -20,6 +25,7 @@ from agent.model import (
     RunEnd,
     ServiceName,
     StoryKind,
+    Verdict,
 )
 from tests.memory_engine import Crash
 from tests.stories.world import RECREATE, Ward, runbook, service
@@ -32,9 +38,10 @@ PUT_BACK = runbook("put-back-container", symptoms=(), states=(), rung=90)
 PLAIN = runbook("start-container", symptoms=("container-exited",), states=(), rung=10)  # any state: it may take one down
 
 
-def made(folder: Path, *, undo: bool, takes_it_back: bool = True) -> Ward:
-    """`web` is dead, and starting it kills its neighbour `api`."""
-    ward = Ward(folder, (service("web"), service("api")), runbooks=(REDO if undo else PLAIN, RECREATE, PUT_BACK))
+def made(folder: Path, *, undo: bool, takes_it_back: bool = True, group: str | None = "shop") -> Ward:
+    """`web` is dead, and starting it kills its neighbour `api`, which hangs on it where they are of one group."""
+    near = tuple(replace(service(name), group=group) for name in ("web", "api"))
+    ward = Ward(folder, near, runbooks=(REDO if undo else PLAIN, RECREATE, PUT_BACK))
     ward.machine.effects = {
         "start-container": lambda: (ward.machine.start("web"), ward.machine.crash("api"))[0],
         "put-back-container": lambda: (
@@ -315,3 +322,61 @@ def test_a_start_is_not_blamed_for_a_neighbour_that_died_in_the_same_moment(tmp_
     ward.machine.crash("web")
     ward.beat()
     assert ward.incident("web").closing is Closing.HEALED
+
+
+class TestANeighbourFallsSickByChance:
+    """`api` shares a network with `web` and nothing else."""
+
+    def test_a_crash_of_its_own_undoes_and_demotes_nothing(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True, group=None)
+        ward.beat()
+        incident = web_incident(ward)
+        assert (incident.closing, incident.attempts[0].harm) == (Closing.HEALED, None)
+        assert [played.split()[0] for played in ward.machine.played] == ["start-container"]
+        ward.machine.start("api")
+        ward.beat(3)
+        assert not asks_first(ward, "start-container", "api")
+
+    def test_the_story_says_what_fell_sick_meanwhile(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True, group=None)
+        ward.beat()
+        told = [event.text for event in ward.store.story.since(0, incident=web_incident(ward).id)]
+        assert any("nothing links it to start-container: api (" in text for text in told)
+
+    def test_its_log_names_what_was_changed_and_so_it_is_harm_on_this_service(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True, group=None)
+        ward.machine.effects["start-container"] = lambda: (
+            ward.machine.start("web"),
+            ward.machine.crash("api", log=b"dial tcp: lookup web: no such host\n"),
+        )[0]
+        ward.beat()
+        harm = web_incident(ward).attempts[0].harm
+        assert harm is not None
+        assert [(tie.service, tie.strong) for tie in harm.ties] == [("api", False)]
+        assert "its trouble names what was changed" in harm.ties[0].why
+        (mark,) = ward.store.runbook_standing.marks([REDO.hash])
+        assert mark.service == WEB, "a weak tie says nothing of other services"
+
+    def test_the_playbook_stopped_it_and_so_it_is_harm_everywhere(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True, group=None)
+        ward.machine.effects["start-container"] = lambda: (
+            ward.machine.start("web"),
+            ward.machine.stop_by_hand("api"),
+        )[0]
+        ward.beat()
+        (mark,) = ward.store.runbook_standing.marks([REDO.hash])
+        assert (mark.kind, mark.service) == (RunbookMarkKind.HARMFUL, None)
+
+    def test_one_that_is_under_treatment_itself_is_not_looked_at(self, tmp_path: Path) -> None:
+        ward = made(tmp_path, undo=True)
+        api = ward.services[1]
+        plan = parameters.plan(PUT_BACK, api, good_copy=None, settings={}, why="asked for")
+        ward.store.incidents.request(api, sick_once(ward, "api"), plan, by="ops", now=ward.clock.now())
+        ward.beat()
+        assert web_incident(ward).attempts[0].around == ()
+
+
+def sick_once(ward: Ward, name: str) -> Verdict:
+    """Return a SICK verdict on a service that looks well at this moment."""
+    judged = Judgement(check="http", plane=Plane.DIRECT, health=Health.SICK, detail="timed out")
+    return Verdict(service=ServiceName(name), health=Health.SICK, at=ward.clock.now(), judgements=(judged,))

@@ -1,11 +1,14 @@
 """What Docker's JSON means."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from agent.adapters import docker_facts
-from agent.model import ContainerEvent, ContainerState, Network
+from agent.model import ContainerEvent, ContainerFacts, ContainerState, Network
+
+Object = Mapping[str, object]
 
 ROW = {
     "Id": "a" * 64,
@@ -55,6 +58,23 @@ def test_a_listed_row_gives_everything_the_list_tells() -> None:
     assert facts.labels == (("a", "1"), ("b", "2"))
     assert facts.networks == (Network(name="shop", address="10.1.0.2"),)
     assert (facts.oom_killed, facts.restart_count, facts.finished_at) == (None, None, None)
+
+
+MOUNTS = [
+    {"Type": "volume", "Name": "models", "Source": "/var/lib/docker/volumes/models/_data", "RW": True},
+    {"Type": "bind", "Source": "/srv/shared", "RW": True},
+    {"Type": "bind", "Source": "/srv/read-only", "RW": False},
+    {"Type": "bind", "Source": "/var/run/docker.sock", "RW": True},
+    {"Type": "tmpfs", "Destination": "/tmp", "RW": True},
+    "nonsense",
+]
+
+
+@pytest.mark.parametrize("read", [docker_facts.from_list, docker_facts.from_inspect])
+def test_what_a_container_shares_is_told_by_the_list_and_by_an_inspect(read: Callable[[Object], ContainerFacts]) -> None:
+    facts = read({**ROW, **INSPECT, "HostConfig": {"NetworkMode": "container:abc"}, "Mounts": MOUNTS})
+    assert (facts.network_of, facts.volumes) == ("abc", ("/srv/shared", "models"))
+    assert read({**ROW, **INSPECT, "HostConfig": {"NetworkMode": "bridge"}}).network_of is None
 
 
 def test_an_inspect_gives_all_facts() -> None:

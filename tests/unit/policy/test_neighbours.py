@@ -1,61 +1,11 @@
-"""Who is a neighbour, and what is harm: tables, and what holds for any health of any service."""
+"""What is harm, and what takes it back: what holds for any health of any service."""
 
-from dataclasses import replace
-from datetime import timedelta
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model import (
-    ContainerCheck,
-    Health,
-    HostName,
-    Judgement,
-    NginxCheck,
-    Plane,
-    Service,
-    ServiceName,
-    Thresholds,
-    Verdict,
-)
+from agent.model import Health, Judgement, Plane, ServiceName, Verdict
 from agent.policy import neighbours
 from tests.fakes import START
-
-EVERY = timedelta(seconds=5)
-PATIENT = Service(
-    name=ServiceName("web"),
-    host=HostName("here"),
-    container="web",
-    checks=(ContainerCheck(name="container", every=EVERY, thresholds=Thresholds()),),
-)
-BEHIND = NginxCheck(name="nginx", every=EVERY, thresholds=Thresholds(), nginx="proxy", port=80)
-API = replace(PATIENT, name=ServiceName("api"), container="api")
-ELSEWHERE = replace(API, host=HostName("there"))
-
-
-@pytest.mark.parametrize(
-    ("patient", "other", "networks", "is_neighbour"),
-    [
-        (PATIENT, API, {"web": {"shop"}, "api": {"shop", "db"}}, True),
-        (PATIENT, API, {"web": {"shop"}, "api": {"db"}}, False),
-        (PATIENT, API, {}, False),
-        (PATIENT, API, {"web": {"none"}, "api": {"none"}}, False),
-        (PATIENT, ELSEWHERE, {"web": {"shop"}, "api": {"shop"}}, False),
-        (replace(PATIENT, checks=(BEHIND,)), replace(API, checks=(BEHIND,)), {}, True),
-        (replace(PATIENT, checks=(BEHIND,)), replace(API, container="proxy"), {}, True),
-        (replace(PATIENT, container="proxy"), replace(API, checks=(BEHIND,)), {}, True),
-        (replace(PATIENT, checks=(BEHIND,)), replace(ELSEWHERE, checks=(BEHIND,)), {}, False),
-        (replace(PATIENT, group="shop"), replace(ELSEWHERE, group="shop"), {}, True),
-        (replace(PATIENT, group="shop"), replace(API, group="db"), {}, False),
-    ],
-)
-def test_a_neighbour_shares_network_nginx_or_group(
-    patient: Service, other: Service, networks: dict[str, set[str]], is_neighbour: bool
-) -> None:
-    attached = {ServiceName(name): frozenset(found) for name, found in networks.items()}
-    found = neighbours.of(patient, (patient, other), attached)
-    assert found == ((other,) if is_neighbour else ())
 
 
 def verdict(name: str, *healths: Health) -> Verdict:
