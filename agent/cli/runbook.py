@@ -20,11 +20,11 @@ def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
     """List every runbook.
 
     With its risk and its rung on the ladder: lower rungs are tried first. One that failed on several services is out of
-    service until `medic runbook restore`.
+    service until `medic runbook restore`. One that asks first somewhere, whatever its mode, says why.
     """
     from agent import wiring
     from agent.cli import screen
-    from agent.policy import breaker
+    from agent.policy import breaker, trust
 
     runbooks = sorted(wiring.runbooks(), key=lambda runbook: (runbook.rung, runbook.id))
     if as_json or options.given(ctx).as_json:
@@ -32,8 +32,11 @@ def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
         return
     with wiring.open_store(options.settings(ctx)) as store:
         standing = {each.scope: each.because for each in store.breakers.standing()}
+        marks = store.runbook_standing.marks([runbook.hash for runbook in runbooks])
+    rule, now = options.settings(ctx).fleet_limits.runbooks, wiring.CLOCK.now()
     out = {runbook.id: standing[scope] for runbook in runbooks if (scope := breaker.RUNBOOK + runbook.id) in standing}
-    screen.console().print(screen.runbooks_table(runbooks, out))
+    asks = {runbook.id: where for runbook in runbooks if (where := trust.where_demoted(runbook, marks, rule, now))}
+    screen.console().print(screen.runbooks_table(runbooks, out, asks))
 
 
 @app.command("show")

@@ -26,6 +26,7 @@ from agent.model import (
     Runbook,
     RunbookId,
     Service,
+    ServiceName,
     ServiceRecord,
     Silence,
     StoryEvent,
@@ -235,11 +236,22 @@ def sweeps_table(reports: Sequence[SweepReport]) -> Table:
     return table
 
 
-def runbooks_table(runbooks: Sequence[Runbook], out_of_service: Mapping[RunbookId, str]) -> Table:
-    """Return one row per runbook. out_of_service: why, for those that nobody gets at this time."""
-    table = _table("id", "risk", "rung", "title", *(("out of service",) if out_of_service else ()))
+def runbooks_table(
+    runbooks: Sequence[Runbook],
+    out_of_service: Mapping[RunbookId, str],
+    asks_first: Mapping[RunbookId, Sequence[tuple[ServiceName | None, str]]],
+) -> Table:
+    """Return one row per runbook. out_of_service: why, for those that nobody gets at this time.
+
+    asks_first: for those that were demoted, on which service (None: on every one) and why.
+    """
+    demoted = {
+        id_: "; ".join(f"on {name or 'every service'}: {why}" for name, why in where) for id_, where in asks_first.items()
+    }
+    said = {title: why for title, why in (("out of service", out_of_service), ("asks first", demoted)) if why}
+    table = _table("id", "risk", "rung", "title", *said)
     for runbook in runbooks:
-        why = (_text(out_of_service.get(runbook.id, "")),) if out_of_service else ()
+        why = (_text(column.get(runbook.id, "")) for column in said.values())
         table.add_row(_text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title), *why)
     return table
 

@@ -194,7 +194,8 @@ class RunbookRule:
 
     failures_on_services: int = 3
     ineffective_results: int = 3
-    """So many ineffective results in the field inside `window` demote a runbook to ask-first."""
+    """So many ineffective results on one service inside `window` demote a runbook to ask-first there; on so many different
+    services, everywhere."""
     window: timedelta = timedelta(hours=24)
 
 

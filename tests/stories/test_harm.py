@@ -1,6 +1,7 @@
 """An attempt that harms: it is seen, taken back where that is declared, and its runbook asks first from then on."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -278,7 +279,7 @@ class TestARunbookThatLies:
     @pytest.fixture
     def ward(self, tmp_path: Path) -> Ward:
         """start-container says it is done and does nothing; the next rung heals."""
-        roomy = Limits(heals_in_window=99, same_signature=99)
+        roomy = Limits(heals_in_window=99, same_signature=99, first_wait=timedelta(0))
         services = tuple(service(name, limits=roomy) for name in ("one", "two", "three", "four"))
         ward = Ward(
             tmp_path,
@@ -304,6 +305,11 @@ class TestARunbookThatLies:
     def test_one_fewer_does_not(self, ward: Ward) -> None:
         self.fails_on(ward, "one", "two")
         assert not asks_first(ward, "start-container", "four")
+
+    def test_one_service_that_it_cannot_help_demotes_it_there_and_nowhere_else(self, ward: Ward) -> None:
+        self.fails_on(ward, "one", "one", "one")
+        assert not asks_first(ward, "start-container", "two")
+        assert asks_first(ward, "start-container", "one")
 
     def test_a_passed_test_on_the_same_hash_restores_it(self, ward: Ward) -> None:
         self.fails_on(ward, "one", "two", "three")

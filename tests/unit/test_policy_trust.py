@@ -14,7 +14,7 @@ from agent.model import Rerun, Risk, Runbook, RunbookId, RunbookMark, RunbookMar
 from agent.policy import trust
 from tests.fakes import START
 
-WEB, API = ServiceName("web"), ServiceName("api")
+WEB, API, DB, CART = (ServiceName(name) for name in ("web", "api", "db", "cart"))
 RULE = RunbookRule(ineffective_results=3, window=timedelta(hours=24))
 HOUR = timedelta(hours=1)
 RUNBOOK = Runbook(
@@ -52,6 +52,7 @@ def mark(kind: str, *, service: ServiceName | None = None, ago: timedelta = HOUR
 
 
 PASSED, HARMFUL, VAIN = mark("passed"), mark("harmful"), mark("ineffective", service=WEB)
+OTHERS = (mark("ineffective", service=API), mark("ineffective", service=DB))
 
 
 @pytest.mark.parametrize(
@@ -69,10 +70,17 @@ PASSED, HARMFUL, VAIN = mark("passed"), mark("harmful"), mark("ineffective", ser
         (True, (mark("harmful", hash_="cd34"),), False),
         (True, (VAIN,) * 2, False),
         (True, (VAIN,) * 3, True),
-        (True, (mark("ineffective", service=API),) * 3, True),
+        (True, (mark("ineffective", service=API),) * 9, False),
+        (True, (VAIN, VAIN, mark("ineffective", service=API)), False),
+        (True, (VAIN, mark("ineffective", service=API)), False),
+        (True, (mark("ineffective", service=API), mark("ineffective", service=DB), mark("harmful", service=CART)), True),
+        (True, (*OTHERS, mark("ineffective", service=CART)), True),
+        (True, (*OTHERS, mark("ineffective", service=CART, ago=25 * HOUR)), False),
+        (True, (*OTHERS, mark("harmful", service=CART, ago=25 * HOUR)), True),
+        (True, (*OTHERS, PASSED, mark("ineffective", service=CART)), False),
         (True, (VAIN, VAIN, PASSED, VAIN), False),
-        (True, (VAIN, VAIN, mark("ineffective", ago=25 * HOUR)), False),
-        (True, (VAIN, VAIN, mark("ineffective", ago=24 * HOUR)), True),
+        (True, (VAIN, VAIN, mark("ineffective", service=WEB, ago=25 * HOUR)), False),
+        (True, (VAIN, VAIN, mark("ineffective", service=WEB, ago=24 * HOUR)), True),
     ],
 )
 def test_trust_is_lost_by_harm_and_vain_use_and_restored_by_a_pass(
@@ -83,6 +91,23 @@ def test_trust_is_lost_by_harm_and_vain_use_and_restored_by_a_pass(
 
 def test_harm_to_one_service_says_nothing_where_no_service_is_asked_for() -> None:
     assert trust.why_demoted(RUNBOOK, (mark("harmful", service=WEB),), None, RULE, START) is None
+
+
+@pytest.mark.parametrize(
+    ("marks", "where"),
+    [
+        ((), ()),
+        ((VAIN,) * 3, ((WEB, "it did not help web 3 times within 24 h"),)),
+        ((*OTHERS, VAIN), ((None, "it let down 3 services: api, db, web"),)),
+        ((HARMFUL, *(VAIN,) * 3), ((None, "harmful"),)),
+        ((mark("harmful", service=API), *(VAIN,) * 3), ((API, "harmful"), (WEB, "it did not help web 3 times within 24 h"))),
+        ((mark("harmful", service=API), PASSED), ()),
+    ],
+)
+def test_people_are_told_where_a_runbook_asks_first_and_why(
+    marks: Sequence[RunbookMark], where: tuple[tuple[ServiceName | None, str], ...]
+) -> None:
+    assert trust.where_demoted(RUNBOOK, marks, RULE, START) == where
 
 
 @given(st.lists(st.sampled_from((PASSED, HARMFUL, VAIN)), max_size=8))

@@ -70,11 +70,13 @@ MOUNTS = [
 ]
 
 
-@pytest.mark.parametrize("read", [docker_facts.from_list, docker_facts.from_inspect])
-def test_what_a_container_shares_is_told_by_the_list_and_by_an_inspect(read: Callable[[Object], ContainerFacts]) -> None:
-    facts = read({**ROW, **INSPECT, "HostConfig": {"NetworkMode": "container:abc"}, "Mounts": MOUNTS})
+@pytest.mark.parametrize(("read", "row"), [(docker_facts.from_list, ROW), (docker_facts.from_inspect, INSPECT)])
+def test_what_a_container_shares_is_told_by_the_list_and_by_an_inspect(
+    read: Callable[[Object], ContainerFacts], row: Object
+) -> None:
+    facts = read({**row, "HostConfig": {"NetworkMode": "container:abc"}, "Mounts": MOUNTS})
     assert (facts.network_of, facts.volumes) == ("abc", ("/srv/shared", "models"))
-    assert read({**ROW, **INSPECT, "HostConfig": {"NetworkMode": "bridge"}}).network_of is None
+    assert read({**row, "HostConfig": {"NetworkMode": "bridge"}}).network_of is None
 
 
 def test_an_inspect_gives_all_facts() -> None:

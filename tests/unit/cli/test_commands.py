@@ -27,6 +27,8 @@ from agent.model import (
     Plane,
     Refusal,
     RefusalCode,
+    RunbookMark,
+    RunbookMarkKind,
     Service,
     ServiceName,
     StoryKind,
@@ -298,6 +300,25 @@ def test_a_breaker_is_shown_until_a_person_resets_it_with_a_reason(medic: Medic,
     assert medic("breaker", "reset", "group:shop", "--why", "x")[2].startswith("medic: cannot reset 'group:shop'")
     assert medic("breaker", "reset", "fleet", "--why", "the switch is back")[0] == 0
     assert medic("breaker")[0] == 0
+
+
+def test_a_runbook_that_asks_first_says_where_and_why_in_the_list(medic: Medic, store: Store) -> None:
+    assert "asks first" not in medic("runbook", "list")[1]
+    restart = next(runbook for runbook in wiring.runbooks() if runbook.id == "restart-container")
+    for number in range(3):
+        store.runbook_standing.note(
+            RunbookMark(
+                runbook=restart.id,
+                hash=restart.hash,
+                kind=RunbookMarkKind.INEFFECTIVE,
+                at=wiring.CLOCK.now(),
+                service=ServiceName("web"),
+                key=f"I{number}-1 ineffective",
+            )
+        )
+    shown = " ".join(medic("runbook", "list")[1].split())
+    assert "asks first" in shown
+    assert "on web:" in shown
 
 
 def test_a_runbook_out_of_service_is_marked_in_the_list_and_can_be_restored(medic: Medic, store: Store) -> None:
