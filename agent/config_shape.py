@@ -208,6 +208,7 @@ class BudgetShape(_Keys):
     """`budget:`."""
 
     host_actions: Count = Budget().host_actions
+    host_at_once: Count = Budget().host_at_once
     fleet_actions: Count = Budget().fleet_actions
     window: Annotated[timedelta, _span("1m", "7d")] = Budget().window
 

@@ -41,8 +41,8 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import alive, breaker, holds, neighbours, permission, restarts, ties
-from agent.ports import Engine, World
+from agent.policy import alive, breaker, holds, limits, neighbours, permission, restarts, ties
+from agent.ports import Engine, Room, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,9 @@ def _carry_out(
     """Apply, settle, verify, weigh, and take back what did harm. Return as `_one_attempt` does."""
     id_ = incident.id
     attempt = engine.step(f"apply {number}", lambda: _apply(id_, number, chosen, service, world))
+    if isinstance(attempt, Hold):
+        no_room = attempt
+        return engine.step(f"hold {number}", lambda: _hold(id_, no_room, world))
     if attempt.outcome is Outcome.SUPERSEDED:
         return engine.step(f"recovered {number}", lambda: _close(id_, Closing.RECOVERED, world))
     if attempt.outcome is Outcome.CANCELLED:
@@ -245,7 +248,7 @@ def _propose(incident_id: IncidentId, number: int, hold: Hold, service: Service,
         )
 
 
-def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World) -> Attempt:
+def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World) -> Attempt | Hold:
     incident = _incident(incident_id, world)
     attempt = apply.carry_out(
         incident,
@@ -261,11 +264,22 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         kill_switch=world.kill_switch,
         clock=world.clock,
         stopping=world.stopping,
+        room=_room(service, world),
         lapsed=permission.lapsed(chosen, number, world.store.approvals.of(incident_id), world.runbooks, world.clock.now()),
     )
+    if isinstance(attempt, Hold):
+        return attempt
     if chosen.risk is not Risk.SAFE and attempt.run is not None and attempt.run.end is not RunEnd.NOT_RUN:
         world.store.outbox.post(notices.acted(incident, attempt, now=world.clock.now()), world.channels)
     return attempt
+
+
+def _room(service: Service, world: World) -> Room:
+    budget, now = world.fleet_limits.budget, world.clock.now()
+    return Room(
+        since=limits.counted_since(service, budget, now),
+        none_left=lambda actions: limits.no_room(actions, service, budget, now),
+    )
 
 
 def _verify(incident: Incident, number: int, service: Service, before: Verdict, world: World) -> Attempt:

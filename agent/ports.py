@@ -264,11 +264,24 @@ class IncidentStore(Protocol):
         """Open an incident of origin PERSON that carries out `plan` once. It stands beside the heartbeat's own incidents."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What an intent has to fit into: the budgets, asked inside the transaction that writes it."""
+
+    since: datetime
+    """Actions from then on count."""
+    none_left: Callable[[Sequence[Action]], Hold | None]
+    """Return why one more does not fit beside these. Pure, and may be asked more than once."""
+
+
 class AttemptStore(Protocol):
     """The ledger. Intent is durable before the first change; the natural key is (incident, number)."""
 
     def begin(self, incident: IncidentId, number: int, plan: Plan, *, now: datetime) -> Attempt:
         """Write the intent row, or return the row that stands under this key already."""
+
+    def reserve(self, incident: IncidentId, number: int, plan: Plan, room: "Room", *, now: datetime) -> Attempt | Hold:
+        """Do as `begin` where `room` allows it, else write nothing and return its Hold. One transaction counts and writes."""
 
     def started(self, incident: IncidentId, number: int) -> int:
         """Count one more start of the playbook; return how many there are now."""

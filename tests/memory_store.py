@@ -50,7 +50,7 @@ from agent.model import (
     Tie,
     Verdict,
 )
-from agent.ports import Store
+from agent.ports import Room, Store
 
 
 def memory_store() -> Store:
@@ -302,6 +302,12 @@ class MemoryAttempts:
                 self._incidents.audit.append(chain.of_attempt(AuditKind.INTENT, incident, number, plan=plan))
             return standing
 
+    def reserve(self, incident: IncidentId, number: int, plan: Plan, room: Room, *, now: datetime) -> Attempt | Hold:
+        with self._lock:
+            begun = number in self._all(incident)
+            hold = None if begun else room.none_left(self.actions_since(room.since))
+            return hold or self.begin(incident, number, plan, now=now)
+
     def started(self, incident: IncidentId, number: int) -> int:
         with self._lock:
             attempt = self._one(incident, number)
@@ -377,6 +383,7 @@ class MemoryAttempts:
                     until=self._undone_at.get((row.id, attempt.number), attempt.ran_until),
                     failed=attempt.outcome is not None and attempt.outcome.failed,
                     by_person=row.origin is Origin.PERSON,
+                    under_way=attempt.outcome is None and attempt.run is None and row.state is IncidentState.OPEN,
                 )
                 for row, attempt in begun
                 if attempt.intent_at >= since and (attempt.outcome is None or attempt.outcome.counts)

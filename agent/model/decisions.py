@@ -196,6 +196,8 @@ class Action:
     """It ended as ineffective, permanent or ambiguous."""
     by_person: bool
     """Asked for by a person: outside every automatic budget."""
+    under_way: bool = False
+    """Its intent is written, its playbook has not ended, and its incident is being healed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

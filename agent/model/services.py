@@ -173,6 +173,8 @@ class Budget:
     host_actions: int = 20
     fleet_actions: int = 60
     window: timedelta = timedelta(hours=1)
+    host_at_once: int = 8
+    """So many playbooks may be under way on one host at one moment: one starts in about a second, and eight load two cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,9 @@ from agent.model import (
 )
 from agent.policy import restarts
 
+BUSY_FOR = timedelta(seconds=5)
+"""About as long as a restart takes."""
+
 MOST_DOUBLINGS = 20
 """2**20 times the shortest first wait that medic.yaml takes (1 s) is longer than its longest wait: no need to count on."""
 
@@ -109,8 +112,43 @@ def cooldown(incident: Incident, service: Service, standing: Standing) -> Hold |
 
 
 def fleet_budget(service: Service, standing: Standing) -> Hold | None:
-    """So much was done on this host, or in the whole fleet, that something else than one service must be wrong."""
-    return budget_hold(standing.actions, service.host, standing.budget, standing.now)
+    """So much is done on this host, or in the whole fleet, that something else than one service must be wrong."""
+    return no_room(standing.actions, service, standing.budget, standing.now)
+
+
+def counted_since(service: Service, budget: Budget, now: datetime) -> datetime:
+    """Return from when on actions count for any budget of this service."""
+    return now - max(service.limits.window, budget.window)
+
+
+def no_room(actions: Sequence[Action], service: Service, budget: Budget, now: datetime) -> Hold | None:
+    """Return why no attempt of this service may begin beside these actions, or None. Asked again where the intent is written.
+
+    actions: of the whole fleet, at least since `counted_since`. Those that people asked for spend nothing.
+    """
+    return (
+        budget_hold(actions, service.host, budget, now)
+        or _host_is_busy(actions, service.host, budget)
+        or _service_spent(actions, service, now)
+    )
+
+
+def _host_is_busy(actions: Sequence[Action], host: HostName, budget: Budget) -> Hold | None:
+    busy = sum(action.under_way and action.host == host and not action.by_person for action in actions)
+    if busy < budget.host_at_once:
+        return None
+    because = f"{busy} playbooks are under way on host {host}"
+    return Hold(code=HoldCode.BUDGET_SPENT, because=because, until="one of them has ended", look_again=BUSY_FOR)
+
+
+def _service_spent(actions: Sequence[Action], service: Service, now: datetime) -> Hold | None:
+    """Other attempts of this service were begun since it was planned: the next plan hands it over (`actions_spent`)."""
+    since = now - service.limits.window
+    ours = sum(action.service == service.name and not action.by_person and action.at > since for action in actions)
+    if ours < service.limits.actions_per_service:
+        return None
+    because = f"acted on {ours} times in {restarts.span(service.limits.window)}"
+    return Hold(code=HoldCode.BUDGET_SPENT, because=because, until="it is decided afresh", look_again=BUSY_FOR)
 
 
 def budget_hold(actions: Sequence[Action], host: HostName, budget: Budget, now: datetime) -> Hold | None:

@@ -2,7 +2,7 @@
 
 In: a plan. Out: the attempt, with how its playbook ended (never whether it helped: verify says that).
 
-The order is the product: the intent row is durable, then the kill switch, one more look at the patient and one at its
+The order is the product: the intent row is durable and its budgets are reserved with it, then the kill switch, one more look at the patient and one at its
 neighbours, then the playbook in its guarded process, then the result row. Entered again after a crash, it first finds out what really ran.
 """
 
@@ -15,6 +15,7 @@ from agent.errors import OutsideError, StoreError
 from agent.model import (
     Attempt,
     Health,
+    Hold,
     Incident,
     IncidentId,
     Outcome,
@@ -26,7 +27,7 @@ from agent.model import (
     StoryKind,
     TaskResult,
 )
-from agent.ports import AttemptStore, Clock, KillSwitch, Playbooks, Prober, StoryStore
+from agent.ports import AttemptStore, Clock, KillSwitch, Playbooks, Prober, Room, StoryStore
 
 STARTS = 3
 """How often one attempt may start its playbook: once, and twice more after crashes with `rerun: safe`."""
@@ -47,16 +48,21 @@ def carry_out(
     kill_switch: KillSwitch,
     clock: Clock,
     stopping: Callable[[], bool],
+    room: Room,
     lapsed: str | None = None,
-) -> Attempt:
+) -> Attempt | Hold:
     """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
+
+    A Hold where the budgets have no room for it: others began since it was planned. Nothing is written then.
 
     services: every service that should run and is not sick; how the neighbours among them are, and how they hang together
     with `changed`, the containers that the plan acts on, is written down before the first change.
     lapsed: why the plan may not run any more, where a crash lay between choosing it and this.
     Raises StoreError when the intent cannot be written: then nothing was changed.
     """
-    attempt = attempts.begin(incident.id, number, plan, now=clock.now())
+    attempt = _begin(incident, number, plan, attempts, room, clock)
+    if isinstance(attempt, Hold):
+        return attempt
     if attempt.run is not None or attempt.outcome is not None:
         return attempt  # it finished, and the crash came before the engine remembered it
 
@@ -84,6 +90,13 @@ def carry_out(
     attempts.ran(incident.id, number, run, now=ended)
     tell(StoryKind.TRIED, f"{plan.runbook} {run.end.value}{': ' + run.message if run.message else ''}", "tried")
     return replace(attempt, run=run, ran_until=ended)
+
+
+def _begin(incident: Incident, number: int, plan: Plan, attempts: AttemptStore, room: Room, clock: Clock) -> Attempt | Hold:
+    """Write the intent. What a person asked for is outside the budgets."""
+    if incident.requested is not None:
+        return attempts.begin(incident.id, number, plan, now=clock.now())
+    return attempts.reserve(incident.id, number, plan, room, now=clock.now())
 
 
 def run_id(incident: IncidentId, number: int) -> str:

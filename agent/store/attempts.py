@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, insert, select, update
+from sqlalchemy import Column, Connection, Row, insert, or_, select, update
 
 from agent import audit
 from agent.errors import StoreError
@@ -13,8 +13,10 @@ from agent.model import (
     Attempt,
     AuditKind,
     Harm,
+    Hold,
     HostName,
     IncidentId,
+    IncidentState,
     Origin,
     Outcome,
     Plan,
@@ -24,6 +26,7 @@ from agent.model import (
     Tie,
     Verdict,
 )
+from agent.ports import Room
 from agent.store.audit import append
 from agent.store.database import Database, incident_id, row_number
 from agent.store.tables import attempts, incidents
@@ -37,18 +40,27 @@ class Attempts:
 
     def begin(self, incident: IncidentId, number: int, plan: Plan, *, now: datetime) -> Attempt:
         """Write the intent row, or return the row that stands under this key already."""
+        return self._database.write(
+            f"begin {_name(incident, number)}",
+            lambda connection: _row_of(connection, incident, number) or self._begin(connection, incident, number, plan, now),
+        )
+
+    def reserve(self, incident: IncidentId, number: int, plan: Plan, room: Room, *, now: datetime) -> Attempt | Hold:
+        """Do as `begin` where `room` allows it, else write nothing and return its Hold. One transaction counts and writes."""
+
+        def begin_if_it_fits(connection: Connection) -> Attempt | Hold:
+            # There is one writer at a time, in every process: what is counted here is true until the commit.
+            begun = _row_of(connection, incident, number)
+            hold = None if begun else room.none_left(_actions_since(connection, room.since))
+            return begun or hold or self._begin(connection, incident, number, plan, now)
+
+        return self._database.write(f"reserve {_name(incident, number)}", begin_if_it_fits)
+
+    def _begin(self, connection: Connection, incident: IncidentId, number: int, plan: Plan, now: datetime) -> Attempt:
         key = {"incident": row_number(incident), "number": number}
-        standing = select(attempts).filter_by(**key)
-
-        def begin_once(connection: Connection) -> Attempt:
-            row = connection.execute(standing).one_or_none()
-            if row is None:
-                connection.execute(insert(attempts).values(**key, plan=plan, intent_at=now, runs=0))
-                append(self._database, connection, audit.of_attempt(AuditKind.INTENT, incident, number, plan=plan))
-                row = connection.execute(standing).one()
-            return _attempt(row)
-
-        return self._database.write(f"begin {_name(incident, number)}", begin_once)
+        connection.execute(insert(attempts).values(**key, plan=plan, intent_at=now, runs=0))
+        append(self._database, connection, audit.of_attempt(AuditKind.INTENT, incident, number, plan=plan))
+        return _attempt(connection.execute(select(attempts).filter_by(**key)).one())
 
     def started(self, incident: IncidentId, number: int) -> int:
         """Count one more start of the playbook; return how many there are now."""
@@ -111,14 +123,7 @@ class Attempts:
 
     def actions_since(self, since: datetime) -> tuple[Action, ...]:
         """Return every attempt whose intent was written since then, oldest first, but those that ended before any change."""
-        query = (
-            select(attempts, incidents.c.service, incidents.c.host, incidents.c.origin)
-            .join_from(attempts, incidents, attempts.c.incident == incidents.c.number)
-            .where(attempts.c.intent_at >= since)
-            .order_by(attempts.c.intent_at, attempts.c.incident, attempts.c.number)
-        )
-        rows = self._database.read("read the actions", lambda c: c.execute(query).all())
-        return tuple(_action(row) for row in rows if row.outcome is None or row.outcome.counts)
+        return self._database.read("read the actions", lambda connection: _actions_since(connection, since))
 
     def _write_once(
         self, verb: str, incident: IncidentId, number: int, unwritten: Column[Any], *entries: audit.Entry, **values: object
@@ -163,6 +168,25 @@ def _attempt(row: Row[Any]) -> Attempt:
     )
 
 
+def _row_of(connection: Connection, incident: IncidentId, number: int) -> Attempt | None:
+    row = connection.execute(select(attempts).filter_by(incident=row_number(incident), number=number)).one_or_none()
+    return None if row is None else _attempt(row)
+
+
+def _actions_since(connection: Connection, since: datetime) -> tuple[Action, ...]:
+    a, i = attempts.c, incidents.c
+    is_over = or_(a.run.is_not(None), i.state != IncidentState.OPEN)
+    query = (
+        select(a.incident, a.number, a.plan, a.intent_at, a.ran_until, a.undone_at, a.outcome, i.service, i.host, i.origin)
+        .add_columns(is_over.label("is_over"))
+        .join_from(attempts, incidents, a.incident == i.number)
+        .where(a.intent_at >= since)
+        .order_by(a.intent_at, a.incident, a.number)
+    )
+    rows = connection.execute(query).all()
+    return tuple(_action(row) for row in rows if row.outcome is None or row.outcome.counts)
+
+
 def _action(row: Row[Any]) -> Action:
     return Action(
         incident=incident_id(row.incident),
@@ -174,6 +198,7 @@ def _action(row: Row[Any]) -> Action:
         until=row.undone_at or row.ran_until,
         failed=row.outcome is not None and row.outcome.failed,
         by_person=row.origin is Origin.PERSON,
+        under_way=row.outcome is None and not row.is_over,
     )
 
 

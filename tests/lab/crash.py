@@ -190,7 +190,7 @@ def write_config(ground: Ground) -> Path:
     }
     file = ground.folder / "medic.yaml"
     fleet = {
-        "budget": {"host_actions": 1000, "fleet_actions": 1000},
+        "budget": {"host_actions": 1000, "host_at_once": 1000, "fleet_actions": 1000},
         "breaker": {"least": 1000},
         "runbook_limits": {"failures_on_services": 1000, "ineffective_results": 1000},
     }

@@ -155,6 +155,35 @@ class TestBudgets:
         ward.beat_until(lambda: ward.incident("c").closing is Closing.HEALED)
         assert len(ward.machine.played) == 3
 
+    def test_an_attempt_whose_place_was_taken_since_it_was_planned_is_held_and_spends_nothing(self, tmp_path: Path) -> None:
+        ward = Ward(tmp_path, (service("a"), service("b")), fleet_limits=FleetLimits(budget=Budget(host_actions=1)))
+        steady(all_start(ward))
+        ward.machine.crash("a")
+        ward.engine.crash_before = "apply 1"
+        with pytest.raises(Crash):
+            ward.beat()
+        planned = ward.incident("a")
+        taken, _ = ward.store.incidents.open(ward.services[1], planned.first, fingerprint="b", now=ward.clock.now())
+        plan = parameters.plan(START, ward.services[1], good_copy=None, settings={}, why="it was first")
+        ward.store.attempts.begin(taken.id, 1, plan, now=ward.clock.now())
+        ward.reboot()
+        assert held_for(ward.incident("a")) is HoldCode.BUDGET_SPENT
+        assert (ward.incident("a").attempts, ward.machine.played) == ((), [])
+        ward.clock.move(timedelta(hours=1))
+        ward.beat_until(lambda: ward.incident("a").closing is Closing.HEALED)
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_a_crash_around_the_reservation_counts_it_once(self, tmp_path: Path, moment: str) -> None:
+        ward = Ward(tmp_path, (service("a"),), fleet_limits=FleetLimits(budget=Budget(host_actions=1)))
+        steady(all_start(ward))
+        ward.machine.crash("a")
+        setattr(ward.engine, f"crash_{moment}", "apply 1")
+        with pytest.raises(Crash):
+            ward.beat()
+        ward.reboot()
+        assert ward.incident("a").closing is Closing.HEALED
+        assert len(ward.machine.played) == 1
+
     def test_what_a_person_runs_is_outside_the_budget(self, tmp_path: Path) -> None:
         ward = Ward(tmp_path, (service("a"),), fleet_limits=FleetLimits(budget=Budget(host_actions=1)))
         steady(all_start(ward))

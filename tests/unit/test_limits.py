@@ -1,5 +1,6 @@
 """The limits as rules: tables for the edges, and what must hold whatever the order of events."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from agent.model import (
     ContainerFacts,
     ContainerState,
     ForeignRestart,
+    HoldCode,
     HostName,
     IncidentId,
     Limits,
@@ -95,6 +97,34 @@ def test_never_more_actions_in_any_window_than_the_budget_whatever_is_asked(
         ours = [a for a in done if not a.by_person and first.at <= a.at < first.at + budget.window]
         assert len(ours) <= in_fleet
         assert all(sum(a.host == host for a in ours) <= on_host for host in (HERE, THERE))
+
+
+UNDER_WAY = replace(action(START), under_way=True)
+
+
+@pytest.mark.parametrize(
+    ("actions", "hold"),
+    [
+        ([UNDER_WAY] * 2, True),
+        ([UNDER_WAY], False),
+        ([UNDER_WAY, action(START)], False),
+        ([UNDER_WAY, replace(UNDER_WAY, host=THERE)], False),
+        ([UNDER_WAY, replace(UNDER_WAY, by_person=True)], False),
+        ([], False),
+    ],
+)
+def test_so_many_playbooks_run_on_one_host_at_one_moment(actions: list[Action], hold: bool) -> None:
+    found = limits.no_room(actions, service("api"), Budget(host_at_once=2), START)
+    assert (found is not None) is hold
+    if found is not None:
+        assert (found.code, found.because) == (HoldCode.BUDGET_SPENT, "2 playbooks are under way on host here")
+
+
+@pytest.mark.parametrize(("done", "hold"), [(2, False), (3, True)])
+def test_a_service_has_no_room_for_more_than_its_own_actions(done: int, hold: bool) -> None:
+    web = replace(service("web"), limits=Limits(actions_per_service=3))
+    assert (limits.no_room([action(START)] * done, web, Budget(), START + SECOND) is not None) is hold
+    assert limits.no_room([action(START)] * done, service("api"), Budget(), START + SECOND) is None
 
 
 @settings(max_examples=40, deadline=None)
