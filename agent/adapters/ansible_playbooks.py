@@ -161,6 +161,8 @@ class AnsiblePlaybooks:
             "ANSIBLE_ROLES_PATH": str(self._ansible / "roles"),
             "ANSIBLE_FORCE_COLOR": "0",
             "ANSIBLE_LOCAL_TEMP": f"{private}/local",
+            # A module unpacks itself, and writes down what it was told, where Python puts temporary files: swept with the rest.
+            "TMPDIR": private,
             RUN_MARK: mark,
         }
 

@@ -229,22 +229,25 @@ def test_sweeps_what_a_completed_playbook_left_in_the_background(playbooks: Ansi
 def test_keeps_modules_and_their_arguments_in_the_private_folder(playbooks: AnsiblePlaybooks, tmp_path: Path) -> None:
     # Ansible copies each module with its arguments to disk before it runs, and a killed one does not clean up.
     tree = Tree(tmp_path)
+    run_folder = tmp_path / "state" / "runs" / tree.run_id
     modules: list[str] = []
+    unpacked: list[Path] = []
 
     def look_then_halt() -> str | None:
         if not tree.is_grown():
             return None
         modules.extend(line for line in tree.left() if "AnsiballZ_" in line)
+        unpacked.extend(run_folder.glob("private-*/ansible_*_payload_*"))
         return "halt"
 
     playbooks.run(
         plan("tree.yml", tree.parameters), run_id=tree.run_id, check=False, on_task=no_one, should_stop=look_then_halt
     )
 
-    private = f"{tmp_path}/state/runs/{tree.run_id}/private-"
     assert modules
-    assert all(private in line for line in modules)
-    assert [path.name for path in (tmp_path / "state" / "runs" / tree.run_id).iterdir()] == ["output.txt"]
+    assert all(f"{run_folder}/private-" in line for line in modules)
+    assert unpacked
+    assert [path.name for path in run_folder.iterdir()] == ["output.txt"]
 
 
 def quick(tmp_path: Path, word: str = "hello") -> dict[str, object]:
