@@ -22,7 +22,7 @@ from agent.model import (
     Silence,
     Standing,
 )
-from agent.policy import breaker, dependencies, trust
+from agent.policy import alive, breaker, dependencies, trust
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
 
 LATEST = 5
@@ -83,6 +83,7 @@ def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, clock: C
         silence=silence(service.name, store, now),
         flips=store.starts.flips(service.name),
         own_changes=own_changes(service.name, store),
+        restarts=store.foreign_restarts.since(service.host, service.container, now - alive.FLAPS_WITHIN),
         breaker=breaker.over(service, store.breakers.standing()),
         parents_down=parents_down(service, store),
     )

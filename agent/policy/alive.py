@@ -14,6 +14,7 @@ from agent.model import (
     HoldCode,
     HttpCheck,
     Judgement,
+    RestartedBy,
     Service,
     Standing,
     TcpCheck,
@@ -24,6 +25,8 @@ FLAPS = 4
 """Changes of the settled verdict ..."""
 FLAPS_WITHIN = timedelta(minutes=10)
 """... within so long make a service that comes and goes. Our own remedies start the count anew."""
+LOOPS = 3
+"""So many restarts by its restart policy in the same time are a crash loop: one can be luck, two a slow dependency."""
 
 OVERLOAD_SHORTEST = timedelta(seconds=10)
 OVERLOAD_LONGEST = timedelta(minutes=5)
@@ -87,11 +90,15 @@ def is_wrong_probe(service: Service, verdict: Verdict) -> bool:
 
 
 def flapping(standing: Standing) -> Hold | None:
-    """It changed between WELL and SICK too often by itself: one incident stays open until it is steady."""
+    """It changed between WELL and SICK too often by itself: one incident stays open until it is steady.
+
+    A crash loop that a restart policy hides does not get steady by waiting: it is treated, or handed over.
+    """
     ours = [end or begin for begin, end in standing.own_changes]
     since = max([standing.now - FLAPS_WITHIN, *ours])
     changes = [at for at in standing.flips if at > since]
-    if len(changes) < FLAPS:
+    policys = [each for each in standing.restarts if each.by is RestartedBy.RESTART_POLICY and each.at > since]
+    if len(changes) < FLAPS or len(policys) >= LOOPS:
         return None
     minutes = FLAPS_WITHIN.total_seconds() / 60
     return Hold(
