@@ -29,7 +29,7 @@ class ContainerEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that is not as it was when the service was last WELL: `image` or `config`."""
+    """Something that is not as it was when the service was last WELL: `image`, `container` (another has its name) or `config`."""
 
     what: str
     before: str

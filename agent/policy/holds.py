@@ -109,7 +109,11 @@ def blind_network(findings: Findings, standing: Standing) -> Hold | None:
 
 
 def deploying(findings: Findings, standing: Standing) -> Hold | None:
-    """Somebody else replaces the container right now: the declared lock stands, or it was removed and made a moment ago."""
+    """Somebody else replaces the container right now: the declared lock stands, or another was made under its name a moment ago.
+
+    A careful deploy renames the old one away, and Docker's events of the name then tell of a new container alone; that it is
+    not the one that was last WELL is what tells. Where there is none, nothing was put in its place.
+    """
     evidence = findings.evidence
     until = "the deploy is over"
     if evidence.deploying is not None:
@@ -118,7 +122,8 @@ def deploying(findings: Findings, standing: Standing) -> Hold | None:
     theirs = [event for event in evidence.events if not any(_within(event.at, begin, end) for begin, end in ours)]
     recent = [event for event in theirs if standing.now - event.at < DEPLOY_QUIET]
     actions = {event.action for event in recent}
-    if "destroy" not in actions or not actions & MADE:
+    other = "destroy" in actions or any(change.what == "container" for change in evidence.changes)
+    if not (other and actions & MADE) or evidence.container is None or evidence.container.state is ContainerState.MISSING:
         return None
     last = max(event.at for event in recent if event.action in MADE | {"destroy", "start"})
     ago = max(0.0, (standing.now - last).total_seconds())

@@ -133,6 +133,8 @@ class _Gathering:
         found: list[Change] = []
         if record.image_id and container is not None and container.image_id and container.image_id != record.image_id:
             found.append(Change(what="image", before=record.image_id, after=container.image_id))
+        if record.container_id and container is not None and container.id not in ("", record.container_id):
+            found.append(Change(what="container", before=record.container_id[:12], after=container.id[:12]))
         config = service.config_file
         if config is not None and record.config_hash is not None:
             try:

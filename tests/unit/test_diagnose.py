@@ -212,6 +212,8 @@ def test_a_container_that_is_gone_has_no_log_and_that_is_no_gap() -> None:
         (Files("bb"), WELL, [("config", "aa", "bb")]),
         (Files(None), WELL, [("config", "aa", "no file")]),
         (Files("aa"), replace(WELL, image_id="sha256:older"), [("image", "sha256:older", "sha256:old")]),
+        (Files("aa"), replace(WELL, container_id="c1"), []),
+        (Files("aa"), replace(WELL, container_id="c0"), [("container", "c0", "c1")]),
         (Files("bb"), replace(WELL, config_hash=None, image_id=None), []),
         (Files(refuses=True), WELL, []),
         (Files("bb"), replace(WELL, well_at=None), []),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from agent.model import (
     Cause,
+    Change,
     ContainerCheck,
     ContainerEvent,
     ContainerFacts,
@@ -69,6 +70,7 @@ def findings(
     *,
     container: ContainerFacts | None = RUNS,
     events: tuple[ContainerEvent, ...] = (),
+    changes: tuple[Change, ...] = (),
     deploying: str | None = None,
 ) -> Findings:
     evidence = Evidence(
@@ -79,7 +81,7 @@ def findings(
         log=(),
         log_note="whole",
         events=events,
-        changes=(),
+        changes=changes,
         deploying=deploying,
     )
     diagnosis = Diagnosis(cause=Cause.INCONCLUSIVE, sureness=Sureness.NONE, said_by="none", summary="", plane=None)

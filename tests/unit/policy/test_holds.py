@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import checks
 from agent.model import (
+    Change,
     ContainerEvent,
+    ContainerFacts,
     ContainerState,
+    ForeignRestart,
     Hold,
     HoldCode,
     HttpRequest,
     HttpSeen,
     Judgement,
+    RestartedBy,
     Service,
     ServiceName,
     Silence,
@@ -41,6 +46,7 @@ from tests.unit.policy.holds_at import (
     well,
 )
 
+OTHER = Change(what="container", before="c0", after="c1")
 SILENCE = Silence(id=3, service=None, why="rack move", by="ann", since=START, until=START + 2 * MINUTE)
 
 
@@ -117,6 +123,19 @@ class TestDeploy:
         hold = holds.deploying(findings(verdict(sick("http-refused")), events=events), standing())
         assert (hold and hold.look_again) == (None if held_for is None else timedelta(seconds=held_for))
         assert hold is None or hold.code is HoldCode.DEPLOY_IN_PROGRESS
+
+    @pytest.mark.parametrize(("changes", "held"), [((OTHER,), True), ((), False)])
+    def test_a_deploy_that_renames_the_old_container_away_is_seen_by_the_new_one(
+        self, changes: tuple[Change, ...], held: bool
+    ) -> None:
+        seen = findings(verdict(sick("http-refused")), events=(ago(9, "create"), ago(8, "start")), changes=changes)
+        assert (holds.deploying(seen, standing()) is not None) is held
+
+    @pytest.mark.parametrize("container", [None, checks.missing("web")])
+    def test_where_nothing_took_its_place_it_was_not_replaced(self, container: ContainerFacts | None) -> None:
+        events = (ago(30, "create"), ago(29, "start"), ago(9, "die"), ago(8, "destroy"))
+        seen = findings(verdict(sick("container-missing", "container")), events=events, container=container)
+        assert holds.deploying(seen, standing()) is None
 
     def test_our_own_replacement_is_no_deploy(self) -> None:
         events = (ago(30, "destroy"), ago(29, "create"))
@@ -196,6 +215,19 @@ class TestFlapping:
         flips = tuple(START - each * SECOND for each in (50, 40, 30, 20, 10))
         assert alive.flapping(standing(flips=flips)) is not None
         assert alive.flapping(standing(flips=flips, own_changes=((START - 35 * SECOND, START - 31 * SECOND),))) is None
+
+    @pytest.mark.parametrize(
+        ("by", "often", "held"),
+        [
+            (RestartedBy.RESTART_POLICY, 3, False),
+            (RestartedBy.RESTART_POLICY, 2, True),
+            (RestartedBy.DOCKER_API, 3, True),
+        ],
+    )
+    def test_a_crash_loop_that_a_restart_policy_hides_is_not_waited_for(self, by: RestartedBy, often: int, held: bool) -> None:
+        flips = tuple(START - each * SECOND for each in (40, 30, 20, 10))
+        restarts = tuple(ForeignRestart(container="web", at=START - each * SECOND, by=by) for each in range(often))
+        assert (alive.flapping(standing(flips=flips, restarts=restarts)) is not None) is held
 
 
 class TestMonitorBlind:
