@@ -8,7 +8,8 @@ published port, one for a service to publish, and the names of its containers.
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any  # what YAML holds has no narrower type here
 
@@ -22,17 +23,21 @@ NGINX = "web"
 IMAGES = {"base": images.BASE, "tiny": images.TINY}
 
 
-def plan(scenario: Scenario, run: str, folder: Path, extra: Mapping[str, tuple[str, ...]] | None = None) -> Stage:
+Check = Mapping[str, Any]
+"""One check, in the words of medic.yaml."""
+
+
+def plan(scenario: Scenario, run: str, folder: Path, extra: Callable[[Part], tuple[str, ...]] | None = None) -> Stage:
     """Describe what one run of a scenario stands on and write its files into `folder`.
 
-    extra: service -> words for `docker run` that a rival wants to see there (its HEALTHCHECK, a restart policy).
+    extra: the words for `docker run` that a rival wants to see on a container (its HEALTHCHECK, a restart policy).
     """
     site = Stage(run=run, folder=folder, port=stage.free_port(), parts=())
     parts = [_part(scenario, site, name, member) for name, member in scenario.services.items()]
     if scenario.routes:
         parts.append(_nginx(scenario, site))
-    if extra:
-        parts = [_with_flags(part, extra.get(part.name, ())) for part in parts]
+    if extra is not None:
+        parts = [replace(part, flags=(*part.flags, *extra(part))) if part.is_declared else part for part in parts]
     site = Stage(run=run, folder=folder, port=site.port, parts=tuple(parts))
     (folder / "app.py").write_bytes(stage.APP.read_bytes())
     for name, member in scenario.services.items():
@@ -63,7 +68,7 @@ def is_well(site: Stage, name: str) -> bool:
     return all(_answers(site, part, check) for check in part.checks if check["kind"] == "http")
 
 
-def _answers(site: Stage, part: Part, check: Mapping[str, Any]) -> bool:
+def _answers(site: Stage, part: Part, check: Check) -> bool:
     url = check["url"]
     if "//container" in url:
         networks = stage.inspect(part.container)["NetworkSettings"]["Networks"]
@@ -172,17 +177,6 @@ def _medic_yaml(scenario: Scenario, site: Stage) -> dict[str, Any]:
 
 def _labels(site: Stage) -> dict[str, str]:
     return {"medic.demo": site.run, "medic.lab": "true", "medic.test": "lab"}
-
-
-def _with_flags(part: Part, flags: tuple[str, ...]) -> Part:
-    return Part(
-        name=part.name,
-        container=part.container,
-        run=part.run,
-        checks=part.checks,
-        flags=(*part.flags, *flags),
-        is_declared=part.is_declared,
-    )
 
 
 def _own_port(site: Stage) -> str:

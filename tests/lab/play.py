@@ -30,6 +30,8 @@ BEGIN = timedelta(seconds=90)
 """For everything to be well before the fault; it takes 5 s, and a minute on a machine that is busy with other things."""
 RIVAL_BEGIN = 4.0
 """Seconds a rival gets to see everything well before the fault."""
+RIVAL_WITHIN = 30.0
+"""Seconds a rival gets at most: the slowest looks every 5 s, believes what it saw twice, and restarts in one."""
 
 
 class CutShortError(Exception):
@@ -44,12 +46,11 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, pat
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="medic-lab-"))
     folder.chmod(0o755)  # the containers read their files here, whatever user they run as
-    extra = {name: rival.flags(member) for name, member in scenario.services.items() if member.declared} if rival else {}
-    site = ground.plan(scenario, secrets.token_hex(3), folder, extra)
+    site = ground.plan(scenario, secrets.token_hex(3), folder, rival.flags if rival else None)
     try:
         stage.raise_all(site)
         _wait_until_well(scenario, site, quit_)
-        row = _with_rival(scenario, site, rival, quit_) if rival else _with_medic(scenario, site, quit_, patience)
+        row = _with_rival(scenario, site, rival, quit_, patience) if rival else _with_medic(scenario, site, quit_, patience)
     except StageError as error:
         row = Row(
             scenario=scenario.id,
@@ -91,17 +92,21 @@ def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event, patienc
     return row
 
 
-def _with_rival(scenario: Scenario, site: Stage, rival: Rival, quit_: threading.Event) -> Row:
-    with rival.at_work(site):
-        _sleep(RIVAL_BEGIN, quit_)
+def _with_rival(scenario: Scenario, site: Stage, rival: Rival, quit_: threading.Event, patience: float) -> Row:
+    with rival.at_work(site) as acts:
+        _sleep(RIVAL_BEGIN * patience, quit_)
         at, before = _break(scenario, site, score.containers(site))
         repaired = None
-        if scenario.expect.end.is_restraint or scenario.expect.end is End.ESCALATED:
-            _sleep(scenario.expect.watch_for + 7, quit_)  # it looks every 5 s at most, and believes what it saw twice
-        elif _until(lambda: ground.is_well(site, scenario.expect.service), min(scenario.expect.within, 30), quit_):
-            repaired = round((datetime.now(UTC) - at).total_seconds(), 2)
-            _sleep(6, quit_)  # well is what stays so
-    return score.of_rival(scenario, site, rival.name, before, repaired)
+        if scenario.expect.end in (End.HEALED, End.RECOVERED):
+            within = min(scenario.expect.within, RIVAL_WITHIN) * patience
+            if _until(lambda: ground.is_well(site, scenario.expect.service), within, quit_):
+                repaired = round((datetime.now(UTC) - at).total_seconds(), 2)
+                _sleep(6, quit_)  # well is what stays so
+        else:
+            _sleep(
+                (scenario.expect.watch_for + 7) * patience, quit_
+            )  # it looks every 5 s at most, and believes what it saw twice
+        return score.of_rival(scenario, site, rival.name, before, repaired, [each for each in acts() if each >= at], at)
 
 
 def _break(scenario: Scenario, site: Stage, before: score.Containers) -> tuple[datetime, score.Containers]:

@@ -13,6 +13,8 @@ from typing import Any  # a scenario quotes medic.yaml and the words of faults, 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+MEDIC = "medic"
+"""Stands for Medic's own network where an incident is about that."""
 SUBJECT = "app"
 """The service a scenario is about, unless it says otherwise."""
 
@@ -120,7 +122,7 @@ class Scenario(_Keys):
 
     @model_validator(mode="after")
     def _agrees(self) -> "Scenario":
-        known = {*self.services, "web", "host:local"}
+        known = {*self.services, "web", "host:local", MEDIC}
         named = [str(step.get("to", self.expect.service)) for step in self.inject] + [self.expect.service, *self.routes]
         for name in (*named, *(self.expect.may_touch or ()), *self.expect.beside):
             if name not in known:

@@ -6,6 +6,7 @@ In: a scenario, its site, what its containers were before. Out: a `Row` per run,
 import dataclasses
 import json
 import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,8 @@ from tests.lab.stage import Stage
 ENOUGH = 0.95
 """Share of scenarios that must end as expected. Source: issue 3."""
 MEDIC = "medic"
+DECIDES_WITHIN = 10.0
+"""Seconds for what is being decided to be decided: under one, more where the machine is busy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,9 @@ class Row:
     cause_is_right: bool | None = None
     """None: the scenario does not score it."""
     attempts: int = 0
+    """Playbooks that ran, or restarts by a rival."""
     noticed: float | None = None
-    """Seconds from the fault to the incident."""
+    """Seconds from the fault to the incident, or for a rival to the first thing it did."""
     repaired: float | None = None
     """Seconds from the fault to the closed incident, or for a rival to the first well look."""
     run: str = ""
@@ -84,12 +88,10 @@ def touched(scenario: Scenario, before: Containers, site: Stage) -> tuple[str, .
 def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime) -> Row:
     """Read back what Medic made of a scenario."""
     expect = scenario.expect
-    incidents = [
-        watching.ask(site, "incident", "show", listed["id"])["incident"] for listed in watching.ask(site, "incident", "list")
-    ]
+    incidents = _incidents(site)
     ours = [incident for incident in incidents if incident["service"] == expect.service]
     harmful = (*touched(scenario, before, site), *_wrong_acts(scenario, incidents))
-    is_well = expect.service.startswith("host:") or ground.is_well(site, expect.service)
+    is_well = _is_well(site, expect.service)
     row = Row(
         scenario=scenario.id,
         title=scenario.title,
@@ -126,28 +128,58 @@ def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime) 
     return dataclasses.replace(row, wrong=wrong, as_expected=not wrong and not harmful)
 
 
-def of_rival(scenario: Scenario, site: Stage, player: str, before: Containers, repaired: float | None) -> Row:
-    """Judge what another player made of a scenario: well in the end, or left alone."""
+def of_rival(
+    scenario: Scenario,
+    site: Stage,
+    player: str,
+    before: Containers,
+    repaired: float | None,
+    acts: Sequence[datetime],
+    at: datetime,
+) -> Row:
+    """Judge what another player made of a scenario: well in the end, or left alone. It has no way to hand over to people.
+
+    acts: when it did something since the fault. at: when that was.
+    """
+    expect = scenario.expect
     harmful = touched(scenario, before, site)
-    is_well = ground.is_well(site, scenario.expect.service)
-    right = not harmful and (scenario.expect.end.is_restraint or is_well)
+    is_well = _is_well(site, expect.service)
+    right = is_well if expect.end in (End.HEALED, End.RECOVERED) else expect.end.is_restraint
     return Row(
         scenario=scenario.id,
         title=scenario.title,
         player=player,
         expected=_expectation(scenario),
         ended="well" if is_well else "sick",
-        as_expected=right,
+        as_expected=right and not harmful,
         is_well=is_well,
         harmful=harmful,
+        attempts=len(acts),
+        noticed=round((min(acts) - at).total_seconds(), 2) if acts else None,
         repaired=repaired,
     )
+
+
+def _is_well(site: Stage, service: str) -> bool:
+    """Say whether a service is well by the lab's own eyes; what is no container of the site (an engine) nobody looks at."""
+    return all(part.name != service for part in site.parts) or ground.is_well(site, service)
 
 
 def _expectation(scenario: Scenario) -> str:
     expect = scenario.expect
     reason = expect.hold if expect.end is End.HELD else expect.refusal
     return f"{expect.end.value}: {reason}" if reason else expect.end.value
+
+
+def _incidents(site: Stage) -> list[Mapping[str, Any]]:
+    """Read every incident back. One that is held is decided afresh every few seconds, and open for that moment: wait it out."""
+    end = time.monotonic() + DECIDES_WITHIN
+    while True:
+        listed = watching.ask(site, "incident", "list")
+        incidents = [watching.ask(site, "incident", "show", each["id"])["incident"] for each in listed]
+        if time.monotonic() > end or all(incident["state"] != "open" for incident in incidents):
+            return incidents
+        time.sleep(0.5)
 
 
 def _end(incident: Mapping[str, Any]) -> str:
@@ -226,13 +258,24 @@ def _by_player(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> Table:
     """Return who healed what, who left alone what should be left alone, and who did harm."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown.add_column("player")
-    for column in ("played", "healed", "left alone rightly", "wrong actions", "median well in"):
+    columns = ("as expected", "healed", "left alone", "handed over", "wrong actions", "cause named", "attempts")
+    for column in (*columns, "noticed", "well in"):
         shown.add_column(column, justify="right", no_wrap=True)
     for player, totals in summary(rows, scenarios).items():
-        healed = f"{totals['healed']} of {totals['to_heal']}"
-        left = f"{totals['left_alone']} of {totals['to_leave_alone']}"
-        shown.add_row(player, str(totals["played"]), healed, left, str(totals["wrong_actions"]), _text(totals["median_repair"]))
+        shares = (
+            _share(totals["as_expected"], totals["played"]),
+            _share(totals["healed"], totals["to_heal"]),
+            _share(totals["left_alone"], totals["to_leave_alone"]),
+            _share(totals["handed_over"], totals["to_hand_over"]) if player == MEDIC else "",
+        )
+        cause = _share(totals["causes_right"], totals["causes_scored"]) if totals["causes_scored"] else ""
+        counts = (str(totals["wrong_actions"]), cause, str(totals["attempts"]))
+        shown.add_row(player, *shares, *counts, _text(totals["median_notice"]), _text(totals["median_repair"]))
     return shown
+
+
+def _share(some: int, of: int) -> str:
+    return f"{some} of {of}"
 
 
 def summary(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> dict[str, dict[str, Any]]:
@@ -242,6 +285,7 @@ def summary(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> dict[str,
         theirs = [row for row in rows if row.player == player]
         to_heal = [row for row in theirs if scenarios[row.scenario].expect.end is End.HEALED]
         to_leave = [row for row in theirs if scenarios[row.scenario].expect.end.is_restraint]
+        to_hand_over = [row for row in theirs if scenarios[row.scenario].expect.end is End.ESCALATED]
         repairs = [row.repaired for row in to_heal if row.repaired is not None]
         notices = [row.noticed for row in theirs if row.noticed is not None]
         judged = [row.cause_is_right for row in theirs if row.cause_is_right is not None]
@@ -252,6 +296,8 @@ def summary(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> dict[str,
             "healed": sum(row.is_well and row.as_expected for row in to_heal),
             "to_leave_alone": len(to_leave),
             "left_alone": sum(row.as_expected for row in to_leave),
+            "to_hand_over": len(to_hand_over),
+            "handed_over": sum(row.as_expected for row in to_hand_over),
             "wrong_actions": sum(len(row.harmful) for row in theirs),
             "causes_right": sum(judged),
             "causes_scored": len(judged),
