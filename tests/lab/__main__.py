@@ -23,7 +23,9 @@ from tests.lab.scenario import Scenario, ScenarioError
 from tests.lab.score import Row
 
 OWN = Path(__file__).with_name("scenarios")
-console = Console(highlight=False, markup=False)
+WIDE = 160
+"""Columns of the tables where there is no terminal to ask."""
+console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def main(words: Sequence[str] | None = None) -> int:

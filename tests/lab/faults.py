@@ -1,7 +1,8 @@
-"""Faults, done for real to one container of the lab's site. Each returns when it is done; none waits for Medic.
+"""Faults, done for real to one container of the lab's site. Each returns when it is done.
 
-`FAULTS` is the closed set that scenario files may name; what a fault takes beside the service are its named arguments. Signals are sent from outside the container, from the host's own process table: inside, PID 1 is immune to SIGKILL and SIGSTOP,
-and `docker kill` would be an order of a person and not an accident.
+`FAULTS` is the closed set that scenario files may name; what a fault takes beside the service are its named arguments. Signals
+are sent from outside the container, from the host's own process table: inside, PID 1 is immune to SIGKILL and SIGSTOP, and
+`docker kill` would be an order of a person and not an accident.
 """
 
 import contextlib
@@ -17,6 +18,9 @@ from typing import Any, Literal  # Any: arguments as a scenario file gives them
 
 from tests.lab import images, stage
 from tests.lab.stage import Stage, StageError
+
+HEALS_WITHIN = 180.0
+"""Seconds for a heal in the middle of a scenario; it takes 8, and minutes on a machine that is busy with other things."""
 
 
 def crash(site: Stage, name: str) -> None:
@@ -164,6 +168,17 @@ def answer(site: Stage, name: str, word: Literal["approve", "deny"]) -> None:
     _medic(site, word, waiting[0]["id"], "--why", "the lab says so")
 
 
+def await_heal(site: Stage, name: str) -> None:
+    """Wait until Medic has healed the service of what was done to it before: what follows is another trouble."""
+    end = time.monotonic() + HEALS_WITHIN
+    while not any(
+        each["closing"] == "healed" for each in json.loads(_medic(site, "--json", "incident", "list", "--service", name))
+    ):
+        if time.monotonic() > end:
+            raise StageError(f"cannot go on: Medic has not healed {name} within {HEALS_WITHIN:.0f} s")
+        time.sleep(0.5)
+
+
 def wait(site: Stage, name: str, seconds: float) -> None:
     """Let some time pass between two faults."""
     time.sleep(seconds)
@@ -212,7 +227,7 @@ FAULTS: Mapping[str, Callable[..., None]] = {
     for function in (
         *(crash, hang, continue_, signal_child, exhaust_memory, become, say, tell_docker, redeploy, leave_created),
         *(deploy_a_mistake, strand_nginx, move_address, swap_addresses, detach_network, take_port),
-        *(write_file, run_inside, hang_docker, lose_docker, medic, answer, wait),
+        *(write_file, run_inside, hang_docker, lose_docker, medic, answer, await_heal, wait),
     )
 }
 

@@ -89,6 +89,8 @@ def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event, patienc
         if watching.exit_code != 0:
             ended = f"medic watch ended with {watching.exit_code} after SIGTERM"
             row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, ended))
+        if broken := score.of_audit(site):
+            row = dataclasses.replace(row, as_expected=False, harmful=(*row.harmful, *broken))
     return row
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from tests.lab import ground, stage, watching
 from tests.lab.scenario import End, Scenario
-from tests.lab.stage import Stage
+from tests.lab.stage import Stage, StageError
 
 ENOUGH = 0.95
 """Share of scenarios that must end as expected. Source: issue 3."""
@@ -69,7 +69,7 @@ def containers(site: Stage) -> Containers:
 def _identity(container: str) -> tuple[Any, ...] | None:
     try:
         seen = stage.inspect(container)
-    except stage.StageError:
+    except StageError:
         return None
     state = seen["State"]
     return (seen["Id"], state["StartedAt"], state["Status"], state["Paused"], seen["RestartCount"])
@@ -126,6 +126,15 @@ def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime) 
     if expect.end in (End.HEALED, End.RECOVERED) and not is_well:
         wrong = (*wrong, "it is not well")
     return dataclasses.replace(row, wrong=wrong, as_expected=not wrong and not harmful)
+
+
+def of_audit(site: Stage) -> tuple[str, ...]:
+    """Say what is wrong with the audit of a run that is over: nothing, or one sentence."""
+    try:
+        watching.ask(site, "audit", "verify")
+    except StageError as exc:
+        return (f"the audit is not whole: {exc}",)
+    return ()
 
 
 def of_rival(

@@ -128,7 +128,7 @@ def ask(site: Stage, *words: str) -> Any:
     except subprocess.TimeoutExpired:
         raise StageError(f"cannot ask medic {' '.join(words)}: no answer after {ANSWER.total_seconds():.0f} s") from None
     if asked.returncode != 0:
-        raise StageError(f"cannot ask medic {' '.join(words)}: {asked.stderr.strip()[-400:]}")
+        raise StageError(f"cannot ask medic {' '.join(words)}: {(asked.stderr or asked.stdout).strip()[-400:]}")
     return json.loads(asked.stdout)
 
 
