@@ -6,6 +6,7 @@ are sent from outside the container, from the host's own process table: inside, 
 """
 
 import contextlib
+import dataclasses
 import json
 import subprocess
 import sys
@@ -69,6 +70,14 @@ def tell_docker(
 def redeploy(site: Stage, name: str) -> None:
     """Replace the service's container by an equal one, as a deploy does."""
     _deploy(site, name)
+
+
+def deploy_other_image(site: Stage, name: str) -> None:
+    """Replace the service's container by one of another image, which does the same: `latest` was built anew meanwhile."""
+    part = site.part(name)
+    other = f"medic-lab/other:{site.run}"
+    stage.docker("commit", part.container, other)
+    _deploy(site, name, image=other)
 
 
 def leave_created(site: Stage, name: str) -> None:
@@ -226,7 +235,7 @@ FAULTS: Mapping[str, Callable[..., None]] = {
     function.__name__.strip("_").replace("_", "-"): function
     for function in (
         *(crash, hang, continue_, signal_child, exhaust_memory, become, say, tell_docker, redeploy, leave_created),
-        *(deploy_a_mistake, strand_nginx, move_address, swap_addresses, detach_network, take_port),
+        *(deploy_a_mistake, deploy_other_image, strand_nginx, move_address, swap_addresses, detach_network, take_port),
         *(write_file, run_inside, hang_docker, lose_docker, medic, answer, await_heal, wait),
     )
 }
@@ -244,12 +253,12 @@ def inject(site: Stage, step: Mapping[str, Any], subject: str) -> None:
         raise StageError(f"cannot do {name!r} with {', '.join(words) or 'nothing'}: {exc}") from exc
 
 
-def _deploy(site: Stage, name: str) -> None:
-    """Replace a container as a careful deploy does: the new one is there before the old one goes."""
+def _deploy(site: Stage, name: str, **other: str) -> None:
+    """Replace a container as a careful deploy does: the new one is there before the old one goes. other: words of `run:`."""
     part = site.part(name)
     old = f"{part.container}-old"
     stage.docker("rename", part.container, old)
-    stage.create(site, part)
+    stage.create(site, dataclasses.replace(part, run={**part.run, **other}))
     stage.docker("rm", "--force", old)
 
 

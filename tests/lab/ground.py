@@ -2,7 +2,7 @@
 
 In: a `Scenario`. Out: a `Stage` whose parts `docker run` and medic.yaml are both made of, so that the two cannot disagree.
 `{folder}`, `{run}`, `{nginx}`, `{port}` and `{<service>}` in a scenario's texts stand for this run's folder and id, nginx's
-published port, one for a service to publish, and the names of its containers.
+published port, one for a service to publish, and the names of its containers; `{image}` for the digest of the base image.
 """
 
 import json
@@ -192,7 +192,7 @@ def _filled(value: Any, scenario: Scenario, site: Stage) -> Any:
             fixed = {"folder": str(site.folder), "nginx": str(site.port), "run": site.run, "port": _own_port(site)}
             for name, stands_for in {**fixed, **names}.items():
                 value = value.replace(f"{{{name}}}", stands_for)
-            return value
+            return value.replace("{image}", images.digest(images.BASE)) if "{image}" in value else value
         case dict():
             return {key: _filled(each, scenario, site) for key, each in value.items()}
         case list():

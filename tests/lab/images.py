@@ -78,6 +78,11 @@ def ensure(image: str, say: Callable[[str], None] = print) -> str:
     return image
 
 
+def digest(image: str) -> str:
+    """Return the content digest of an image of this engine, `sha256:...`."""
+    return _run("docker", "image", "inspect", "--format", "{{.Id}}", image, timeout=ASK).strip()
+
+
 def _recipes() -> tuple[Recipe, ...]:
     codename = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
     machine = platform.machine()

@@ -135,7 +135,7 @@ def strike_all(stage: Stage) -> None:
     containers = docker("ps", "--all", "--quiet", "--filter", label).split()
     if containers:
         docker("rm", "--force", "--volumes", *containers)
-    for kind in ("network", "volume"):
+    for kind in ("network", "volume", "image"):
         found = docker(kind, "ls", "--quiet", "--filter", label).split()
         if found:
             docker(kind, "rm", *found)
