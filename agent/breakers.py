@@ -92,7 +92,7 @@ def _roots(turned: Mapping[ServiceName, datetime], services: Sequence[Service]) 
 
 
 def _proxies(service: Service, by_container: Mapping[tuple[HostName, str], ServiceName]) -> tuple[ServiceName, ...]:
-    proxies = [(service.host, check.nginx) for check in service.checks if isinstance(check, NginxCheck)]
+    proxies = [(service.host, check.nginx) for check in service.checks if isinstance(check, NginxCheck) and check.nginx]
     return tuple(by_container[place] for place in proxies if place in by_container)
 
 

@@ -9,7 +9,7 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any  # the fields of a shape have the types that the noun asks for; pydantic has checked them
@@ -17,21 +17,29 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from agent import config_shape, redact, spans, yaml_text
+from agent import check_shapes, config_shape, redact, spans, yaml_text
 from agent.errors import ConfigError
 from agent.model import (
     MEDIC,
     BreakerRule,
     Budget,
+    CertificateCheck,
     Check,
+    CommandCheck,
+    CompletionCheck,
     ComposeSpec,
     ConfigFile,
     ContainerCheck,
+    DnsCheck,
     FleetLimits,
+    HeaderRule,
     Host,
+    HostCheck,
     HostName,
     HttpCheck,
+    Identity,
     Limits,
+    LogCheck,
     Mode,
     NginxCheck,
     Permissions,
@@ -51,6 +59,24 @@ from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Sett
 VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
 HOME = "XDG_STATE_HOME"
 """Where programs of a user keep their state. Source: XDG Base Directory Specification 0.8."""
+_THRESHOLDS: Mapping[type[check_shapes.CheckShape], Thresholds] = {
+    # What Docker says of a container is structural and does not flicker; a probe may lose one packet.
+    check_shapes.ContainerShape: Thresholds(sick_after=1),
+    # An engine under load may be late with one tiny completion.
+    check_shapes.CompletionShape: Thresholds(sick_after=3),
+}
+_NOUNS: Mapping[type[check_shapes.CheckShape], type[Any]] = {
+    check_shapes.ContainerShape: ContainerCheck,
+    check_shapes.TcpShape: TcpCheck,
+    check_shapes.HttpShape: HttpCheck,
+    check_shapes.CompletionShape: CompletionCheck,
+    check_shapes.CommandShape: CommandCheck,
+    check_shapes.DnsShape: DnsCheck,
+    check_shapes.LogShape: LogCheck,
+    check_shapes.HostCheckShape: HostCheck,
+    check_shapes.CertificateShape: CertificateCheck,
+    check_shapes.NginxShape: NginxCheck,
+}
 PLACES = (Path("medic.yaml"), Path("/etc/medic/medic.yaml"))
 """Where the file is looked for when neither `--config` nor MEDIC_CONFIG names one."""
 
@@ -325,9 +351,9 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
     if service.host not in file.hosts:
         raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
     given = list(service.checks)
-    if not any(isinstance(check, config_shape.ContainerShape) for check in given):
+    if not any(isinstance(check, check_shapes.ContainerShape) for check in given):
         # Whatever else is asked, a container that is gone must be seen as gone, or nothing would start it again.
-        given.append(config_shape.ContainerShape(kind="container"))
+        given.append(check_shapes.ContainerShape(kind="container"))
     names = _check_names(given, place)
     checks = tuple(_check(check, names[i], service, file.interval, place.at("checks", i)) for i, check in enumerate(given))
     return Service(
@@ -392,7 +418,7 @@ def _refuse_impossible_parents(services: tuple[Service, ...], place: _Place) -> 
         raise at.wrong(f"{' -> '.join(circle)} is a circle: each would wait for the other")
 
 
-def _check_names(given: list[config_shape.CheckShape], place: _Place) -> list[str]:
+def _check_names(given: list[check_shapes.CheckShape], place: _Place) -> list[str]:
     """Return each check's name: its own, or its kind, its plane and a number when that is there twice."""
     taken: set[str] = set()
     for index, check in enumerate(given):
@@ -403,7 +429,7 @@ def _check_names(given: list[config_shape.CheckShape], place: _Place) -> list[st
     for check in given:
         plain = (
             f"{check.kind}-{_plane(check).value}"
-            if isinstance(check, config_shape.TcpShape | config_shape.HttpShape)
+            if isinstance(check, check_shapes.TcpShape | check_shapes.HttpShape)
             else check.kind
         )
         free = (word for word in (plain, *(f"{plain}-{number}" for number in range(2, len(given) + 2))) if word not in taken)
@@ -412,59 +438,67 @@ def _check_names(given: list[config_shape.CheckShape], place: _Place) -> list[st
     return names
 
 
-def _plane(check: config_shape.TcpShape | config_shape.HttpShape) -> Plane:
+def _plane(check: check_shapes.TcpShape | check_shapes.HttpShape) -> Plane:
     """Return where a probe looks from: as written, or as its host tells."""
     if check.plane is not None:
         return Plane(check.plane)
-    host = urlsplit(check.url).hostname if isinstance(check, config_shape.HttpShape) else check.address.rpartition(":")[0]
+    host = urlsplit(check.url).hostname if isinstance(check, check_shapes.HttpShape) else check.address.rpartition(":")[0]
     return {"container": Plane.DIRECT, "127.0.0.1": Plane.HOST_PORT, "localhost": Plane.HOST_PORT}.get(host or "", Plane.PUBLIC)
 
 
 def _check(
-    check: config_shape.CheckShape, name: str, service: config_shape.ServiceShape, interval: timedelta, place: _Place
+    check: check_shapes.CheckShape, name: str, service: config_shape.ServiceShape, interval: timedelta, place: _Place
 ) -> Check:
     every = check.every or service.every or interval
     if every < interval:
         raise place.at("every").wrong(f"{spans.text(every)} is shorter than the interval of the beat ({spans.text(interval)})")
-    # What Docker says of a container is structural and does not flicker; a probe may lose one packet.
-    default = Thresholds(sick_after=1) if isinstance(check, config_shape.ContainerShape) else Thresholds()
+    default = _THRESHOLDS.get(type(check), Thresholds())
     thresholds = Thresholds(
         sick_after=check.sick_after or service.sick_after or default.sick_after,
         well_after=check.well_after or service.well_after or default.well_after,
         unknown_after=check.unknown_after or service.unknown_after or default.unknown_after,
     )
+    given = {"name": name, "every": every, "thresholds": thresholds, **_special(check, place)}
+    noun = _NOUNS[type(check)]
+    plain = [field.name for field in fields(noun) if field.name not in given and field.name in type(check).model_fields]
+    made: Check = noun(**given, **{key: _frozen(getattr(check, key)) for key in plain})
+    return made
+
+
+def _special(check: check_shapes.CheckShape, place: _Place) -> dict[str, object]:
+    """Return the fields of a check that are more than what its shape holds."""
     match check:
-        case config_shape.ContainerShape():
-            return ContainerCheck(name=name, every=every, thresholds=thresholds, image_digest=check.image_digest)
-        case config_shape.TcpShape():
-            plane, timeout = _plane(check), check.timeout
-            return TcpCheck(name=name, every=every, thresholds=thresholds, plane=plane, address=check.address, timeout=timeout)
-        case config_shape.HttpShape():
-            return HttpCheck(
-                name=name,
-                every=every,
-                thresholds=thresholds,
-                plane=_plane(check),
-                url=check.url,
-                timeout=check.timeout,
-                status=tuple(check.status),
-                body=check.body,
-                headers=tuple(check.headers.items()),
-                slower_than=check.slower_than,
-                body_limit=check.body_limit,
-            )
-        case config_shape.NginxShape():
-            return NginxCheck(
-                name=name,
-                every=every,
-                thresholds=thresholds,
-                nginx=check.nginx,
-                port=check.port,
-                server_name=check.server_name,
-                location=check.location,
-            )
+        case check_shapes.TcpShape():
+            return {"plane": _plane(check)}
+        case check_shapes.HttpShape():
+            rules = (HeaderRule(name=header.lower(), value=value) for header, value in check.response_headers.items())
+            shown, plane = check.identity, _plane(check)
+            if shown is not None and plane not in (Plane.NGINX, Plane.PUBLIC):
+                raise place.at("identity").wrong("is asked of what a proxy routes: give the check plane: nginx or public")
+            return {
+                "plane": plane,
+                "response_headers": tuple(rules),
+                "identity": shown and Identity(text=shown.text, header=shown.header and shown.header.lower()),
+                "ca_file": check.ca_file and str(place.at("ca_file").existing(check.ca_file)),
+            }
+        case check_shapes.CommandShape():
+            return {"plane": Plane(check.plane)}
+        case check_shapes.CertificateShape():
+            # A certificate that is not there is what the check is to find out.
+            key = check.key and str(place.at("key").path(check.key))
+            return {"path": str(place.at("path").path(check.path)), "key": key}
         case _:
-            raise AssertionError(check)
+            return {}
+
+
+def _frozen(value: object) -> object:
+    match value:
+        case list():
+            return tuple(value)
+        case dict():
+            return tuple(value.items())
+        case _:
+            return value
 
 
 def _spec(key: str, service: config_shape.ServiceShape, place: _Place) -> Spec | None:

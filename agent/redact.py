@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 from urllib.parse import quote, quote_plus
 
-from agent.model import HttpCheck, Plan, Request, RunSpec, Service, Spec
+from agent.model import CommandCheck, CompletionCheck, HttpCheck, Plan, Request, RunSpec, Service, Spec
 
 LONGEST_LINE = 65_536
 """Characters. A longer line keeps its head and its tail: 100 MB in one line must not cost more than 64 KB does."""
@@ -99,10 +99,12 @@ def holds_secret(texts: Iterable[str]) -> bool:
 
 def texts_of(service: Service) -> Iterator[str]:
     """Return every text of a declaration, and together what is read together: pairs, and the words of a command."""
-    for pairs in (*(check.headers for check in service.checks if isinstance(check, HttpCheck)), *_pairs(service.spec)):
+    sent = (check.headers for check in service.checks if isinstance(check, HttpCheck | CompletionCheck))
+    for pairs in (*sent, *_pairs(service.spec)):
         yield from (f"{name}={value}" for name, value in pairs)
     if isinstance(service.spec, RunSpec):
         yield " ".join(service.spec.command)
+    yield from (" ".join(check.command) for check in service.checks if isinstance(check, CommandCheck))
     yield from _texts(service)
 
 

@@ -4,8 +4,10 @@
 redactor) and never in a repr or in `as_yaml`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +17,19 @@ from agent import codec, spans
 from agent.model import (
     BreakerRule,
     Budget,
+    CertificateCheck,
     Check,
+    CommandCheck,
+    CompletionCheck,
     ComposeSpec,
     ContainerCheck,
+    DnsCheck,
     FleetLimits,
     Host,
+    HostCheck,
     HttpCheck,
     Limits,
+    LogCheck,
     Mode,
     NginxCheck,
     Permissions,
@@ -35,6 +43,20 @@ from agent.model import (
 )
 
 LogFormat = Literal["text", "json"]
+
+KINDS: Mapping[type[Check], str] = {
+    ContainerCheck: "container",
+    TcpCheck: "tcp",
+    HttpCheck: "http",
+    CompletionCheck: "completion",
+    CommandCheck: "command",
+    DnsCheck: "dns",
+    LogCheck: "log",
+    HostCheck: "host",
+    CertificateCheck: "certificate",
+    NginxCheck: "nginx",
+}
+"""How medic.yaml calls each kind of check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,32 +218,34 @@ def _modes(modes: tuple[tuple[RunbookId, Mode], ...]) -> dict[str, object]:
 
 
 def _check(check: Check) -> dict[str, object]:
-    head: dict[str, object] = {"name": check.name}
-    tail = {"every": spans.text(check.every), **_thresholds(check.thresholds)}
+    given = {each.name: _text(getattr(check, each.name)) for each in fields(check)}
+    tail = {key: given.pop(key) for key in ("every",)}
+    given.pop("thresholds")
     match check:
-        case ContainerCheck():
-            return {"kind": "container", **head, **_present(image_digest=check.image_digest), **tail}
-        case TcpCheck():
-            head |= {"plane": check.plane.value, "address": check.address, "timeout": spans.text(check.timeout)}
-            return {"kind": "tcp", **head, **tail}
         case HttpCheck():
-            return {"kind": "http", **head, **_http(check), **tail}
-        case NginxCheck():
-            head |= _present(nginx=check.nginx, port=check.port, server_name=check.server_name, location=check.location)
-            return {"kind": "nginx", **head, **tail}
+            given["status"] = [f"{low}-{high}" for low, high in check.status]
+            given["headers"] = dict(check.headers)
+            given["response_headers"] = {rule.name: rule.value for rule in check.response_headers}
+            given["identity"] = check.identity and _present(text=check.identity.text, header=check.identity.header)
+        case CompletionCheck():
+            given["headers"] = dict(check.headers)
+        case NginxCheck(nginx=None):
+            given["on_host"] = True
+        case _:
+            pass
+    return _present(kind=KINDS[type(check)], **given, **tail, **_thresholds(check.thresholds))
 
 
-def _http(check: HttpCheck) -> dict[str, object]:
-    return _present(
-        plane=check.plane.value,
-        url=check.url,
-        timeout=spans.text(check.timeout),
-        status=[f"{low}-{high}" for low, high in check.status],
-        body=check.body,
-        headers=dict(check.headers),
-        slower_than=check.slower_than and spans.text(check.slower_than),
-        body_limit=check.body_limit,
-    )
+def _text(value: object) -> object:
+    match value:
+        case timedelta():
+            return spans.text(value)
+        case Enum():
+            return value.value
+        case tuple():
+            return list(value)
+        case _:
+            return value
 
 
 def _thresholds(thresholds: Thresholds) -> dict[str, object]:

@@ -81,7 +81,8 @@ def eyes(using: Settings) -> Iterator[tuple[Containers, Prober]]:
 
     docker = DockerEngine(using.hosts, CLOCK)
     try:
-        yield docker, BatchProber(docker)
+        here = frozenset(host.name for host in using.hosts if host.docker.startswith("unix://"))
+        yield docker, BatchProber(docker, here=here)
     finally:
         docker.close()
 

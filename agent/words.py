@@ -7,6 +7,10 @@ import re
 import shlex
 from urllib.parse import urlsplit
 
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
@@ -96,4 +100,33 @@ def restart_policy(text: str) -> str:
     """Return a restart policy as Docker writes it. Raises ValueError."""
     if not re.fullmatch(r"no|always|unless-stopped|on-failure(:[0-9]+)?", text, re.ASCII):
         raise ValueError(f"{text[:40]!r} is no restart policy: write no, always, unless-stopped, on-failure or on-failure:3")
+    return text
+
+
+def json_condition(text: str) -> str:
+    """Return a JMESPath expression. Raises ValueError with what is wrong in it."""
+    try:
+        jmespath.compile(text[:2048])
+    except JMESPathError as exc:
+        where = str(exc).splitlines()[0]
+        raise ValueError(f"{text[:60]!r} is no JMESPath expression ({where}); for example status == 'ok'") from exc
+    return text
+
+
+def header_rule(text: str) -> str:
+    """Return what a header must be: `*`, `~` and a regular expression, or the very value. Raises ValueError."""
+    if not text or len(text) > 256:
+        raise ValueError("a header must be `*` (any value), `~` and a regular expression, or the value: 1 to 256 characters")
+    if text.startswith("~"):
+        try:
+            re.compile(text[1:])
+        except re.error as exc:
+            raise ValueError(f"{text[:60]!r} is no regular expression behind its `~`: {exc}") from exc
+    return text
+
+
+def host_name(text: str) -> str:
+    """Return the name of a host. Raises ValueError."""
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.rstrip(".").split(".")):
+        raise ValueError(f"{text[:60]!r} is no host name: letters, digits, `-`, `_`, with dots between")
     return text

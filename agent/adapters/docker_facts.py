@@ -81,6 +81,7 @@ def from_inspect(found: Object) -> ContainerFacts:
         error=_text(state.get("Error")) or None,
         started_at=moment(state.get("StartedAt")),
         finished_at=moment(state.get("FinishedAt")),
+        log_path=_text(found.get("LogPath")) or None,
     )
 
 

@@ -28,6 +28,11 @@ _PASSES = {"proxy_pass": 80, "grpc_pass": 80, "uwsgi_pass": None, "fastcgi_pass"
 
 _SECURE = frozenset({"https", "grpcs"})
 
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))")
+
+_PATH_IN_VARIABLE = re.compile(r"\$(?:request_uri|uri|document_uri|is_args)\b.*")
+"""What follows a host without a slash where the path comes from a variable, which always begins with one."""
+
 _BLOCKS_IN_LOCATIONS = frozenset({"if", "limit_except"})
 
 Statement = dict[str, Any]
@@ -40,13 +45,15 @@ class _Site:
     listen: tuple[str, ...]
     names: tuple[str, ...]
     upstreams: Mapping[str, tuple[NginxTarget, ...]]
+    default: bool
 
 
 @functools.lru_cache(maxsize=16)
 def routes(dump: str) -> tuple[NginxRoute, ...]:
     """Return the routes of a dump, in its order. Raises ValueError when it cannot be read.
 
-    A target that depends on a variable stays as written, with port 0; so does a Unix socket.
+    A variable that is `set` to plain text in its server or location is put in; a target that depends on another stays as
+    written, with port 0. So does a Unix socket.
     """
     files = _split(dump)
     if not files:
@@ -111,27 +118,71 @@ def _routes(statements: Sequence[Statement]) -> Iterator[NginxRoute]:
         upstreams = {
             upstream["args"][0]: _servers(upstream) for upstream in _blocks(http["block"], "upstream") if upstream["args"]
         }
-        for server in _blocks(http["block"], "server"):
-            listen = tuple(" ".join(each["args"]) for each in server["block"] if each["directive"] == "listen")
+        servers = _blocks(http["block"], "server")
+        defaults = _defaults(servers)
+        for index, server in enumerate(servers):
+            listen = tuple(" ".join(words) for words in _listens(server))
             names = tuple(name for each in server["block"] if each["directive"] == "server_name" for name in each["args"])
-            yield from _locations(server["block"], _Site(listen, names, upstreams))
+            site = _Site(listen, names, upstreams, default=index in defaults)
+            yield from _locations(server["block"], site, _set_to(server["block"], {}))
 
 
-def _locations(statements: Sequence[Statement], site: _Site) -> Iterator[NginxRoute]:
+def _listens(server: Statement) -> list[list[str]]:
+    return [each["args"] for each in server["block"] if each["directive"] == "listen" and each["args"]]
+
+
+def _defaults(servers: Sequence[Statement]) -> set[int]:
+    """Return which servers answer for names that no block has: per socket the one that says so, else the first.
+
+    Source: nginx, "How nginx processes a request". Without `listen`, nginx listens on *:80.
+    """
+    first: dict[str, int] = {}
+    said: dict[str, int] = {}
+    for index, server in enumerate(servers):
+        for words in _listens(server) or [["80"]]:
+            socket = words[0].removeprefix("*:")
+            if socket.startswith("unix:"):
+                continue  # no user comes that way
+            first.setdefault(socket, index)
+            if "default_server" in words[1:] or "default" in words[1:]:
+                said[socket] = index
+    return set({**first, **said}.values())
+
+
+def _set_to(statements: Sequence[Statement], outer: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that are plain text in a block; one that is set twice may be either, and is left out."""
+    names = [each["args"][0] for each in _assignments(statements)]
+    here = {each["args"][0]: each["args"][1] for each in _assignments(statements)}
+    known = {name: value for name, value in here.items() if names.count(name) == 1 and "$" not in value}
+    return {**{name: value for name, value in outer.items() if name not in here}, **known}
+
+
+def _assignments(statements: Sequence[Statement]) -> Iterator[Statement]:
+    for each in statements:
+        if each["directive"] == "set" and len(each["args"]) == 2:
+            yield each
+        elif each["directive"] == "if" and "block" in each:
+            yield from (inner for inner in _assignments(each["block"]) for _ in range(2))  # set or not: one of two values
+
+
+def _locations(statements: Sequence[Statement], site: _Site, known: Mapping[str, str]) -> Iterator[NginxRoute]:
     for location in _blocks(statements, "location"):
-        targets = tuple(dict.fromkeys(_targets(location["block"], site)))
+        here = _set_to(location["block"], known)
+        targets = tuple(dict.fromkeys(_targets(location["block"], site, here)))
         if targets:
-            yield NginxRoute(listen=site.listen, server_names=site.names, location=" ".join(location["args"]), targets=targets)
-        yield from _locations(location["block"], site)
+            where = " ".join(location["args"])
+            yield NginxRoute(listen=site.listen, server_names=site.names, location=where, targets=targets, default=site.default)
+        yield from _locations(location["block"], site, here)
 
 
-def _targets(statements: Sequence[Statement], site: _Site) -> Iterator[NginxTarget]:
+def _targets(statements: Sequence[Statement], site: _Site, known: Mapping[str, str]) -> Iterator[NginxTarget]:
     for statement in statements:
         directive = statement["directive"]
         if directive in _PASSES and statement["args"]:
-            yield from _passed(statement["args"][0], _PASSES[directive], site.upstreams)
+            written = _VARIABLE.sub(lambda name: known.get(f"${name[1] or name[2]}", name[0]), statement["args"][0])
+            yield from _passed(written, _PASSES[directive], site.upstreams)
         elif directive in _BLOCKS_IN_LOCATIONS and "block" in statement:
-            yield from _targets(statement["block"], site)
+            yield from _targets(statement["block"], site, known)
 
 
 def _passed(
@@ -141,7 +192,7 @@ def _passed(
     place = rest if separator else written
     if place.startswith("unix:"):
         return (NginxTarget(host=place, port=0),)
-    authority = place.partition("/")[0]
+    authority = _PATH_IN_VARIABLE.sub("", place.partition("/")[0])
     if "$" in authority or "$" in scheme:
         return (NginxTarget(host=written, port=0),)
     if authority in upstreams:

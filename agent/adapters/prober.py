@@ -1,24 +1,42 @@
 """The prober: takes a mixed batch of questions apart by kind, asks every kind at once, and puts the answers together.
 
-Docker answers come over threads, one per question, so that a host that hangs costs its own answers and nothing else.
+HTTP and TCP go out as one batch each. Questions to one host are answered by a few threads of that host, so that a host that
+hangs costs its own answers and nothing else, and so that no host has to run more than a few programs at once for us.
 """
 
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
 from agent import ports
-from agent.adapters import at_once, http_probe, nginx_probe, tcp_probe
+from agent.adapters import (
+    at_once,
+    certificate_probe,
+    exec_probe,
+    http_probe,
+    log_probe,
+    machine_probe,
+    nginx_probe,
+    tcp_probe,
+)
+from agent.adapters.windows import Windows
 from agent.errors import OutsideError
 from agent.model import (
     Blind,
+    CertificateRequest,
     ContainersRequest,
     ContainersSeen,
+    ExecRequest,
     HostName,
+    HostRequest,
     HttpRequest,
+    HttpSeen,
+    LogRequest,
+    MachineRequest,
     NginxRequest,
     Observation,
     ProbeRequest,
@@ -31,63 +49,117 @@ MARGIN = timedelta(seconds=0.2)
 STUCK_QUESTIONS = 4
 """Questions to one host that hang past their deadline. With so many no more is asked of it: threads would pile up."""
 
-Answers = Iterable[tuple[ProbeRequest, Observation]]
+AT_ONCE = 8
+"""Questions to one host under way at once: a program in a container costs its engine some 50 ms of CPU (`runc exec`)."""
+
+Question = ContainersRequest | HostRequest
 
 
 class Docker(ports.Containers, nginx_probe.Exec, Protocol):
-    """What the prober needs of Docker: to list containers, and to run `nginx -T` inside one."""
+    """What the prober needs of Docker: to list containers, and to run programs inside one."""
 
 
 class BatchProber:
     """`ports.Prober` on the real world."""
 
-    def __init__(self, docker: Docker) -> None:
+    def __init__(self, docker: Docker, *, here: frozenset[HostName] = frozenset()) -> None:
+        """here: the hosts that are this very machine. Only of those can files, memory and programs be looked at."""
         self._docker = docker
+        self._here = here
+        self._windows = Windows()
         self._lock = threading.Lock()
         self._running: dict[object, tuple[HostName, float]] = {}
-        """Docker questions under way: their host, and when their caller stops waiting."""
+        """Questions to hosts that are under way: their host, and when their caller stops waiting."""
 
     def ask(self, requests: Sequence[ProbeRequest], deadline: timedelta) -> Mapping[ProbeRequest, Observation]:
         """Answer all `requests` within `deadline`; equal requests are asked once. Never raises for what is outside."""
         asked = dict.fromkeys(requests)
         inner = max(deadline - MARGIN, deadline / 2)
+        until = time.monotonic() + deadline.total_seconds()
         http = [request for request in asked if isinstance(request, HttpRequest)]
         tcp = [request for request in asked if isinstance(request, TcpRequest)]
-        calls: dict[object, Callable[[], Answers]] = {}
-        if http:
-            calls["http"] = lambda: http_probe.probe(http, inner).items()
-        if tcp:
-            calls["tcp"] = lambda: tcp_probe.probe(tcp, inner).items()
-        until = time.monotonic() + deadline.total_seconds()
-        for request in asked:
-            if isinstance(request, ContainersRequest | NginxRequest):
-                calls[request] = functools.partial(self._ask_docker, request, inner, until)
         answers: dict[ProbeRequest, Observation] = {}
-        for part in at_once.call_all(calls, deadline).values():
-            answers.update(part)
+        calls: dict[object, Callable[[], None]] = {}
+        if http:
+            calls["http"] = lambda: answers.update(self._ask_http(http, inner))
+        if tcp:
+            calls["tcp"] = lambda: answers.update(tcp_probe.probe(tcp, inner).items())
+        for host, questions in _by_host(asked).items():
+            for number in range(min(AT_ONCE, len(questions))):
+                calls[host, number] = functools.partial(self._work_off, host, questions, answers, inner, until)
+        at_once.call_all(calls, deadline)
         late = Blind(why=f"no answer within {deadline.total_seconds():g} s")
         return {request: answers.get(request, late) for request in asked}
 
-    def _ask_docker(self, request: ContainersRequest | NginxRequest, deadline: timedelta, until: float) -> Answers:
+    def _ask_http(self, requests: Sequence[HttpRequest], deadline: timedelta) -> Mapping[ProbeRequest, Observation]:
+        answers: dict[ProbeRequest, Observation] = dict(http_probe.probe(requests, deadline).items())
+        for request in requests:
+            seen = answers[request]
+            if request.window is not None and isinstance(seen, HttpSeen):
+                answers[request] = self._windows.with_latencies(request, seen)
+        return answers
+
+    def _work_off(
+        self,
+        host: HostName,
+        questions: "deque[Question]",
+        answers: dict[ProbeRequest, Observation],
+        deadline: timedelta,
+        until: float,
+    ) -> None:
+        """Answer questions to one host until none is left. Whoever hangs in one leaves the others to the other threads."""
+        while time.monotonic() < until:
+            try:
+                request = questions.popleft()
+            except IndexError:
+                return
+            answers[request] = self._ask_host(host, request, deadline, until)
+
+    def _ask_host(self, host: HostName, request: Question, deadline: timedelta, until: float) -> Observation:
         question = object()
         now = time.monotonic()
         with self._lock:
-            stuck = sum(host == request.host and waited_until < now for host, waited_until in self._running.values())
+            stuck = sum(asked == host and waited_until < now for asked, waited_until in self._running.values())
             if stuck >= STUCK_QUESTIONS:
-                return [(request, Blind(why=f"{stuck} earlier questions to host {request.host!r} still hang"))]
-            self._running[question] = (request.host, until)
+                return Blind(why=f"{stuck} earlier questions to host {host!r} still hang")
+            self._running[question] = (host, until)
         try:
-            return [(request, self._seen(request, deadline))]
+            return self._seen(request, min(deadline, timedelta(seconds=until - now)))
         finally:
             with self._lock:
                 del self._running[question]
 
-    def _seen(self, request: ContainersRequest | NginxRequest, deadline: timedelta) -> Observation:
+    def _seen(self, request: Question, deadline: timedelta) -> Observation:
         match request:
             case ContainersRequest(host=host):
+                began = time.monotonic()
                 try:
-                    return ContainersSeen(containers=self._docker.list(host))
+                    containers = self._docker.list(host)
                 except OutsideError as exc:
                     return Blind(why=str(exc))
+                return ContainersSeen(containers=containers, took=timedelta(seconds=time.monotonic() - began))
+            case ExecRequest():
+                return exec_probe.probe(self._docker, request, deadline)
+            case NginxRequest(container=str()):
+                return nginx_probe.probe(self._docker, request, deadline)
+            case _ if request.host not in self._here:
+                return Blind(why=f"host {request.host!r} is not this machine: its files and programs cannot be looked at")
             case NginxRequest():
                 return nginx_probe.probe(self._docker, request, deadline)
+            case LogRequest():
+                return log_probe.probe(request, self._windows)
+            case MachineRequest():
+                return machine_probe.probe(request)
+            case CertificateRequest():
+                return certificate_probe.probe(request)
+
+
+def _by_host(requests: Mapping[ProbeRequest, None]) -> "dict[HostName, deque[Question]]":
+    """Return the questions to each host, the lists of containers first: everything rests on them."""
+    found: dict[HostName, deque[Question]] = {}
+    for request in requests:
+        if isinstance(request, ContainersRequest):
+            found.setdefault(request.host, deque()).appendleft(request)
+        elif not isinstance(request, HttpRequest | TcpRequest):
+            found.setdefault(request.host, deque()).append(request)
+    return found

@@ -11,7 +11,22 @@ import shlex
 from collections.abc import Callable
 from datetime import timedelta
 
-from agent.model import Check, ContainerCheck, HttpCheck, Incident, NginxCheck, Service, TcpCheck
+from agent.checks import completion
+from agent.model import (
+    CertificateCheck,
+    Check,
+    CommandCheck,
+    CompletionCheck,
+    ContainerCheck,
+    DnsCheck,
+    HostCheck,
+    HttpCheck,
+    Incident,
+    LogCheck,
+    NginxCheck,
+    Service,
+    TcpCheck,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 """Docker's own rule for container names. Source: moby, daemon/names/names.go, RestrictedNameChars."""
@@ -70,13 +85,48 @@ def _check(check: Check, service: Service, redact: Callable[[str], str]) -> list
             ]
         case HttpCheck():
             return [_say(f"check {check.name}: GET {redact(check.url)}"), *_get(check, service, redact)]
-        case NginxCheck(nginx=nginx) if _NAME.fullmatch(nginx):
+        case NginxCheck() | LogCheck() | HostCheck() | CertificateCheck():
+            return _of_the_host(check, service)
+        case CompletionCheck():
+            return [_say(f"check {check.name}: a completion from {redact(check.url)}"), *_complete(check, service, redact)]
+        case CommandCheck() | DnsCheck():
+            words = check.command if isinstance(check, CommandCheck) else ("getent", "hosts", check.lookup)
+            shown = " ".join(shlex.quote(_one_line(redact(word))) for word in words)
+            # It may change something, whatever the person who declared it meant: shown, and not run.
+            return [_say(f"check {check.name}: to run in {service.container} by hand: {shown}")]
+
+
+def _of_the_host(check: NginxCheck | LogCheck | HostCheck | CertificateCheck, service: Service) -> list[str]:
+    match check:
+        case LogCheck() if _NAME.fullmatch(service.container):
+            path = shlex.quote("{{.LogPath}}")
+            where = f"{_BOUND} docker inspect --type container --format {path} {shlex.quote(service.container)}"
+            return [_say(f"check {check.name}: the file whose size is meant"), where]
+        case HostCheck():
+            disks = " ".join(shlex.quote(_one_line(disk)) for disk in check.disks)
+            look = (f"df -P {disks}", f"df -iP {disks}", "uptime", "free -m")
+            return [_say(f"check {check.name}: the host"), *(f"{_BOUND} {each}" for each in look)]
+        case CertificateCheck():
+            path = shlex.quote(_one_line(check.path))
+            return [_say(f"check {check.name}: {check.path}"), f"{_BOUND} openssl x509 -noout -subject -enddate -in {path}"]
+        case NginxCheck(nginx=None):
+            return [_say(f"check {check.name}: what nginx on the host routes"), f"{_BOUND} nginx -T 2>&1 | head -c 65536"]
+        case NginxCheck(nginx=str(nginx)) if _NAME.fullmatch(nginx):
             return [
                 _say(f"check {check.name}: what nginx in {nginx} routes"),
                 f"{_BOUND} docker exec {shlex.quote(nginx)} nginx -T 2>&1 | head -c 65536",
             ]
-        case NginxCheck():
-            return [_say(f"check {check.name}: the declared nginx container name is not one that Docker knows: left out")]
+        case NginxCheck() | LogCheck():
+            return [_say(f"check {check.name}: the declared container name is not one that Docker knows: left out")]
+
+
+def _complete(check: CompletionCheck, service: Service, redact: Callable[[str], str]) -> list[str]:
+    headers = (("Content-Type", "application/json"), *check.headers)
+    sent = "".join(f" --header {shlex.quote(_one_line(redact(f'{name}: {value}')))}" for name, value in headers)
+    payload = shlex.quote(_one_line(redact(completion.payload(check))))
+    url = _url(_one_line(redact(completion.url(check))), service)
+    ask = f"curl {_curl_bounds(check.timeout, '=http,https')} --max-redirs 0{sent} --data {payload} {url}"
+    return [f"{ask} | head -c {_BODY_BYTES}"]
 
 
 def _get(check: HttpCheck, service: Service, redact: Callable[[str], str]) -> list[str]:

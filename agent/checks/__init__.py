@@ -6,17 +6,23 @@ batch, the containers of all hosts among them, so that a check can look beside i
 """
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Any, Protocol  # Any: each module takes its own kind of check, which the table pairs it with
 
-from agent.checks import container, http, nginx, tcp
+from agent.checks import certificate, command, completion, container, dns, host, http, log, nginx, tcp
 from agent.model import (
     Blind,
+    CertificateCheck,
     Check,
+    CommandCheck,
+    CompletionCheck,
     ContainerCheck,
     ContainerFacts,
     ContainerState,
+    DnsCheck,
+    HostCheck,
     HttpCheck,
     Judgement,
+    LogCheck,
     NginxCheck,
     Observation,
     ProbeRequest,
@@ -27,34 +33,38 @@ from agent.model import (
 Observed = Mapping[ProbeRequest, Observation]
 
 
+class Kind(Protocol):
+    """One module of this package."""
+
+    def requests(self, check: Any, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:
+        """Return the questions."""
+
+    def judge(self, check: Any, service: Service, facts: ContainerFacts | Blind, observed: Observed) -> Judgement:
+        """Judge the answers."""
+
+
+KINDS: Mapping[type[Check], Kind] = {
+    ContainerCheck: container,
+    TcpCheck: tcp,
+    HttpCheck: http,
+    CompletionCheck: completion,
+    CommandCheck: command,
+    DnsCheck: dns,
+    LogCheck: log,
+    HostCheck: host,
+    CertificateCheck: certificate,
+    NginxCheck: nginx,
+}
+
+
 def requests(check: Check, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:
     """Return the questions of one check; empty when the container's facts alone decide it."""
-    match check:
-        case ContainerCheck():
-            return container.requests(check, service, facts)
-        case TcpCheck():
-            return tcp.requests(check, service, facts)
-        case HttpCheck():
-            return http.requests(check, service, facts)
-        case NginxCheck():
-            return nginx.requests(check, service, facts)
-        case _:
-            assert_never(check)
+    return KINDS[type(check)].requests(check, service, facts)
 
 
 def judge(check: Check, service: Service, facts: ContainerFacts | Blind, observed: Observed) -> Judgement:
     """Judge what was observed for one check, this once, before thresholds."""
-    match check:
-        case ContainerCheck():
-            return container.judge(check, service, facts, observed)
-        case TcpCheck():
-            return tcp.judge(check, service, facts, observed)
-        case HttpCheck():
-            return http.judge(check, service, facts, observed)
-        case NginxCheck():
-            return nginx.judge(check, service, facts, observed)
-        case _:
-            assert_never(check)
+    return KINDS[type(check)].judge(check, service, facts, observed)
 
 
 def missing(container_name: str) -> ContainerFacts:

@@ -44,11 +44,13 @@ def judge(
         return _judgement(check, Health.UNKNOWN, f"cannot look: {why}")
 
     nginx = next((container for container in listed.containers if container.name == check.nginx), None)
-    if nginx is None or nginx.state is not ContainerState.RUNNING:
+    if check.nginx is not None and (nginx is None or nginx.state is not ContainerState.RUNNING):
         state = nginx.state.value if nginx else ContainerState.MISSING.value
         return _sick(check, "nginx-down", f"the nginx container {check.nginx} is {state}")
 
     match observed.get(NginxRequest(host=service.host, container=check.nginx)):
+        case NginxSeen(running=False):
+            return _sick(check, "nginx-down", f"no nginx runs on host {service.host}")
         case NginxSeen(valid=False, message=message) if (name := _unresolved(message)) is not None:
             return _judge_unresolved(check, name, facts)
         case NginxSeen(valid=False, message=message):
@@ -58,11 +60,16 @@ def judge(
             if facts.state not in place.ADDRESSED:
                 return place.not_asked(check.name, check.plane, place.Gone(why=f"the container is {facts.state.value}"))
             view = View(own=facts, port=check.port, nginx=nginx, containers=listed.containers)
-            return _judge_routes(check, view, nginx_routes.matching(routes, check.server_name, check.location))
+            found, certain = nginx_routes.matching(routes, check.server_name, check.location)
+            judgement = _judge_routes(check, view, found)
+            if judgement.health is Health.SICK and not certain:
+                detail = f"{_route_name(check)} may belong to a server with a regular expression for a name: cannot compare"
+                return _judgement(check, Health.UNKNOWN, f"{detail} ({judgement.detail})")
+            return judgement
         case Blind(why=why):
             return _judgement(check, Health.UNKNOWN, f"cannot look: {why}")
         case _:
-            return _judgement(check, Health.UNKNOWN, f"cannot look: nginx {check.nginx} was not asked")
+            return _judgement(check, Health.UNKNOWN, f"cannot look: nginx {check.nginx or 'on the host'} was not asked")
 
 
 def _unresolved(message: str) -> str | None:

@@ -5,6 +5,7 @@ names unresolved: a name that nginx resolved long ago is seen by an HTTP check t
 """
 
 import enum
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,8 @@ class View:
 
     own: ContainerFacts
     port: int
-    nginx: ContainerFacts
+    nginx: ContainerFacts | None
+    """None: nginx runs on the host itself."""
     containers: tuple[ContainerFacts, ...]
 
     def leads(self, target: NginxTarget) -> Leads:
@@ -48,6 +50,8 @@ class View:
             return Leads.UNKNOWN
         if self._is_host(target.host):
             return self._by_published_port(target.port)
+        if self.nginx is None and not _is_address(target.host):
+            return Leads.UNKNOWN  # the host's resolver knows no names of containers; what else it knows, we do not
         found = self._behind(target.host)
         if self.own.name in {facts.name for facts in found}:
             return Leads.HERE if target.port == self.port else Leads.WRONG_PORT
@@ -76,7 +80,7 @@ class View:
         )
 
     def _is_host(self, host: str) -> bool:
-        return host in GATEWAY or (host in LOOPBACK and place.on_host_network(self.nginx))
+        return host in GATEWAY or (host in LOOPBACK and (self.nginx is None or place.on_host_network(self.nginx)))
 
     def _by_published_port(self, port: int) -> Leads:
         if (self.port, port) in self.own.ports or (place.on_host_network(self.own) and port == self.port):
@@ -90,22 +94,32 @@ class View:
 
     def _behind(self, host: str) -> list[ContainerFacts]:
         if host in LOOPBACK:
-            return [self.nginx]
-        networks = {network.name for network in self.nginx.networks}
+            return [self.nginx] if self.nginx else []
+        networks = {network.name for network in self.nginx.networks} if self.nginx else set()
         return [facts for facts in self.containers if _has_address(facts, host) or _is_called(facts, host, networks)]
 
 
-def matching(routes: Sequence[NginxRoute], server_name: str | None, location: str) -> tuple[NginxRoute, ...]:
-    """Return the routes for a location as nginx writes it, of one server name or of all.
+def matching(routes: Sequence[NginxRoute], server_name: str | None, location: str) -> tuple[tuple[NginxRoute, ...], bool]:
+    """Return the routes for a location as nginx writes it, of one server name or of all, and whether those are certain.
 
-    The modifiers `=` and `^~` do not matter here; a regular expression matches itself, as text.
+    The modifiers `=` and `^~` do not matter here; a regular expression matches itself, as text. Of several servers nginx takes
+    the exact name, then the longest wildcard, then the first regular expression, then the default. An expression that could
+    take for ever is not tried, since it comes from a container: the server that has it makes the answer uncertain.
     """
-    return tuple(
-        route
-        for route in routes
-        if route.location.removeprefix("= ").removeprefix("^~ ") == location
-        and (server_name is None or any(_names(pattern, server_name) for pattern in route.server_names))
-    )
+    if server_name is None:
+        return tuple(route for route in routes if _is_at(route, location)), True
+    fits = [max((_fit(pattern, server_name) for pattern in route.server_names), default=0) for route in routes]
+    best = max(fits, default=0)
+    if best:
+        chosen = [route for route, fit in zip(routes, fits, strict=True) if fit == best]
+        return tuple(route for route in chosen if _is_at(route, location)), True
+    tried = [(route, _is_found(route.server_names, server_name)) for route in routes]
+    names = next((route.server_names for route, found in tried if found), None)
+    chosen = [route for route in routes if (route.default if names is None else route.server_names == names)]
+    doubtful = [route for route, found in tried if found is None]
+    # Which of several default servers is meant depends on the port that is asked.
+    certain = not doubtful and len({route.listen for route in chosen}) <= 1
+    return tuple(route for route in (*doubtful, *chosen) if _is_at(route, location)), certain
 
 
 def repository(image: str) -> str:
@@ -121,15 +135,49 @@ def _unnumbered(name: str) -> str:
     return name.rstrip("0123456789").rstrip("-_")
 
 
-def _names(pattern: str, name: str) -> bool:
+def _is_at(route: NginxRoute, location: str) -> bool:
+    return route.location.removeprefix("= ").removeprefix("^~ ") == location
+
+
+_EXACT = 3_000
+_LEADING = 2_000
+_TRAILING = 1_000
+"""How well a name fits, to which the length of a wildcard is added. Source: nginx, "Server names"; names have at most 255."""
+
+
+def _fit(pattern: str, name: str) -> int:
+    """Return how well a server's name fits, 0 where it does not."""
     pattern, name = pattern.lower(), name.lower()
-    if pattern.startswith("*."):
-        return name.endswith(pattern[1:])
-    if pattern.startswith("."):
-        return name == pattern[1:] or name.endswith(pattern)
-    if pattern.endswith(".*"):
-        return name.startswith(pattern[:-1])
-    return pattern == name
+    if pattern in (name, f".{name}"):
+        return _EXACT
+    if pattern.startswith(("*.", ".")):
+        return _LEADING + len(pattern) if name.endswith(pattern.removeprefix("*")) else 0
+    return _TRAILING + len(pattern) if pattern.endswith(".*") and name.startswith(pattern[:-1]) else 0
+
+
+def _is_found(names: Sequence[str], name: str) -> bool | None:
+    """Say whether a regular expression among a server's names finds `name`; None where one of them is not tried."""
+    patterns = [pattern[1:] for pattern in names if pattern.startswith("~")]
+    if any(_could_take_long(pattern) for pattern in patterns):
+        return None
+    try:
+        return any(re.search(pattern.replace("(?<", "(?P<"), name, re.IGNORECASE) for pattern in patterns)
+    except re.error:
+        return None
+
+
+def _could_take_long(pattern: str) -> bool:
+    """Say whether trying a pattern may take more than a moment: repetition in repetition, or more than two open ones.
+
+    With at most two on a name of at most 253 characters a search takes some 10 000 steps.
+    """
+    repeated_group = re.search(r"\)[*+{?]", pattern) is not None
+    look_around = re.search(r"\(\?(?!<[A-Za-z_]|:)", pattern) is not None
+    return len(pattern) > 256 or repeated_group or look_around or len(re.findall(r"[*+{]", pattern)) > 2
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 def _has_address(facts: ContainerFacts, host: str) -> bool:

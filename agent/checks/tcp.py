@@ -2,20 +2,8 @@
 
 from collections.abc import Mapping
 
-from agent.checks import place
-from agent.model import (
-    Blind,
-    ContainerFacts,
-    Health,
-    Judgement,
-    Observation,
-    ProbeRequest,
-    Service,
-    Symptom,
-    TcpCheck,
-    TcpRequest,
-    TcpSeen,
-)
+from agent.checks import frame, place
+from agent.model import Blind, ContainerFacts, Judgement, Observation, ProbeRequest, Service, TcpCheck, TcpRequest, TcpSeen
 
 
 def requests(check: TcpCheck, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:  # noqa: ARG001 (one signature for all checks)
@@ -36,16 +24,15 @@ def judge(
         return place.not_asked(check.name, check.plane, request)
     match observed.get(request):
         case TcpSeen(connected=True):
-            return _judgement(check, Health.WELL, f"{request.address} accepts connections")
+            return frame.well(check, f"{request.address} accepts connections")
         case TcpSeen(error="timeout"):
-            detail = f"{request.address} did not answer within {check.timeout.total_seconds():g} s"
-            return _judgement(check, Health.SICK, detail, word="port-timeout")
+            return frame.sick(
+                check, ("port-timeout", f"{request.address} did not answer within {check.timeout.total_seconds():g} s")
+            )
         case TcpSeen(error=error):
-            return _judgement(check, Health.SICK, f"{request.address}: {error or 'closed'}", word="port-closed")
-        case Blind(why=why):
-            return _judgement(check, Health.UNKNOWN, f"cannot look: {why}")
-        case _:
-            return _judgement(check, Health.UNKNOWN, f"cannot look: {request.address} was not asked")
+            return frame.sick(check, ("port-closed", f"{request.address}: {error or 'closed'}"))
+        case other:
+            return frame.unseen(check, other, request.address)
 
 
 def _request(check: TcpCheck, facts: ContainerFacts | Blind) -> TcpRequest | place.Gone | Blind:
@@ -56,8 +43,3 @@ def _request(check: TcpCheck, facts: ContainerFacts | Blind) -> TcpRequest | pla
             return TcpRequest(address=address, timeout=check.timeout)
         case nowhere:
             return nowhere
-
-
-def _judgement(check: TcpCheck, health: Health, detail: str, *, word: str | None = None) -> Judgement:
-    symptoms = (Symptom(word=word, plane=check.plane, detail=detail),) if word else ()
-    return Judgement(check=check.name, plane=check.plane, health=health, detail=detail, symptoms=symptoms)

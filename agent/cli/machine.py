@@ -185,17 +185,17 @@ def compose(settings: Settings) -> Found:
 
 
 def nginx(settings: Settings) -> Iterator[Found]:
-    """Ask every nginx container that a check names for its configuration."""
+    """Ask every nginx that a check names for its configuration."""
     asked = {
         NginxRequest(host=s.host, container=c.nginx) for s in settings.services for c in s.checks if isinstance(c, NginxCheck)
     }
     if not asked:
         return
-    requests = sorted(asked, key=lambda request: (request.host, request.container))
+    requests = sorted(asked, key=lambda request: (request.host, request.container or ""))
     with wiring.eyes(settings) as (_, prober):
         seen = prober.ask(requests, _WITHIN)
     for request in requests:
-        what, answer = f"nginx -T in {request.container}", seen[request]
+        what, answer = f"nginx -T {f'in {request.container}' if request.container else 'on this machine'}", seen[request]
         match answer:
             case NginxSeen(valid=True, routes=routes):
                 yield Found(what=what, well=True, found=f"{len(routes)} routes")

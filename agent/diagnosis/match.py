@@ -38,7 +38,7 @@ _DENIES_TROUBLE = re.compile(
     r"\b(?:no|0|without) (?:errors?|failures?)\b|\b(?:errors?|failed|failures)[=:] ?0\b", re.IGNORECASE
 )
 
-_PATH_OF_A_REQUEST = (Plane.CONTAINER, Plane.DIRECT, Plane.HOST_PORT, Plane.ENGINE, Plane.NGINX, Plane.PUBLIC)
+_PATH_OF_A_REQUEST = (Plane.HOST, Plane.CONTAINER, Plane.DIRECT, Plane.HOST_PORT, Plane.ENGINE, Plane.NGINX, Plane.PUBLIC)
 """From the inside out: the first sick plane is where to look."""
 
 

@@ -23,6 +23,8 @@ class Health(enum.Enum):
 class Plane(enum.Enum):
     """Where a check looks from. The planes that disagree name what is broken before a log line is read."""
 
+    HOST = "host"
+    """The machine itself: disks, memory, clock, its Docker engine, files on it."""
     CONTAINER = "container"
     """What Docker says of the container: state, exit code, its own HEALTHCHECK."""
     DIRECT = "direct"

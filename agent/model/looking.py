@@ -1,6 +1,6 @@
 """What is asked of the world, what is seen of it, and what that is judged to be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent.model.health import ContainerState, Health, HostName, Plane, ServiceName
@@ -23,23 +23,78 @@ class TcpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """One bounded GET on a fresh connection."""
+    """One bounded GET, or a POST where there is a payload, on a fresh connection."""
 
     url: str
     timeout: timedelta
     headers: tuple[tuple[str, str], ...] = ()
     body_limit: int = 65_536
+    payload: str | None = None
+    """JSON to send."""
+    address: str | None = None
+    """Connect to this address, whatever the name in the URL resolves to; the name is still asked for and verified."""
+    ca_file: str | None = None
+    """Trusted issuers (PEM) in place of the machine's own."""
+    keep: tuple[str, ...] = ()
+    """Headers of the answer to report, in lower case."""
+    certificate: bool = False
+    """Report how long the server's certificate is still good."""
+    again: bool = False
+    """Ask a second time on the same connection and report whether it was there for that."""
+    timed: bool = False
+    """Report when each part of the body came."""
+    window: timedelta | None = None
+    """Report the latencies of the answers to this very request within so long, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxRequest:
-    """`nginx -T` inside one container: its configuration as nginx itself reads it, and whether it is valid."""
+    """`nginx -T`: its configuration as nginx itself reads it, and whether it is valid."""
+
+    host: HostName
+    container: str | None
+    """None: on the host itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecRequest:
+    """Run one program inside a container. What may hang is ended by a `timeout` in `argv`, inside the container."""
 
     host: HostName
     container: str
+    argv: tuple[str, ...]
 
 
-ProbeRequest = ContainersRequest | TcpRequest | HttpRequest | NginxRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRequest:
+    """The size of Docker's log file of one container, now and over `window`."""
+
+    host: HostName
+    path: str
+    window: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRequest:
+    """How full and how busy a machine is."""
+
+    host: HostName
+    disks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRequest:
+    """A certificate file on a host, and the file of its key where that is another one."""
+
+    host: HostName
+    path: str
+    key: str | None = None
+
+
+HostRequest = NginxRequest | ExecRequest | LogRequest | MachineRequest | CertificateRequest
+"""Questions to one host that are answered one by one."""
+
+ProbeRequest = ContainersRequest | TcpRequest | HttpRequest | HostRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +142,8 @@ class ContainerFacts:
     error: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    log_path: str | None = None
+    """Docker's log file on the host; None where the log driver keeps none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +151,8 @@ class ContainersSeen:
     """All containers of one host at one moment."""
 
     containers: tuple[ContainerFacts, ...]
+    took: timedelta = field(default=timedelta(0), compare=False)
+    """How long Docker took to answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +176,22 @@ class HttpSeen:
     cut: bool = False
     """The body went on past the limit."""
     error: str | None = None
-    """`connection-refused`, `timeout`, `reset`, `empty-reply`, `tls: ...`, `dns: ...`; None when a status came."""
+    """`connection-refused`, `timeout`, `reset`, `empty-reply`, `certificate-expired: ...`, `certificate-untrusted: ...`,
+    `tls: ...`, `dns: ...`, `broken: ...`; None when a whole answer came."""
     retry_after: timedelta | None = None
     """What a `Retry-After` asked for; None without one."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Those that the request wants kept: name in lower case and value, at most 1 024 characters of it."""
+    at: datetime | None = None
+    """When the answer came, where headers were kept (for `Date`)."""
+    certificate_left: timedelta | None = None
+    """How long the server's certificate is still good; negative: it has expired. None: not asked, or no TLS."""
+    reused: bool | None = None
+    """Whether the second request came through on the connection of the first; None: not asked."""
+    arrivals: tuple[tuple[int, timedelta], ...] = ()
+    """(bytes of the body so far, time since the request) of its parts, where that was asked."""
+    recent: tuple[timedelta, ...] = ()
+    """Latencies of the right answers within the window, this one last, where that was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +210,8 @@ class NginxRoute:
     server_names: tuple[str, ...]
     location: str
     targets: tuple[NginxTarget, ...]
+    default: bool = False
+    """Its `server` block answers, on one of its sockets, for names that no other block has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +221,64 @@ class NginxSeen:
     valid: bool
     message: str = ""
     routes: tuple[NginxRoute, ...] = ()
+    running: bool = True
+    """On a host: a master process is there. Of a container Docker says it."""
 
 
-Observation = Blind | ContainersSeen | TcpSeen | HttpSeen | NginxSeen
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecSeen:
+    """The program ended, by itself or by the `timeout` around it (124 or 137)."""
+
+    exit_code: int
+    output: str
+    """The head of what it printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSeen:
+    """The size of a log file, and how much was written to it between the first look of the window and this one."""
+
+    size: int
+    """In bytes, with its rotated predecessors."""
+    written: int = 0
+    over: timedelta = timedelta(0)
+    """Zero at the first look: nothing is known of the rate yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSeen:
+    """One file system, in percent of what programs may use."""
+
+    path: str
+    used: float
+    inodes_used: float | None
+    """None where the file system counts none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineSeen:
+    """How full and how busy a machine is."""
+
+    disks: tuple[DiskSeen, ...]
+    memory_used: float
+    """Percent; what the kernel could free counts as free."""
+    load_per_cpu: float
+    """Of the last five minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateSeen:
+    """What a certificate file holds."""
+
+    left: timedelta | None
+    """Until the first of its certificates expires; None: there is none that can be read."""
+    key_mode: int | None
+    """The permissions of the key's file; None: there is no key."""
+    error: str | None = None
+    """Why it holds no certificate, or that the file is not there."""
+
+
+Observation = Blind | ContainersSeen | TcpSeen | HttpSeen | NginxSeen | ExecSeen | LogSeen | MachineSeen | CertificateSeen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""Hosts, services, their checks and their limits: what a person declares."""
+"""Hosts, services and their limits: what a person declares. Their checks are in `checks`."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from agent.model.health import HostName, Mode, Plane, RunbookId, ServiceName
+from agent.model.checks import Check
+from agent.model.health import HostName, Mode, RunbookId, ServiceName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,89 +13,6 @@ class Host:
 
     name: HostName
     docker: str = "unix:///var/run/docker.sock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """How many equal observations in a row (a streak) a check needs before its judgement counts."""
-
-    sick_after: int = 2
-    well_after: int = 2
-    unknown_after: int = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerCheck:
-    """The container runs, its own HEALTHCHECK (if any) is not red, and its image is the one expected (if given)."""
-
-    name: str
-    every: timedelta
-    thresholds: Thresholds
-    image_digest: str | None = None
-
-    @property
-    def plane(self) -> Plane:
-        """Every check says which plane it looks at; this kind has one only."""
-        return Plane.CONTAINER
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpCheck:
-    """A TCP connection opens. `address` is `host:port`; the host `container` stands for the container's own address."""
-
-    name: str
-    every: timedelta
-    thresholds: Thresholds
-    plane: Plane
-    address: str
-    timeout: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpCheck:
-    """`GET url` answers one of `status` in time, with `body` (a plain substring) in it if given.
-
-    The host name `container` in `url` stands for the container's own address. Redirects are not followed off the host.
-    """
-
-    name: str
-    every: timedelta
-    thresholds: Thresholds
-    plane: Plane
-    url: str
-    timeout: timedelta
-    status: tuple[tuple[int, int], ...] = ((200, 399),)
-    """Inclusive ranges of accepted status codes."""
-    body: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    """Sent with the request, for example ("Host", "shop.example")."""
-    slower_than: timedelta | None = None
-    """A right answer that took longer than this is SICK (`http-slow`)."""
-    body_limit: int = 65_536
-    """Bytes read at most. An endless body is cut here and judged on what came."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NginxCheck:
-    """What nginx routes is what really runs: every route that should lead to this service does, to an address it has."""
-
-    name: str
-    every: timedelta
-    thresholds: Thresholds
-    nginx: str
-    """Name of the container that nginx runs in."""
-    port: int
-    """The port this service listens on inside its container: upstream targets must use it."""
-    server_name: str | None = None
-    location: str = "/"
-
-    @property
-    def plane(self) -> Plane:
-        """Every check says which plane it looks at; this kind has one only."""
-        return Plane.NGINX
-
-
-Check = ContainerCheck | TcpCheck | HttpCheck | NginxCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

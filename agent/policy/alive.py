@@ -7,6 +7,7 @@ learn that the reason is gone. Pure.
 from datetime import timedelta
 
 from agent.model import (
+    CompletionCheck,
     ContainerState,
     Findings,
     Health,
@@ -20,6 +21,9 @@ from agent.model import (
     TcpCheck,
     Verdict,
 )
+
+SLOW = ({"http-slow"}, {"engine-slow"})
+"""What it is called to be right and late."""
 
 FLAPS = 4
 """Changes of the settled verdict ..."""
@@ -56,9 +60,7 @@ def is_overload(verdict: Verdict) -> bool:
     sick = _sick(verdict)
     asks = any(judgement.retry_after is not None for judgement in sick)
     return bool(sick) and all(
-        judgement.retry_after is not None
-        or _words(judgement) == {"http-slow"}
-        or (asks and _words(judgement) == {"healthcheck-red"})
+        judgement.retry_after is not None or _words(judgement) in SLOW or (asks and _words(judgement) == {"healthcheck-red"})
         for judgement in sick
     )
 
@@ -83,7 +85,7 @@ def is_wrong_probe(service: Service, verdict: Verdict) -> bool:
     sick = _sick(verdict)
     if not sick or any(_words(judgement) != {"healthcheck-red"} for judgement in sick):
         return False
-    asking = {check.name for check in service.checks if isinstance(check, HttpCheck)}
+    asking = {check.name for check in service.checks if isinstance(check, HttpCheck | CompletionCheck)}
     network = asking | {check.name for check in service.checks if isinstance(check, TcpCheck)}
     well = {judgement.check for judgement in verdict.judgements if judgement.health is Health.WELL}
     return bool(asking) and network <= well

@@ -146,6 +146,6 @@ def traits(member: Member) -> tuple[str, ...]:
         f"host {service.host}",
         *(f"network {network.name}" for network in (container.networks if container else ())),
         *((f"image {container.image}",) if container and container.image else ()),
-        *(f"nginx {proxy}" for proxy in proxies),
+        *(f"nginx {proxy or 'on the host'}" for proxy in proxies),
         *(f"parent {parent}" for parent in service.depends_on),
     )

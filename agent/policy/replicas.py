@@ -46,7 +46,7 @@ def serves(findings: Findings) -> bool:
     container = findings.evidence.container
     if container is not None and container.state is not ContainerState.RUNNING:
         return False
-    probes = [j for j in findings.evidence.verdict.judgements if j.plane is not Plane.CONTAINER]
+    probes = [j for j in findings.evidence.verdict.judgements if j.plane not in (Plane.HOST, Plane.CONTAINER)]
     return not probes or any(judgement.health is not Health.SICK for judgement in probes)
 
 

@@ -60,7 +60,7 @@ class Suspect:
 def touched(runbook: Runbook, patient: Service) -> frozenset[str]:
     """Return the containers that a runbook acts on for this service."""
     sources = {parameter.source for parameter in runbook.parameters}
-    proxies = {check.nginx for check in patient.checks if isinstance(check, NginxCheck)}
+    proxies = set(_proxies(patient))
     own = {patient.container} if sources - {ParameterSource.NGINX, ParameterSource.PERSON} else set()
     return frozenset(own | (proxies if ParameterSource.NGINX in sources else set()))
 
@@ -224,4 +224,4 @@ def _names(owners: Sequence[Service], changed: Set[str], host: HostName, facts: 
 
 def _proxies(service: Service) -> frozenset[str]:
     """Return the containers of nginx that a service stands behind."""
-    return frozenset(check.nginx for check in service.checks if isinstance(check, NginxCheck))
+    return frozenset(check.nginx for check in service.checks if isinstance(check, NginxCheck) and check.nginx)

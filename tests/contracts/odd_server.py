@@ -23,8 +23,18 @@ SAID = {
     "binary": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n\x00\xff\xfe\x80\x1b[",
     "short": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nall fine",
     "not-http": b"-ERR unknown command\r\n",
+    "named": b"HTTP/1.1 200 OK\r\nX-Served-By: web\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nVary: a\r\nvary: b\r\n"
+    b"Content-Length: 0\r\n\r\n",
 }
 """Manners that only need other bytes."""
+ROLE = b'{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
+TOKEN = b'{"choices":[{"delta":{"content":"yes"},"finish_reason":null}]}'
+STREAMED = {
+    "v1/chat/completions": (ROLE, TOKEN, b"[DONE]"),
+    "stuck/chat/completions": (ROLE,),
+    "cut/chat/completions": (ROLE, TOKEN),
+}
+"""Endpoints that generate; one whose last word is its role never says another."""
 
 
 class OddServer:
@@ -70,7 +80,27 @@ class OddServer:
             with connection:
                 head = connection.recv(65_536).decode("latin-1")
                 manner = head.split(" ", 2)[1].strip("/") if " " in head else ""
-                self._behave(manner, connection, head)
+                if manner == "kept":
+                    self._keep(connection)
+                elif manner in STREAMED:
+                    self._stream(connection, *STREAMED[manner])
+                else:
+                    self._behave(manner, connection, head)
+
+    def _keep(self, connection: socket.socket) -> None:
+        """Answer again and again on one connection, as servers do."""
+        connection.sendall(OK)
+        while connection.recv(65_536):
+            connection.sendall(OK)
+
+    def _stream(self, connection: socket.socket, *events: bytes) -> None:
+        """Generate: events of an OpenAI-style completion, the first one at once, the others 0.2 s apart."""
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for number, event in enumerate(events):
+            self._stop.wait(0.2 if number else 0)
+            connection.sendall(b"data: " + event + b"\n\n")
+        if events[-1] == ROLE:
+            self._stop.wait(30)
 
     def _behave(self, manner: str, connection: socket.socket, head: str) -> None:
         match manner:
@@ -108,14 +138,20 @@ def odd_server(tls: ssl.SSLContext | None = None) -> Iterator[OddServer]:
         server.close()
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
-    """Return a server's side of TLS with a certificate that nobody vouches for."""
+def self_signed(folder: Path, *, days: int = 1, name: str = "localhost") -> ssl.SSLContext:
+    """Return a server's side of TLS with a certificate that nobody vouches for, in `self-signed.pem` of a folder.
+
+    days: how long it is good from now on; negative: it has expired. name: whom it names.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     today = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
     builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(today - datetime.timedelta(days=1)).not_valid_after(today + datetime.timedelta(days=1))
+    builder = builder.not_valid_before(today - datetime.timedelta(days=400)).not_valid_after(
+        today + datetime.timedelta(days=days)
+    )
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     pem += key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path = folder / "self-signed.pem"

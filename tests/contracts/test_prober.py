@@ -271,7 +271,7 @@ def test_a_certificate_that_nobody_vouches_for_is_the_targets_trouble(real: Batc
     with odd_server(self_signed(tmp_path)) as server:
         seen = ask_one(real, get(server.url("fine")))
     assert isinstance(seen, HttpSeen)
-    assert (seen.error or "").startswith("tls: ")
+    assert (seen.error or "").startswith("certificate-untrusted: ")
 
 
 @pytest.mark.live

@@ -4,7 +4,7 @@ Environment, all of it optional:
     NAME      what it calls itself; `GET /health` answers `ok <name>`
     CURRENCY  one without a rate is refused at the start, as programs do that check their settings
     WARM      seconds it loads before it listens
-    ENGINE    `1`: it has a child that does the work. `/health` speaks for the parent only, `GET /v1/completions` asks the child
+    ENGINE    `1`: it has a child that does the work. `/health` speaks for the parent only, `/v1/completions` asks the child
     NEEDS     `host:port`: `/health` answers 503 while nothing takes connections there
     CONFIG    a JSON file it reads at start; it ends with exit 2 when it cannot
 
@@ -92,6 +92,9 @@ class Answer(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/v1/completions":
+            self.complete()
+            return
         if "say" in wish:
             say(wish.get("level", "ERROR"), wish["say"])
         if "behaviour" in wish:

@@ -5,6 +5,7 @@ import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import repeat
 
 import docker
 import pytest
@@ -14,11 +15,16 @@ from agent.adapters.docker_engine import DockerEngine
 from agent.adapters.prober import BatchProber
 from agent.adapters.system_clock import SystemClock
 from agent.model import (
+    Check,
+    CommandCheck,
     ContainerCheck,
+    DnsCheck,
     Health,
     Host,
     HostName,
     HttpCheck,
+    Identity,
+    LogCheck,
     NginxCheck,
     Plane,
     Service,
@@ -94,7 +100,7 @@ def see() -> Iterator[Callable[[Service], Verdict]]:
     """Look until the picture is the same twice: containers and nginx take a moment to come up."""
     clock = SystemClock()
     engine = DockerEngine((Host(name=LOCAL),), clock)
-    prober = BatchProber(engine)
+    prober = BatchProber(engine, here=frozenset({LOCAL}))
 
     def until_settled(service: Service) -> Verdict:
         before: list[object] = []
@@ -176,3 +182,107 @@ def test_a_service_behind_nginx_is_seen_well_and_then_sick_in_every_way(lab: Lab
     lab.client.start(front)
     lab.write(front, {"conf.d/shop.conf": SITE % "web:8000"})
     assert "container-exited" in words(see(shop))
+
+
+def of(container: str, *asked: Check) -> Service:
+    return Service(name=ServiceName("shop"), host=LOCAL, container=container, checks=asked)
+
+
+def serving(name: str) -> list[str]:
+    return ["sh", "-c", f"mkdir /srv/www; echo ok {name} > /srv/www/who; exec python3 -m http.server 8000 --directory /srv/www"]
+
+
+MAIN = """
+worker_processes 1;   # { not a block
+events { worker_connections 64; }
+http {
+    map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+    log_format odd '{"a": "$request";}';
+    include conf.d/*.conf;
+    include sites/*;
+}
+"""
+UPSTREAMS = "upstream shop { least_conn; server %s:8000 weight=2 max_fails=3; server 198.51.100.7:8000 down; keepalive 4; }"
+SITES = {
+    "sites/shop": "server { listen 80; server_name shop.example *.shop.example; location / { proxy_pass http://shop; } }",
+    "sites/blog": "server {\r\n  listen 80 default_server;\r\n  resolver 127.0.0.11;\r\n  set $up blog:8000;\r\n"
+    "  location / { proxy_pass http://$up; }\r\n}",
+    "sites/api": "server { listen 80; listen unix:/run/api.sock; server_name ~^api[0-9]*[.]example$; "
+    "location / { proxy_pass http://api:8000; } }",
+}
+
+
+def test_a_routed_probe_proves_which_of_three_services_answers(lab: Lab, see: Callable[[Service], Verdict]) -> None:
+    names = {role: lab.run(role, serving(role)) for role in ("shop", "blog", "api")}
+    files = {"nginx.conf": MAIN, "conf.d/up.conf": UPSTREAMS % lab.address(names["shop"]), **SITES}
+    front = lab.run("front", ["nginx", "-g", "daemon off;"], files)
+    limits, via = Thresholds(), f"http://{lab.address(front)}/who"
+
+    def asked(role: str, host: str) -> Service:
+        return of(
+            names[role],
+            NginxCheck(name="route", every=SECOND, thresholds=limits, nginx=front, port=8000, server_name=host),
+            HttpCheck(
+                name="routed",
+                every=SECOND,
+                thresholds=limits,
+                plane=Plane.NGINX,
+                url=via,
+                timeout=2 * SECOND,
+                headers=(("Host", host),),
+                identity=Identity(text=f"ok {role}"),
+            ),
+        )
+
+    for role, host in (
+        ("shop", "shop.example"),
+        ("shop", "eu.shop.example"),
+        ("blog", "nobody.example"),
+        ("api", "api7.example"),
+    ):
+        verdict = see(asked(role, host))
+        assert (verdict.health, verdict.reasons) == (Health.WELL, ()), host
+
+    lab.write(front, {"sites/blog": SITES["sites/blog"].replace("blog:8000", "$host_of_blog")})
+    lab.write(front, {"conf.d/map.conf": "map $host $host_of_blog { default shop:8000; }"})
+    lab.client.kill(front, signal="SIGHUP")
+    verdict = see(asked("blog", "nobody.example"))
+    by_name = {judgement.check: judgement.health for judgement in verdict.judgements}
+    assert by_name == {"route": Health.UNKNOWN, "routed": Health.SICK}
+    assert words(verdict) == {"nginx-wrong-service"}
+
+
+def test_what_runs_inside_a_container_is_ended_there(
+    lab: Lab, see: Callable[[Service], Verdict], docker_client: docker.APIClient
+) -> None:
+    web = lab.run("web", ["sh", "-c", "echo hello; exec sleep 600"])
+    limits, inside = Thresholds(), {"every": SECOND, "thresholds": Thresholds()}
+
+    def command(name: str, *argv: str, **more: object) -> CommandCheck:
+        return CommandCheck(name=name, command=argv, timeout=SECOND, **inside, **more)  # type: ignore[arg-type]
+
+    looks = repeat(
+        of(
+            web,
+            command("right", "echo", "$(reboot); PONG", output="$(reboot); PONG"),
+            command("wrong", "false"),
+            command("missing", "no-such-program"),
+            command("hangs", "sh", "-c", "sleep 431 & sleep 432"),
+            DnsCheck(name="known", lookup="web", timeout=SECOND, every=SECOND, thresholds=limits),
+            LogCheck(name="log", most_bytes=3, every=SECOND, thresholds=limits),
+        ),
+        10,
+    )
+    # Where many containers run beside this one, the file of its log is known after some lists only.
+    verdict = next(seen for seen in map(see, looks) if seen.judgements[-1].health is not Health.UNKNOWN)
+    assert {judgement.check: judgement.health for judgement in verdict.judgements} == {
+        "right": Health.WELL,
+        "wrong": Health.SICK,
+        "missing": Health.UNKNOWN,
+        "hangs": Health.SICK,
+        "known": Health.WELL,
+        "log": Health.SICK,
+    }
+    assert words(verdict) == {"command-failed", "command-timeout", "log-large"}
+    left = [row[-1] for row in docker_client.top(web)["Processes"]]
+    assert left == ["sleep 600"]

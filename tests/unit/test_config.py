@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from agent import config, config_shape, settings
+from agent import check_shapes, config, config_shape, settings
 from agent.errors import ConfigError
 from agent.model import (
+    CertificateCheck,
+    CommandCheck,
+    CompletionCheck,
     ComposeSpec,
     ContainerCheck,
+    DnsCheck,
+    HostCheck,
     HttpCheck,
+    LogCheck,
     Mode,
     NginxCheck,
     Permissions,
@@ -127,8 +133,25 @@ WRONG = [
     (HTTP % "status: ['2xx']", "services.web.checks[0].status[0]: '2xx' is no status: write 200 or 200-399"),
     (HTTP % "status: 200", "services.web.checks[0].status: must be a list, not 200"),
     (HTTP % "slower_than: 2s", "services.web.checks[0]: slower_than must be shorter than the timeout (2s)"),
-    (HTTP % "headers: {Authorization: Basic}", "services.web.checks[0]: the header 'Authorization' is a secret: what is written here is shown and stored"),
-    (HTTP % 'headers: {Host: "a\\r\\nX: y"}', "services.web.checks[0]: the header 'Host' is no header: a name of letters, digits and `-`, a value on one line"),
+    (HTTP % "body_json: 'status =='", "services.web.checks[0].body_json: 'status ==' is no JMESPath expression (Invalid jmespath expression: Incomplete expression:); for example status == 'ok'"),
+    (HTTP % "response_headers: {Server: '~['}", "services.web.checks[0].response_headers: '~[' is no regular expression behind its `~`: unterminated character set at position 0"),
+    (HTTP % "identity: {text: web}", "services.web.checks[0].identity: is asked of what a proxy routes: give the check plane: nginx or public"),
+    (HTTP % "percentile: 95", "services.web.checks[0]: percentile needs slower_than, which it is compared with"),
+    (HTTP % "certificate_left: 14d", "services.web.checks[0]: certificate_left needs a url that begins with https://"),
+    (HTTP % "tls_name: a", "services.web.checks[0]: tls_name needs a url that begins with https://"),
+    (CHECK % "kind: http, url: 'https://x/', ca_file: ./none.pem", "services.web.checks[0].ca_file: there is no file {base}/none.pem"),
+    (CHECK % "kind: http, url: 'https://x/', tls_name: 'a b'", "services.web.checks[0].tls_name: 'a b' is no host name: letters, digits, `-`, `_`, with dots between"),
+    (CHECK % "kind: completion, url: 'http://container:8000/v1'", "services.web.checks[0].model: is missing"),
+    (CHECK % "kind: completion, url: 'http://x/v1', model: m, stream: false, first_token_within: 1s", "services.web.checks[0]: first_token_within needs `stream: true`: without it all tokens come at once"),
+    (CHECK % "kind: completion, url: 'http://x/v1', model: m, timeout: 1s, first_token_within: 1s", "services.web.checks[0]: first_token_within must be shorter than the timeout (1s)"),
+    (CHECK % "kind: command, command: ''", "services.web.checks[0].command: must not be empty"),
+    (CHECK % "kind: command, command: redis-cli ping, timeout: 9s", "services.web.checks[0].timeout: must be from 1s to 8s, not 9s"),
+    (CHECK % "kind: dns, lookup: 'a b; reboot'", "services.web.checks[0].lookup: 'a b; reboot' is no host name: letters, digits, `-`, `_`, with dots between"),
+    (CHECK % "kind: log", "services.web.checks[0]: asks nothing: give most_bytes, most_bytes_per_second or both"),
+    (CHECK % "kind: nginx, port: 80", "services.web.checks[0]: needs either `nginx:`, the container that nginx runs in, or `on_host: true`"),
+    (CHECK % "kind: nginx, port: 80, nginx: proxy, on_host: true", "services.web.checks[0]: needs either `nginx:`, the container that nginx runs in, or `on_host: true`"),
+    (HTTP % "headers: {Authorization: Basic}", "services.web.checks[0].headers: the header 'Authorization' is a secret: what is written here is shown and stored"),
+    (HTTP % 'headers: {Host: "a\\r\\nX: y"}', "services.web.checks[0].headers: the header 'Host' is no header: a name of letters, digits and `-`, a value on one line"),
     (CHECK % "kind: tcp, address: '6379'", "services.web.checks[0].address: '6379' is no address: write host:port, for example container:6379"),
     (CHECK % "kind: nginx, nginx: proxy, port: 99999", "services.web.checks[0].port: must be 65535 or less, not 99999"),
     (CHECK % "kind: nginx, nginx: proxy, prt: 1", "services.web.checks[0].prt: there is no such key (did you mean 'port'?)"),
@@ -330,7 +353,7 @@ def example(tmp_path: Path) -> settings.Settings:
     """The example, in a folder that has the files it names."""
     for name in ("store-password", "webhook", "redis.env", "apprise-url"):
         secret(tmp_path, f"secrets/{name}")
-    for name in ("compose.yaml", "web.conf"):
+    for name in ("compose.yaml", "web.conf", "ca.pem"):
         (tmp_path / name).write_text("")
     return load(tmp_path, EXAMPLE.read_text())
 
@@ -338,13 +361,15 @@ def example(tmp_path: Path) -> settings.Settings:
 def test_the_example_loads(example: settings.Settings) -> None:
     web, redis = example.services
     assert [type(check) for check in (*web.checks, *redis.checks)] == [
-        ContainerCheck, HttpCheck, HttpCheck, NginxCheck, ContainerCheck, TcpCheck,
+        ContainerCheck, HttpCheck, HttpCheck, HttpCheck, CompletionCheck, NginxCheck, NginxCheck,
+        ContainerCheck, TcpCheck, CommandCheck, DnsCheck, LogCheck, HostCheck, CertificateCheck,
     ]  # fmt: skip
     assert len(example.channels) == 3
 
 
 def test_the_example_names_every_key_there_is() -> None:
-    shapes = [shape for shape in vars(config_shape).values() if isinstance(shape, type) and issubclass(shape, BaseModel)]
+    found = (*vars(config_shape).values(), *vars(check_shapes).values())
+    shapes = [shape for shape in found if isinstance(shape, type) and issubclass(shape, BaseModel)]
     keys = {key for shape in shapes for key in shape.model_fields}
     text = EXAMPLE.read_text()
     assert {key for key in keys if f"{key}:" not in text} == set()

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "docs/flow.svg", ROOT / "docs/how-to/medic.service"])
 BY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
-SYMPTOM = re.compile(r'"((?:container|http|port|nginx|oom|image|healthcheck|network)-[a-z-]+|cannot-look)"')
+SYMPTOM = re.compile(
+    r'"((?:container|http|port|nginx|oom|image|healthcheck|certificate|engine|command|dns|log|disk|inodes|memory|load|docker|clock|network)-[a-z-]+|cannot-look)"'
+)
 """A symptom word as it stands in our source: in quotes, and of one of these families."""
 
 

@@ -7,7 +7,19 @@ from datetime import timedelta
 import pytest
 
 from agent.adapters import recheck
-from agent.model import HttpCheck, NginxCheck, Plane, Service, TcpCheck
+from agent.model import (
+    CertificateCheck,
+    CommandCheck,
+    CompletionCheck,
+    DnsCheck,
+    HostCheck,
+    HttpCheck,
+    LogCheck,
+    NginxCheck,
+    Plane,
+    Service,
+    TcpCheck,
+)
 from agent.redact import Redactor
 from tests import escalated
 
@@ -19,7 +31,7 @@ DOCKER = {
     "exec": {"-T"},
 }
 CURL = {
-    "--silent", "--show-error", "--globoff", "--noproxy", "--proto", "--max-time", "--max-redirs", "--output", "--write-out", "--header", "--url",
+    "--silent", "--show-error", "--globoff", "--noproxy", "--proto", "--max-time", "--max-redirs", "--output", "--write-out", "--header", "--url", "--data",
 }  # fmt: skip
 
 
@@ -68,6 +80,10 @@ def judge(command: list[str]) -> str:
             return ""
         case ["timeout", "10", "docker", "exec", _, "nginx", "-T"]:
             return ""
+        case ["timeout", "10", "nginx", "-T"] | ["timeout", "10", "df", "-P" | "-iP", *_] | ["timeout", "10", "uptime"]:
+            return ""
+        case ["timeout", "10", "free", "-m"] | ["timeout", "10", "openssl", "x509", "-noout", "-subject", "-enddate", "-in", _]:
+            return ""
         case ["timeout", "10", "docker", "ps" | "inspect" | "logs" as verb, *arguments]:
             return "" if {a for a in arguments if a.startswith("-")} <= DOCKER[verb] else f"an option: {rest}"
         case ["curl", *arguments]:
@@ -96,6 +112,7 @@ def test_holds_only_commands_that_look() -> None:
         "docker ps",
         "curl --max-time 2 --request POST http://x",
         "curl --max-time 2 --output /etc/passwd http://x",
+        "timeout 10 openssl x509 -noout -subject -enddate -in a -out b",
         "curl http://x",
         "rm -rf /",
         "printf x > /etc/passwd",
@@ -153,6 +170,22 @@ def nasty_service(nasty: str) -> Service:
                 body=nasty,
             ),
             NginxCheck(name="route", every=every, thresholds=thresholds, nginx=nasty, port=80),
+            NginxCheck(name="on-host", every=every, thresholds=thresholds, nginx=None, port=80),
+            CompletionCheck(
+                name="llm",
+                every=every,
+                thresholds=thresholds,
+                url=f"http://container/{nasty}",
+                model=nasty,
+                prompt=nasty,
+                timeout=timeout,
+                headers=((nasty, nasty),),
+            ),
+            CommandCheck(name="inside", every=every, thresholds=thresholds, command=(nasty, nasty), timeout=timeout),
+            DnsCheck(name="dns", every=every, thresholds=thresholds, lookup=nasty, timeout=timeout),
+            LogCheck(name="log", every=every, thresholds=thresholds, most_bytes=1),
+            HostCheck(name="host", every=every, thresholds=thresholds, disks=("/", f"/{nasty}")),
+            CertificateCheck(name="tls", every=every, thresholds=thresholds, path=f"/{nasty}"),
         ),
     )
 

@@ -72,7 +72,7 @@ def test_a_real_dump_gives_every_route_with_every_target() -> None:
         ("/tls/inner/", ("fd00::7", 9000)),
         ("~ \\.php$", ("php", 9000)),
         ("/sock/", ("unix:/run/app.sock:/path", 0)),
-        ("/variable/", ("$backend", 0)),
+        ("/variable/", ("web", 8000)),
         ("/half/", ("http://web-$slot:8000/", 0)),
         ("/if/", ("writer", 8000), ("reader", 8000)),
         ("/plain/", ("web", 80)),
@@ -109,6 +109,79 @@ def served(body: str) -> str:
 )
 def test_dumps_with_nothing_or_something_odd_to_route(text: str, targets: list[NginxTarget]) -> None:
     assert [target for route in nginx_dump.routes(text) for target in route.targets] == targets
+
+
+@pytest.mark.parametrize(
+    ("body", "host", "port"),
+    [
+        ("set $up web:8000; location / { proxy_pass http://$up; }", "web", 8000),
+        ("location / { set $up web; proxy_pass http://$up:8000/; }", "web", 8000),
+        ("location / { set $up web; proxy_pass http://${up}-blue:8000; }", "web-blue", 8000),
+        ("set $up outer; location / { set $up inner; proxy_pass http://$up:1; }", "inner", 1),
+        ("set $up outer; location / { proxy_pass http://$up:1$request_uri; }", "outer", 1),
+        ("set $up one; location / { if ($arg_x) { set $up two; } proxy_pass http://$up:1; }", "http://$up:1", 0),
+        ("set $up $host; location / { proxy_pass http://$up:1; }", "http://$up:1", 0),
+        ("location / { proxy_pass http://$host:1; }", "http://$host:1", 0),
+        ("location / { set $up shop; proxy_pass http://$up; }", "172.20.0.5", 8000),
+        ("location / { proxy_pass http://shop/; # proxy_pass http://nobody:1;\n }", "172.20.0.5", 8000),
+        ("location / { add_header X '{ } ; http://nobody:1'; proxy_pass http://web; }", "web", 80),
+        ('location / { return_to "a\\"b{"; proxy_pass http://web; }', "web", 80),
+        ("location\n/\n{\nproxy_pass\nhttp://web:8000\n;\n}", "web", 8000),
+        ("location / {\r\n  proxy_pass http://web:8000;\r\n}", "web", 8000),
+        ("location / { content_by_lua_block { ngx.say('} { ;') } proxy_pass http://web; }", "web", 80),
+        ("location ~ '^/v[0-9]{1,2}/' { proxy_pass http://web; }", "web", 80),
+        ("location / { proxy_pass 'http://web:8000'; }", "web", 8000),
+    ],
+)
+def test_nasty_ways_to_write_one_route(body: str, host: str, port: int) -> None:
+    text = dump(f"http {{ upstream shop {{ server 172.20.0.5:8000; }} server {{ {body} }} }}")
+    assert [(target.host, target.port) for route in nginx_dump.routes(text) for target in route.targets] == [(host, port)]
+
+
+def test_what_does_not_route_is_passed_over() -> None:
+    text = dump("""
+        load_module modules/x.so; env PATH; worker_rlimit_nofile 9;
+        events { use epoll; }
+        http {
+            map $http_upgrade $connection_upgrade { default upgrade; '' close; ~*^\\.x$ "a;b"; }
+            split_clients $remote_addr $variant { 50% blue; * green; }
+            geo $inside { default 0; 10.0.0.0/8 1; }
+            limit_req_zone $binary_remote_addr zone=one:10m rate=1r/s;
+            init_by_lua_block { local t = { a = "}" } -- { comment
+            }
+            server { listen unix:/run/x.sock; server_name a; location / { proxy_pass http://unix:/run/app.sock:/; } }
+        }
+        mail { server { listen 25; protocol smtp; } }
+    """)
+    (route,) = nginx_dump.routes(text)
+    assert (route.listen, route.targets[0].port) == (("unix:/run/x.sock",), 0)
+
+
+@pytest.mark.parametrize(
+    ("servers", "defaults"),
+    [
+        (["", ""], [True, False]),
+        (["listen 80;", "listen 80 default_server;"], [False, True]),
+        (["listen 80;", "listen 443 ssl;"], [True, True]),
+        (["listen *:80;", "listen 80;", "listen 81;"], [True, False, True]),
+        (["listen 80;", "listen 80; listen unix:/run/x.sock;"], [True, False]),
+        (["listen 80;", "listen 80; listen 8080 default_server;"], [True, True]),
+    ],
+)
+def test_which_server_answers_for_names_that_nobody_has(servers: list[str], defaults: list[bool]) -> None:
+    body = "".join(f"server {{ {listen} location / {{ proxy_pass http://web; }} }}" for listen in servers)
+    assert [route.default for route in nginx_dump.routes(dump(f"http {{ {body} }}"))] == defaults
+
+
+def test_files_that_include_one_another_end() -> None:
+    text = dump("include /etc/nginx/a.conf;") + "# configuration file /etc/nginx/a.conf:\ninclude /etc/nginx/nginx.conf;\n\n"
+    assert nginx_dump.routes(text) == ()
+
+
+def test_a_file_that_is_included_twice_counts_twice() -> None:
+    text = dump("http { server { include s/*.conf; } server { include s/*.conf; } include s/none*.conf; }")
+    text += "# configuration file /etc/nginx/s/web.conf:\nlocation / { proxy_pass http://web; }\n\n"
+    assert len(nginx_dump.routes(text)) == 2
 
 
 @pytest.mark.parametrize(
@@ -159,7 +232,11 @@ EMERG = b'nginx: [emerg] unknown directive "x" in /etc/nginx/nginx.conf:1\nnginx
                 valid=True,
                 routes=(
                     NginxRoute(
-                        listen=("80",), server_names=("a",), location="/", targets=(NginxTarget(host="web", port=8000),)
+                        listen=("80",),
+                        server_names=("a",),
+                        location="/",
+                        targets=(NginxTarget(host="web", port=8000),),
+                        default=True,
                     ),
                 ),
             ),
@@ -167,6 +244,7 @@ EMERG = b'nginx: [emerg] unknown directive "x" in /etc/nginx/nginx.conf:1\nnginx
         (1, EMERG, NginxSeen(valid=False, message='unknown directive "x" in /etc/nginx/nginx.conf:1')),
         (1, b"nginx: [emerg] " + b"x" * 10_000, NginxSeen(valid=False, message="x" * 500)),
         (1, b"2026/11/21 00:31:03 [emerg] 15#15: host not found\n", NginxSeen(valid=False, message="host not found")),
+        (1, b'nginx: [emerg] open() "/run/nginx.pid" failed (13: Permission denied)\n', Blind),
         (126, b"exec: nginx: not found", Blind),
         (137, b"", Blind),
         (0, b"", Blind),

@@ -223,3 +223,61 @@ def test_the_question_is_asked_once_for_one_nginx() -> None:
 )
 def test_the_repository_of_an_image_leaves_out_tag_and_digest(image: str, repository: str) -> None:
     assert nginx_routes.repository(image) == repository
+
+
+# ------------------------------------------------------------------------------------------ which server answers for a name
+
+
+def named(*names: str, to: str = "web:8000", default: bool = False) -> NginxRoute:
+    return replace(route(to, names=names), default=default)
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ((named("*.example", to="blog:80"), named("shop.example")), (W, [])),
+        ((named("shop.*", to="blog:80"), named("*.example")), (W, [])),
+        ((named("*.example", to="blog:80"), named("*.p.example", to="blog:80"), named(".shop.example")), (W, [])),
+        ((named("blog.example", to="blog:80"), named("SHOP.example")), (W, [])),
+        ((named("blog.example", to="blog:80"), named("other.example", default=True)), (W, [])),
+        ((named("a", default=True), replace(named("b", to="blog:80", default=True), listen=("81",))), (U, [])),
+        ((named("blog.example", to="blog:80", default=True), named("other.example")), (S, ["nginx-wrong-service"])),
+        ((named("shop.example", to="blog:80"), named("~^shop", to="web:8000")), (S, ["nginx-wrong-service"])),
+        ((named("~^shop[.]", to="web:8000"), named("other", to="blog:80")), (W, [])),
+        ((named("~^(a+)+$", to="blog:80"), named("other", to="blog:80", default=True)), (U, [])),
+        ((named("~^(?<site>[a-z]+)[.]example$"), named("other", to="blog:80", default=True)), (W, [])),
+        ((named("~^blog", to="blog:80"), named("other", default=True)), (W, [])),
+        ((named("~^blog", to="blog:80"),), (S, ["nginx-missing-route"])),
+        ((named("~*SHOP", to="blog:80"),), (U, [])),
+        ((named("~.*.*.*x", to="blog:80"),), (U, [])),
+        ((named("~(?=a)", to="blog:80"), named("other", to="blog:80", default=True)), (U, [])),
+    ],
+)
+def test_a_name_is_answered_by_the_server_that_nginx_would_take(
+    routes: tuple[NginxRoute, ...], expected: tuple[Health, list[str]]
+) -> None:
+    assert found(judge(*routes)) == expected
+
+
+ON_HOST = replace(CHECK, nginx=None)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("127.0.0.1:18000", (W, [])),
+        ("172.20.0.5:8000", (W, [])),
+        ("127.0.0.1:18080", (S, ["nginx-wrong-service"])),
+        ("127.0.0.1:19999", (S, ["nginx-ghost-route"])),
+        ("172.20.0.99:8000", (S, ["nginx-ghost-route"])),
+        ("web:8000", (U, [])),
+        ("unix:/run/web.sock:0", (U, [])),
+    ],
+)
+def test_nginx_on_the_host_reaches_addresses_and_published_ports(target: str, expected: tuple[Health, list[str]]) -> None:
+    assert found(judge(route(target), check=ON_HOST, running=(WEB, BLOG))) == expected
+
+
+def test_nginx_on_the_host_that_does_not_run_is_down() -> None:
+    answer = NginxSeen(valid=True, running=False, routes=(route("127.0.0.1:18000"),))
+    assert found(judge(check=ON_HOST, running=(WEB,), answer=answer)) == (S, ["nginx-down"])
