@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from agent import words
 from agent.model import ContainerFacts, ContainerState, HttpSeen, NginxRoute, NginxSeen, Observation
 
+_OK = 200
+
 _HEAD = """\
 # Proposed by `medic init` from the containers that are running. Look through it, then: medic check, medic watch.
 # Every key with its default: `medic config`. What each means: docs/how-to/configure.md
@@ -24,14 +26,20 @@ def may_be_nginx(facts: ContainerFacts) -> bool:
     return facts.state is ContainerState.RUNNING and any(word in names for word in ("nginx", "openresty", "proxy"))
 
 
-def write(containers: Sequence[ContainerFacts], answers: Mapping[int, Observation], nginx: Mapping[str, NginxSeen]) -> str:
+def write(
+    containers: Sequence[ContainerFacts],
+    answers: Mapping[int, Observation],
+    nginx: Mapping[str, NginxSeen],
+    models: Mapping[int, Observation],
+) -> str:
     """Return a medic.yaml.
 
-    answers: what `GET http://127.0.0.1:<port>/` gave, by published port of the host.
+    answers: what `GET http://127.0.0.1:<port>/` gave, by published port of the host; models: the same of `/v1/models`.
     nginx: what `nginx -T` said, by the name of the container.
     """
     running = [facts for facts in containers if facts.state is ContainerState.RUNNING and _is_name(facts.name)]
-    blocks = [_block(facts, answers, nginx) for facts in sorted(running, key=lambda facts: facts.name) if not _labelled(facts)]
+    asked = [facts for facts in sorted(running, key=lambda facts: facts.name) if not _labelled(facts)]
+    blocks = [_block(facts, answers, nginx, models) for facts in asked]
     labelled = [f"# {facts.name} declares itself with Docker labels.\n" for facts in running if _labelled(facts)]
     services = "services:\n" + "\n".join(blocks) if blocks else "services: {}  # no container is running\n"
     return "\n".join([_HEAD, *labelled, services])
@@ -48,7 +56,12 @@ def _is_name(text: str) -> bool:
         return False
 
 
-def _block(facts: ContainerFacts, answers: Mapping[int, Observation], nginx: Mapping[str, NginxSeen]) -> str:
+def _block(
+    facts: ContainerFacts,
+    answers: Mapping[int, Observation],
+    nginx: Mapping[str, NginxSeen],
+    models: Mapping[int, Observation],
+) -> str:
     lines = [f"  {_scalar(facts.name)}:", f"    # {_plain(facts.image)}", "    checks:"]
     if facts.health is None:
         lines += ["      - kind: container"]
@@ -56,6 +69,7 @@ def _block(facts: ContainerFacts, answers: Mapping[int, Observation], nginx: Map
         lines += [f"      - kind: container  # its own HEALTHCHECK counts too; it says {_plain(facts.health)} now"]
     for inside, outside in sorted(set(facts.ports)):
         lines += _port_check(inside, outside, answers.get(outside))
+        lines += _completion_check(outside, models.get(outside))
     for proxy in sorted(nginx):
         lines += [line for route in nginx[proxy].routes for line in _nginx_check(facts, proxy, route)]
     return "\n".join([*lines, *_spec(facts), ""])
@@ -72,6 +86,20 @@ def _port_check(inside: int, outside: int, answer: Observation | None) -> list[s
         case _:
             note = f"  # port {inside} of the container"
     return [f"      - {{kind: tcp, address: {_scalar(f'127.0.0.1:{outside}')}}}{note}"]
+
+
+def _completion_check(outside: int, answer: Observation | None) -> list[str]:
+    """Return the check of an OpenAI-style endpoint: one that names a model at `/v1/models`."""
+    if not isinstance(answer, HttpSeen) or answer.status != _OK:
+        return []
+    try:
+        model = json.loads(answer.body)["data"][0]["id"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    if not isinstance(model, str) or not model or len(model) > 200 or not (model.isascii() and model.isprintable()):
+        return []
+    url = _scalar(f"http://127.0.0.1:{outside}/v1")
+    return [f"      - {{kind: completion, url: {url}, model: {_scalar(model)}, every: 1m}}"]
 
 
 def _nginx_check(facts: ContainerFacts, proxy: str, route: NginxRoute) -> list[str]:

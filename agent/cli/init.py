@@ -65,10 +65,12 @@ def _propose(settings: "Settings") -> str:
         containers = docker.list(host)
         ports = sorted({outside for facts in containers for _, outside in facts.ports})
         https = {port: HttpRequest(url=f"http://127.0.0.1:{port}/", timeout=_TIMEOUT, body_limit=1024) for port in ports}
+        models = {port: HttpRequest(url=f"http://127.0.0.1:{port}/v1/models", timeout=_TIMEOUT) for port in ports}
         proxies = {facts.name: NginxRequest(host=host, container=facts.name) for facts in _proxies(containers)}
-        seen = prober.ask([*https.values(), *proxies.values()], _DEADLINE)
+        seen = prober.ask([*https.values(), *models.values(), *proxies.values()], _DEADLINE)
     routes = {name: answer for name, request in proxies.items() if isinstance(answer := seen[request], NginxSeen)}
-    return proposal.write(containers, {port: seen[request] for port, request in https.items()}, routes)
+    answers, named = ({port: seen[request] for port, request in asked.items()} for asked in (https, models))
+    return proposal.write(containers, answers, routes, named)
 
 
 def _proxies(containers: "tuple[ContainerFacts, ...]") -> "list[ContainerFacts]":
