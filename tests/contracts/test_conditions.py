@@ -177,6 +177,19 @@ def test_latencies_are_remembered_for_questions_with_a_window(real: BatchProber,
     assert seen(real, get(server.url("fine"))).recent == ()
 
 
+MANNERS = ("hang", "half-hang", "endless", "long-line", "reset", "empty", "slow", "stuck/chat/completions", "kept", "fine")
+
+
+def test_a_batch_of_pathological_endpoints_ends_at_its_deadline(real: BatchProber, server: OddServer) -> None:
+    wants: tuple[dict[str, object], ...] = ({}, {"again": True}, {"timed": True, "payload": "{}"}, {"keep": ("date",)})
+    long = timedelta(seconds=9)
+    asked = [get(server.url(manner), long, **want) for manner in MANNERS for want in wants]
+    began = time.monotonic()
+    answers = real.ask([*asked, MachineRequest(host=GOOD, disks=("/",))], timedelta(seconds=1.5))
+    assert time.monotonic() - began < 4  # the deadline, and what a busy machine adds to it
+    assert len(answers) == len(set(asked)) + 1
+
+
 # ---------------------------------------------------------------------------------------------------- hosts and files
 
 

@@ -152,8 +152,11 @@ def _question(part: Part) -> str | None:
 def _asked_inside(check: ground.Check) -> str | None:
     if check["kind"] == "tcp":
         return f"timeout 2 bash -c '</dev/tcp/{check['address'].replace('container:', '127.0.0.1/')}'"
-    if check["kind"] != "http" or "//container" not in check["url"]:
+    if "//container" not in check.get("url", ""):
         return None
+    if check["kind"] == "completion":
+        url = f"{check['url'].replace('//container', '//127.0.0.1')}/completions"
+        return f"curl -fsS -m 2 -d '{{}}' {shlex.quote(url)} | grep -qF choices"
     ask = f"curl -fsS -m 2 {shlex.quote(check['url'].replace('//container', '//127.0.0.1'))}"
     return f"{ask} | grep -qF {shlex.quote(check['body'])}" if "body" in check else f"{ask} -o /dev/null"
 
