@@ -186,6 +186,7 @@ def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, nu
 def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
     evidence = findings.evidence
     foreign.note(service, evidence.events, evidence.container, store=world.store, now=world.clock.now())
+    runbooks = world.runbooks
     now = standing.read(
         service,
         incident_id,
@@ -193,12 +194,14 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
         kill_switch=world.kill_switch,
         good_copies=world.good_copies,
         permissions=world.permissions,
-        runbooks=world.runbooks,
+        runbooks=runbooks,
         fleet_limits=world.fleet_limits,
         clock=world.clock,
     )
     _tell_restarts(incident_id, service, now, world)
-    return plan.choose(_incident(incident_id, world), service, findings, world.runbooks, now)
+    decision = plan.choose(_incident(incident_id, world), service, findings, runbooks, now)
+    edited = world.catalogue.changed(decision) if isinstance(decision, Plan) else None
+    return decision if edited is None else holds.edited(edited)
 
 
 def _tell_restarts(incident_id: IncidentId, service: Service, now: Standing, world: World) -> None:
@@ -265,7 +268,10 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         clock=world.clock,
         stopping=world.stopping,
         room=_room(service, world),
-        lapsed=permission.lapsed(chosen, number, world.store.approvals.of(incident_id), world.runbooks, world.clock.now()),
+        lapsed=lambda: (
+            world.catalogue.changed(chosen)
+            or permission.lapsed(chosen, number, world.store.approvals.of(incident_id), world.clock.now())
+        ),
     )
     if isinstance(attempt, Hold):
         return attempt
@@ -348,7 +354,7 @@ def _undo(incident_id: IncidentId, number: int, before: Verdict, service: Servic
     return undo.take_back(
         attempt,
         service,
-        world.runbooks,
+        world.catalogue,
         before,
         tuple(each for each in world.store.services.services() if each.name in harmed),
         prober=world.prober,

@@ -540,6 +540,16 @@ class Reports(Protocol):
         """
 
 
+class Catalogue(Protocol):
+    """The remedies, as people wrote them: they may be edited while the daemon runs."""
+
+    def runbooks(self) -> tuple[Runbook, ...]:
+        """Return the last good ones, read afresh where a file has changed since."""
+
+    def changed(self, plan: Plan) -> str | None:
+        """Return why what would run now is not what the plan was made of; None where it is."""
+
+
 # ----------------------------------------------------------------------------------------------------------- the world
 
 
@@ -576,7 +586,7 @@ class World:
     store: Store
     bundles: EvidenceFiles
     good_copies: GoodCopies
-    runbooks: tuple[Runbook, ...]
+    catalogue: Catalogue
     rules: tuple[Rule, ...]
     reports: "Reports"
     redact: Callable[[str], str]
@@ -588,3 +598,8 @@ class World:
     """The budgets that are not one service's own."""
     stopping: Callable[[], bool]
     """True once the daemon has been told to stop."""
+
+    @property
+    def runbooks(self) -> tuple[Runbook, ...]:
+        """The catalogue at this moment: a decision takes it once."""
+        return self.catalogue.runbooks()

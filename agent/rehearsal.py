@@ -43,7 +43,7 @@ from agent.model import (
     Thresholds,
     Verdict,
 )
-from agent.ports import Clock, World
+from agent.ports import Catalogue, Clock, World
 from agent.steps import propose
 from agent.sweep import Sweep
 
@@ -398,4 +398,15 @@ def images(case: Case) -> tuple[str, ...]:
 
 def trusting(world: World) -> World:
     """Return the world with every runbook counted as tested: the one under test must not wait for its own pass."""
-    return replace(world, runbooks=tuple(replace(runbook, tested=True) for runbook in world.runbooks))
+    return replace(world, catalogue=_Trusted(world.catalogue))
+
+
+class _Trusted:
+    """`ports.Catalogue` in which every runbook has passed its test."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self.changed = catalogue.changed
+
+    def runbooks(self) -> tuple[Runbook, ...]:
+        return tuple(replace(runbook, tested=True) for runbook in self._catalogue.runbooks())

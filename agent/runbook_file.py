@@ -273,7 +273,7 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
             f"cannot read {folder / 'runbook.yaml'}: playbook: there is no {playbook}{yaml_text.mean(shape.playbook, known)}"
         )
     load_expectation(folder)
-    hash_ = _hash(folder, playbook)
+    hash_ = hash_of(folder, playbook)
     return Runbook(
         id=RunbookId(shape.id),
         title=shape.title,
@@ -318,19 +318,22 @@ def _validated(kind: type[Shape], file: Path) -> Shape:
         raise ConfigError(yaml_text.sentence(str(file), document, exc.errors(include_url=False))) from exc
 
 
-def _hash(folder: Path, playbook: Path) -> str:
-    """Return the sha256 over everything that decides what the runbook does: its folder, its playbook, the roles that uses."""
+def hash_of(folder: Path, playbook: Path) -> str:
+    """Return the sha256 over everything that decides what the runbook does: its folder, its playbook, the roles that uses.
+
+    Raises ConfigError where one of them cannot be read.
+    """
     digest = hashlib.sha256()
     root = playbook.parent.parent
-    files = [(f"runbook/{path.relative_to(folder)}", path) for path in _files(folder)]
-    files += [(str(path.relative_to(root)), path) for path in (playbook, *_role_files(playbook, root / "roles"))]
+    files = [(f"runbook/{path.relative_to(folder)}", path) for path in files_below(folder)]
+    files += [(str(path.relative_to(root)), path) for path in (playbook, *_rolefiles_below(playbook, root / "roles"))]
     for name, path in sorted(files):
         content = _bytes(path)
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def _role_files(playbook: Path, roles: Path) -> Iterator[Path]:
+def _rolefiles_below(playbook: Path, roles: Path) -> Iterator[Path]:
     """Yield every file of every role that the playbook uses, and of the roles those use."""
     unread = [playbook]
     seen: set[str] = set()
@@ -340,7 +343,7 @@ def _role_files(playbook: Path, roles: Path) -> Iterator[Path]:
             continue
         for role in set(_roles(yaml_text.parse(_text(file), str(file)))) - seen:
             seen.add(role)
-            found = list(_files(roles / role))
+            found = list(files_below(roles / role))
             if not found:
                 raise ConfigError(f"cannot read {file}: role {role!r} is not in {roles}")
             unread += found
@@ -370,7 +373,8 @@ def _children(folder: Path) -> Iterable[Path]:
         raise ConfigError(f"cannot read folder {folder}: {exc.strerror}") from exc
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file of a folder, at any depth, in the order of their names."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
 
 

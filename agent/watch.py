@@ -35,6 +35,7 @@ GRACE = timedelta(seconds=10)
 DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
 HOUSEKEEPING = timedelta(hours=1)
+READ_RUNBOOKS = timedelta(seconds=5)
 KEEP_RESTARTS = timedelta(days=30)
 """Restarts by others: the longest `limits.window` that medic.yaml takes."""
 KEEP_HEALS = timedelta(days=7)
@@ -119,6 +120,7 @@ def one_beat(sweep: Sweep, slot: int) -> None:
 def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
     """The caller's thread: stories out, requests in, old rows away."""
     swept_at = parts.world.clock.monotonic() - HOUSEKEEPING.total_seconds()
+    read_at = parts.world.clock.monotonic()
     while True:
         stopping = parts.stop.wait(TICK.total_seconds())
         try:
@@ -126,6 +128,9 @@ def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | No
             if not stopping:
                 _answer_requests(parts)
             _note_halt(parts)
+            if parts.world.clock.monotonic() - read_at >= READ_RUNBOOKS.total_seconds():
+                read_at = parts.world.clock.monotonic()
+                parts.world.catalogue.runbooks()  # whoever edits one is told at once, and not when it is needed
             if parts.world.clock.monotonic() - swept_at >= HOUSEKEEPING.total_seconds():
                 swept_at = parts.world.clock.monotonic()
                 _housekeeping(parts)

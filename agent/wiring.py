@@ -144,6 +144,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
     from agent.adapters.good_copies import GoodCopyFiles
     from agent.adapters.local_files import LocalFiles
     from agent.adapters.reports import ReportFiles
+    from agent.catalogue import RunbookFiles
     from agent.redact import Redactor
 
     redact = Redactor(using.secrets)
@@ -163,7 +164,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 store=store,
                 bundles=BundleFiles(using.state_dir),
                 good_copies=GoodCopyFiles(using.state_dir),
-                runbooks=runbooks(),
+                catalogue=RunbookFiles(shipped("runbooks"), shipped("ansible") / "playbooks"),
                 rules=rules(),
                 reports=ReportFiles(redact),
                 redact=redact,

@@ -24,6 +24,7 @@ from agent.model import (
 from agent.policy import alive, control
 
 BLIND_FOR = timedelta(seconds=30)
+EDITED_FOR = timedelta(seconds=15)
 HALTED_FOR = timedelta(seconds=5)
 LOOK_AT_LOCK = timedelta(seconds=15)
 PARENT_FOR = timedelta(minutes=10)
@@ -51,6 +52,12 @@ def undo_owed(halted: str | None) -> Hold:
     because = halted or "Medic was told to stop"
     until = "`medic resume`" if halted else "Medic runs again"
     return Hold(code=HoldCode.HALTED, because=f"{because}; an undo is owed", until=until, look_again=HALTED_FOR)
+
+
+def edited(why: str) -> Hold:
+    """The files of the runbook are not those that the catalogue was read from: an edit is under way, or cannot be read."""
+    until = "its files can be read (the log says what is wrong)"
+    return Hold(code=HoldCode.RUNBOOK_EDITED, because=why, until=until, look_again=EDITED_FOR)
 
 
 def cannot_see(incident: Incident, findings: Findings) -> Decision | None:

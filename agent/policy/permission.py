@@ -16,6 +16,7 @@ from agent.model import (
     Decision,
     Hold,
     HoldCode,
+    Incident,
     Mode,
     Permissions,
     Plan,
@@ -91,10 +92,17 @@ def digest(plan: Plan) -> str:
     return hashlib.sha256(bound.encode()).hexdigest()
 
 
-def lapsed(plan: Plan, number: int, approvals: Sequence[Approval], runbooks: Sequence[Runbook], now: datetime) -> str | None:
-    """Return why a plan that was chosen, and cut by a crash before it was begun, may not run any more; None where it may."""
-    if not any((runbook.id, runbook.hash) == (plan.runbook, plan.runbook_hash) for runbook in runbooks):
-        return f"{plan.runbook} is not what it was when it was chosen"
+def asked_for(incident: Incident, runbooks: Sequence[Runbook]) -> Plan | Refusal | None:
+    """Return what a person asked for, as long as it is what they asked for; None where nobody did."""
+    plan = incident.requested
+    if plan is None or any((each.id, each.hash) == (plan.runbook, plan.runbook_hash) for each in runbooks):
+        return plan
+    because = f"{plan.runbook} is not what it was when it was asked for"
+    return Refusal(code=RefusalCode.RUNBOOK_CHANGED, because=because)
+
+
+def lapsed(plan: Plan, number: int, approvals: Sequence[Approval], now: datetime) -> str | None:
+    """Return why the person's word that let a plan be chosen does not hold any more; None where it does, or none was asked."""
     bound = digest(plan)
     word = next((a for a in approvals if (a.number, a.digest, a.answer) == (number, bound, Answer.APPROVED)), None)
     return f"{word.id} has expired" if word is not None and has_expired(word, now) else None

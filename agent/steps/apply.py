@@ -49,7 +49,7 @@ def carry_out(
     clock: Clock,
     stopping: Callable[[], bool],
     room: Room,
-    lapsed: str | None = None,
+    lapsed: Callable[[], str | None],
 ) -> Attempt | Hold:
     """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
 
@@ -57,7 +57,7 @@ def carry_out(
 
     services: every service that should run and is not sick; how the neighbours among them are, and how they hang together
     with `changed`, the containers that the plan acts on, is written down before the first change.
-    lapsed: why the plan may not run any more, where a crash lay between choosing it and this.
+    lapsed: why the plan may not run any more: its files were edited, or a person's word has expired. Asked last of all.
     Raises StoreError when the intent cannot be written: then nothing was changed.
     """
     attempt = _begin(incident, number, plan, attempts, room, clock)
@@ -78,7 +78,7 @@ def carry_out(
         tell(StoryKind.TRIED, f"{plan.runbook}: {outcome.value}, {why}", "tried")
         return replace(attempt, run=not_run, outcome=outcome)
 
-    run = _what_the_crash_left(attempt, service, prober, playbooks, clock) if attempt.runs else None
+    run = _what_the_crash_left(attempt, service, prober, playbooks, clock, lapsed) if attempt.runs else None
     if run is None:
         if not attempt.runs:
             around, ties = neighbourhood.verdicts(service, changed, services, prober, clock)
@@ -111,7 +111,7 @@ def _stand_down(
     prober: Prober,
     kill_switch: KillSwitch,
     clock: Clock,
-    lapsed: str | None,
+    lapsed: Callable[[], str | None],
 ) -> tuple[Outcome, str] | None:
     """Return why nothing may be changed after all, before the first change; None to go on."""
     if attempt.runs:
@@ -119,22 +119,18 @@ def _stand_down(
     halted = kill_switch.halted()
     if halted is not None:
         return Outcome.CANCELLED, f"halted: {halted}"
-    if incident.requested is not None:
-        return None  # a person asked for it, well or not
-    if lapsed is not None:
-        return Outcome.CANCELLED, lapsed
-    seen = look.steadily(service, prober, clock)
-    match seen.health:
-        case Health.WELL:
+    if incident.requested is None:  # what a person asked for runs, well or not
+        seen = look.steadily(service, prober, clock)
+        if seen.health is Health.WELL:
             return Outcome.SUPERSEDED, "the service is well again"
-        case Health.UNKNOWN:
+        if seen.health is Health.UNKNOWN:
             return Outcome.CANCELLED, f"cannot look: {'; '.join(seen.reasons)}"
-        case Health.SICK:
-            return None
+    why = lapsed()
+    return None if why is None else (Outcome.CANCELLED, why)
 
 
 def _what_the_crash_left(
-    attempt: Attempt, service: Service, prober: Prober, playbooks: Playbooks, clock: Clock
+    attempt: Attempt, service: Service, prober: Prober, playbooks: Playbooks, clock: Clock, lapsed: Callable[[], str | None]
 ) -> PlaybookRun | None:
     """Medic died while the playbook ran. Return how it ended as far as that can be known; None to run it again."""
     if look.steadily(service, prober, clock).health is Health.WELL:
@@ -143,6 +139,9 @@ def _what_the_crash_left(
     if finished:
         return PlaybookRun(end=RunEnd.COMPLETED, message="Medic died during it; the marker on the target says it finished")
     may_rerun = finished is None or attempt.plan.rerun is Rerun.SAFE
+    why = lapsed() if may_rerun and attempt.runs < STARTS else None
+    if why is not None:
+        return PlaybookRun(end=RunEnd.LOST, message=f"Medic died during it, and it is not run again: {why}")
     if may_rerun and attempt.runs < STARTS:
         return None
     return PlaybookRun(end=RunEnd.LOST, message=f"Medic died during it ({attempt.runs} starts); how far it came is not known")

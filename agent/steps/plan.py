@@ -17,7 +17,7 @@ def choose(
     """Return the decision for one incident at this moment."""
     return (
         holds.halted(standing.halted)
-        or incident.requested
+        or permission.asked_for(incident, runbooks)
         or holds.silenced(standing)
         or breaker.hold(standing.breaker)
         or holds.cannot_see(incident, findings)

@@ -10,15 +10,15 @@ from dataclasses import replace
 
 from agent import look, parameters
 from agent.errors import ConfigError, OutsideError
-from agent.model import Attempt, Plan, PlaybookRun, Rerun, Runbook, RunEnd, Service, StoryKind, TaskResult, Verdict
+from agent.model import Attempt, Plan, PlaybookRun, Rerun, RunEnd, Service, StoryKind, TaskResult, Verdict
 from agent.policy import neighbours
-from agent.ports import AttemptStore, Clock, KillSwitch, Playbooks, Prober, StoryStore
+from agent.ports import AttemptStore, Catalogue, Clock, KillSwitch, Playbooks, Prober, StoryStore
 
 
 def take_back(
     attempt: Attempt,
     service: Service,
-    runbooks: tuple[Runbook, ...],
+    catalogue: Catalogue,
     before: Verdict,
     harmed: Sequence[Service],
     *,
@@ -38,7 +38,7 @@ def take_back(
     if attempt.undo_seen:
         return attempt
     run = attempt.undo or _run(
-        attempt, service, runbooks, playbooks, kill_switch, stopping, _teller(attempt, service, story, clock)
+        attempt, service, catalogue, playbooks, kill_switch, stopping, _teller(attempt, service, story, clock)
     )
     if run is None:
         return attempt
@@ -54,7 +54,7 @@ def take_back(
 def _run(
     attempt: Attempt,
     service: Service,
-    runbooks: tuple[Runbook, ...],
+    catalogue: Catalogue,
     playbooks: Playbooks,
     kill_switch: KillSwitch,
     stopping: Callable[[], bool],
@@ -63,12 +63,15 @@ def _run(
     """Return how the undo ended; None where it was told to stop, before it began or in the middle."""
     if kill_switch.halted() is not None or stopping():
         return None
-    runbook = next((runbook for runbook in runbooks if runbook.id == attempt.plan.undo), None)
+    runbook = next((runbook for runbook in catalogue.runbooks() if runbook.id == attempt.plan.undo), None)
     if runbook is None:
         return PlaybookRun(end=RunEnd.NOT_RUN, message=f"cannot undo: there is no runbook {attempt.plan.undo!r}")
     run_id = f"{attempt.incident}-{attempt.number}-undo"
     try:
         plan = parameters.plan(runbook, service, good_copy=None, settings={}, why=f"takes back {attempt.plan.runbook}")
+        changed = catalogue.changed(plan)
+        if changed is not None:
+            return PlaybookRun(end=RunEnd.NOT_RUN, message=f"cannot undo: {changed}")
         left = _what_a_crash_left(plan, run_id, playbooks)
         run = left or playbooks.run(
             plan,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import answering, errands
+from agent import answering, errands, look, parameters
 from agent.errors import ConfigError
 from agent.model import (
     Approval,
@@ -219,6 +219,69 @@ def test_a_runbook_file_edited_after_the_approval_voids_it(ward: Ward) -> None:
     say(ward, yes=True)
     ward.beat()
     assert ward.incident("web").closing is Closing.HEALED
+
+
+def test_a_runbook_edited_under_a_running_daemon_voids_the_approval_at_once(ward: Ward) -> None:
+    say(ward, yes=True)
+    ward.runbooks = (replace(ASKS, hash="1" * 64), RESTART, RECREATE)
+    ward.beat()
+    assert ward.machine.played == []
+    assert (asked(ward).id, asked(ward).plan.runbook_hash) == ("A2", "1" * 64)
+
+
+def test_a_runbook_edited_between_plan_and_the_first_change_does_not_run(ward: Ward) -> None:
+    say(ward, yes=True)
+    look_again = ward.machine.ask
+
+    def edited_meanwhile(*asked_: object) -> object:
+        if ward.incident("web").attempts:  # the intent is written: this is the last look before the change
+            ward.runbooks = (replace(ASKS, hash="1" * 64), RESTART, RECREATE)
+        return look_again(*asked_)  # type: ignore[arg-type]  # handed through
+
+    ward.machine.ask = edited_meanwhile  # type: ignore[method-assign,assignment]  # the world moves while Medic looks
+    ward.beat()
+    assert ward.machine.played == []
+    assert [a.outcome for a in ward.incident("web").attempts] == [Outcome.CANCELLED]
+    assert (asked(ward).number, asked(ward).plan.runbook_hash) == (2, "1" * 64)
+
+
+def test_a_runbook_broken_by_an_edit_does_not_run_while_it_is_broken(ward: Ward) -> None:
+    say(ward, yes=True)
+    ward.broken = {ASKS.id: "2" * 64}
+    ward.beat(20)
+    assert (ward.machine.played, ward.incident("web").attempts) == ([], ())
+    assert hold_of(ward) is HoldCode.RUNBOOK_EDITED
+    ward.broken = {}
+    ward.beat_until(lambda: ward.incident("web").closing is Closing.HEALED)
+
+
+def test_a_runbook_that_breaks_between_plan_and_the_first_change_waits_until_it_is_mended(tmp_path: Path) -> None:
+    ward = Ward(tmp_path, (service("web"),))
+    ward.beat(2)
+    ward.machine.crash("web")
+    ward.engine.crash_before = "apply 1"
+    with pytest.raises(Crash):
+        ward.beat()
+    ward.broken = {START.id: "2" * 64}
+    ward.reboot()
+    assert [a.outcome for a in ward.incident("web").attempts] == [Outcome.CANCELLED]
+    assert (ward.machine.played, hold_of(ward)) == ([], HoldCode.RUNBOOK_EDITED)
+    ward.broken = {}
+    ward.beat_until(lambda: ward.incident("web").closing is Closing.HEALED)
+
+
+def test_what_a_person_asked_for_is_refused_once_its_files_are_others(ward: Ward) -> None:
+    patient = ward.services[0]
+    plan = parameters.plan(ASKS, patient, good_copy=None, settings={}, why="asked for by ann")
+    verdict = look.at(patient, ward.machine, ward.clock)
+    ward.runbooks = (replace(ASKS, hash="1" * 64), RESTART, RECREATE)
+    incident = ward.store.incidents.request(patient, verdict, plan, by="ann", now=ward.clock.now())
+    ward.engine.start(incident.id, 1)
+    found = ward.store.incidents.get(incident.id)
+    assert found is not None
+    assert found.refusal is not None
+    assert found.refusal.code is RefusalCode.RUNBOOK_CHANGED
+    assert ward.machine.played == []
 
 
 def test_halted_while_approved_it_waits_for_resume(ward: Ward) -> None:

@@ -25,6 +25,7 @@ from agent.model import (
     Parameter,
     ParameterSource,
     Permissions,
+    Plan,
     Plane,
     ProbeRequest,
     Rerun,
@@ -123,6 +124,21 @@ class HaltSwitch:
 
 
 @dataclass
+class Shelf:
+    """A `ports.Catalogue` over the runbooks of a ward, which a story may edit while the daemon runs."""
+
+    ward: "Ward"
+
+    def runbooks(self) -> tuple[Runbook, ...]:
+        return self.ward.runbooks
+
+    def changed(self, plan: Plan) -> str | None:
+        on_disk = {runbook.id: runbook.hash for runbook in self.ward.runbooks} | self.ward.broken
+        same = on_disk.get(plan.runbook) == plan.runbook_hash
+        return None if same else f"{plan.runbook} is not what it was when it was chosen"
+
+
+@dataclass
 class Ward:
     """One daemon in a story. `reboot` is what a crash and a restart leave: the store, the engine's memory, the machine."""
 
@@ -134,6 +150,8 @@ class Ward:
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     permissions: Permissions = field(default_factory=Permissions)
     control: tuple[ProbeRequest, ...] = ()
+    broken: dict[RunbookId, str] = field(default_factory=dict)
+    """Runbooks whose files were edited into something that cannot be read: the catalogue still has what was before."""
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.clock)
@@ -169,7 +187,7 @@ class Ward:
             store=self.store,
             bundles=BundleFiles(self.folder),
             good_copies=GoodCopyFiles(self.folder),
-            runbooks=self.runbooks,
+            catalogue=Shelf(self),
             rules=RULES,
             reports=REPORTS,
             redact=str,
