@@ -4,7 +4,7 @@ In: what a sweep just saw, or an attempt that failed. Out: rows of the store. A 
 incident, so that a crash between the two loses neither: the next sweep finds a breaker without an incident and opens it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -38,6 +38,7 @@ def trip(
     verdicts: Mapping[ServiceName, Verdict],
     unclosed: Mapping[ServiceName, Incident],
     facts: Mapping[ServiceName, ContainerFacts],
+    on_purpose: Callable[[Service], bool],
     *,
     store: Store,
     rule: BreakerRule,
@@ -45,7 +46,8 @@ def trip(
 ) -> tuple[Breaker, ...]:
     """Open the breakers of the scopes that fail together now, and return those that this look opened.
 
-    verdicts: of this look. unclosed: the heartbeat's incidents. facts: the containers that this look saw.
+    verdicts: of this look. unclosed: the heartbeat's incidents. facts: the containers that this look saw. on_purpose: whether
+    somebody stopped, took down or deploys a service; it asks Docker, and only where a breaker would open otherwise.
     """
     fresh = [name for name, verdict in verdicts.items() if verdict.health is Health.SICK and name not in unclosed]
     if not fresh:
@@ -61,8 +63,14 @@ def trip(
     turned = _roots(turned, services)
     scopes = {scope for service in services for scope in breaker.scopes(service, hosts=2)}
     resets = {scope: at for scope in scopes if (at := store.breakers.last_reset(scope)) is not None}
+    trips = breaker.tripped(services, turned, resets, rule, now)
+    if trips:
+        failing = {name for each in trips for name in each.failing}
+        left_alone = {each.name for each in services if each.name in failing and on_purpose(each)}
+        services = [service for service in services if service.name not in left_alone]
+        trips = breaker.tripped(services, turned, resets, rule, now)
     opened = []
-    for each in breaker.outermost(breaker.tripped(services, turned, resets, rule, now)):
+    for each in breaker.outermost(trips):
         members = [
             breaker.Member(service=service, container=facts.get(service.name), sick=service.name in each.failing)
             for service in services
@@ -77,9 +85,9 @@ def trip(
 
 
 def _is_left_alone(incident: Incident) -> bool:
-    """A person stopped it: that is no trouble, alone or together."""
-    hold = incident.hold
-    return incident.state is IncidentState.HELD and hold is not None and hold.code is HoldCode.STOPPED_ON_PURPOSE
+    """People stopped it, deploy it or work on it: that is no trouble, alone or together."""
+    by_people = (HoldCode.STOPPED_ON_PURPOSE, HoldCode.DEPLOY_IN_PROGRESS, HoldCode.MAINTENANCE)
+    return incident.state is IncidentState.HELD and incident.hold is not None and incident.hold.code in by_people
 
 
 def _roots(turned: Mapping[ServiceName, datetime], services: Sequence[Service]) -> dict[ServiceName, datetime]:

@@ -268,16 +268,28 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         clock=world.clock,
         stopping=world.stopping,
         room=_room(service, world),
-        lapsed=lambda: (
-            world.catalogue.changed(chosen)
-            or permission.lapsed(chosen, number, world.store.approvals.of(incident_id), world.clock.now())
-        ),
+        lapsed=lambda: _why_not_any_more(incident, number, chosen, service, world),
     )
     if isinstance(attempt, Hold):
         return attempt
     if chosen.risk is not Risk.SAFE and attempt.run is not None and attempt.run.end is not RunEnd.NOT_RUN:
         world.store.outbox.post(notices.acted(incident, attempt, now=world.clock.now()), world.channels)
     return attempt
+
+
+def _why_not_any_more(incident: Incident, number: int, chosen: Plan, service: Service, world: World) -> str | None:
+    """Return what has come between the plan and its first change: an edit, and where no person asked, what only holds those."""
+    changed = world.catalogue.changed(chosen)
+    if changed is not None or incident.requested is not None:
+        return changed
+    now = world.clock.now()
+    open_ = breaker.over(service, world.store.breakers.standing())
+    silence = standing.silence(service.name, world.store, now)
+    return (
+        permission.lapsed(chosen, number, world.store.approvals.of(incident.id), now)
+        or (None if open_ is None else f"the breaker of {open_.scope} has opened")
+        or (None if silence is None else f"{silence.by} silenced it: {silence.why}")
+    )
 
 
 def _room(service: Service, world: World) -> Room:

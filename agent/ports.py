@@ -41,6 +41,7 @@ from agent.model import (
     Plan,
     PlaybookRun,
     ProbeRequest,
+    ProjectSeen,
     Receipt,
     Recorded,
     Refusal,
@@ -129,6 +130,9 @@ class Containers(Protocol):
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         """Return the container's events that the engine still remembers. Raises OutsideError."""
+
+    def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
+        """Return a Compose project: its containers, and their events that the engine still remembers. Raises OutsideError."""
 
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         """Yield events as they happen until `stop()` or the connection ends (OutsideError)."""

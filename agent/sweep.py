@@ -45,7 +45,7 @@ from agent.model import (
     Symptom,
     Verdict,
 )
-from agent.policy import alive, breaker, dependencies, holds, neighbours, permission
+from agent.policy import alive, breaker, dependencies, deploys, holds, neighbours, permission
 from agent.policy import control as control_rules
 from agent.policy import streaks as streak_rules
 from agent.ports import Workflows, World
@@ -244,7 +244,15 @@ class Sweep:
         world = self._world
         facts = {each.name: look.container_of(each, observed) for each in services}
         seen = {name: found for name, found in facts.items() if isinstance(found, ContainerFacts)}
-        breakers.trip(verdicts, unclosed, seen, store=world.store, rule=world.fleet_limits.breaker, now=now)
+        breakers.trip(
+            verdicts,
+            unclosed,
+            seen,
+            lambda service: self._on_purpose(service, seen.get(service.name), now),
+            store=world.store,
+            rule=world.fleet_limits.breaker,
+            now=now,
+        )
         opened = []
         for row in world.store.breakers.standing():
             if row.incident is None and breaker.is_scope(row.scope):
@@ -254,6 +262,23 @@ class Sweep:
                 world.store.breakers.names(row.scope, correlated)
                 opened.append(correlated)
         return opened
+
+    def _on_purpose(self, service: Service, facts: ContainerFacts | None, now: datetime) -> bool:
+        """Say whether Docker was told by others to stop a service, or its Compose project is being brought up or down."""
+        world, since = self._world, now - foreign.EVENTS_OF
+        try:
+            events = world.containers.events(service.host, service.container, since=since)
+            name = deploys.project_of(facts, events)
+            project = world.containers.project(service.host, name, since=since) if name else None
+        except OutsideError:  # who did it is not known: what fails together stays what it looks like
+            return False
+        removed = facts is None or facts.state is ContainerState.MISSING
+        down = removed or (facts is not None and facts.state is ContainerState.EXITED)
+        ours = standing.own_changes(service.name, world.store)
+        if down and holds.stop_by_others(events, ours=ours, removed=removed) is not None:
+            return True
+        actions = world.store.attempts.actions_since(since)
+        return project is not None and deploys.is_handled(project, actions, service.host, now)
 
     def _latest(self, service: Service) -> tuple[tuple[Judgement, datetime], ...]:
         """Return the latest judgement of each check of a service that was ever asked, and when that was."""

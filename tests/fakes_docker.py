@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.errors import OutsideError
-from agent.model import ContainerEvent, ContainerFacts, ContainerState, HostName
+from agent.model import COMPOSE_PROJECT, ContainerEvent, ContainerFacts, ContainerState, HostName, ProjectSeen
 from agent.ports import Clock
 
 LOCAL = HostName("local")
@@ -21,6 +21,7 @@ class FakeContainers:
         self._held: dict[HostName, dict[str, ContainerFacts]] = {host: {} for host in hosts}
         self._logs: dict[str, list[tuple[datetime, bytes]]] = {}
         self._events: list[tuple[HostName, ContainerEvent]] = []
+        self._projects: dict[str, str | None] = {}
         self._ids = itertools.count(1)
         self.unreachable = False
 
@@ -37,6 +38,7 @@ class FakeContainers:
         self._held[host][name] = replace(
             known, **{"state": ContainerState.RUNNING, "exit_code": None, "started_at": now, "finished_at": None, **facts}
         )
+        self._projects[name] = dict(self._held[host][name].labels).get(COMPOSE_PROJECT)
         self._tell(host, name, "start")
         return self._held[host][name]
 
@@ -83,6 +85,11 @@ class FakeContainers:
             event for where, event in self._events if where == host and event.container == container and event.at >= since
         )
 
+    def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
+        its = [facts.name for facts in self._on(host).values() if dict(facts.labels).get(COMPOSE_PROJECT) == name]
+        events = tuple(e for where, e in self._events if where == host and e.project == name and e.at >= since)
+        return ProjectSeen(name=name, events=events, containers=tuple(sorted(its)))
+
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         told = len(self._events)
         while not stop():
@@ -104,4 +111,5 @@ class FakeContainers:
         self._held[host][name] = replace(self._held[host][name], **facts)
 
     def _tell(self, host: HostName, name: str, action: str, exit_code: int | None = None) -> None:
-        self._events.append((host, ContainerEvent(container=name, action=action, at=self._clock.now(), exit_code=exit_code)))
+        event = ContainerEvent(container=name, action=action, at=self._clock.now(), exit_code=exit_code)
+        self._events.append((host, replace(event, project=self._projects.get(name))))

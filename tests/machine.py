@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent.model import (
+    COMPOSE_PROJECT,
     Blind,
     ContainerEvent,
     ContainerFacts,
@@ -26,6 +27,7 @@ from agent.model import (
     Plan,
     PlaybookRun,
     ProbeRequest,
+    ProjectSeen,
     RunEnd,
     TaskResult,
     TcpRequest,
@@ -70,6 +72,8 @@ class Machine:
     """Set: the Docker engine cannot be asked, and why."""
     no_network: bool = False
     """Set: nothing answers over the network, the control targets neither."""
+    project_of: dict[str, str] = field(default_factory=dict)
+    """Container -> the Compose project it is of, also after it is gone."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # ------------------------------------------------------------------------------------------------------ story words
@@ -130,6 +134,23 @@ class Machine:
         self._say(name, "destroy")
         del self.boxes[name]
 
+    def compose(self, *names: str, project: str) -> None:
+        """Let containers be of a Compose project, as their labels say."""
+        for name in names:
+            self.project_of[name] = project
+            self.boxes[name].facts = replace(self.boxes[name].facts, labels=((COMPOSE_PROJECT, project),))
+
+    def compose_up(self, name: str) -> None:
+        """Compose replaces one container of a project: another id, the same name."""
+        self.stop_by_hand(name)
+        project = self.project_of[name]
+        del self.boxes[name]
+        self._say(name, "destroy")
+        self.add(name)
+        self.compose(name, project=project)
+        self._say(name, "create")
+        self.start(name)
+
     def restart_by_others(self, name: str) -> None:
         """`docker restart`, by a person or another healer."""
         self.stop_by_hand(name)
@@ -144,7 +165,10 @@ class Machine:
         self.boxes[name].facts = replace(self.boxes[name].facts, restart_count=count, restart_policy="always")
 
     def _say(self, name: str, action: str, *, exit_code: int | None = None, signal: str | None = None) -> None:
-        self.said.append(ContainerEvent(container=name, action=action, at=self.clock.now(), exit_code=exit_code, signal=signal))
+        project, at = self.project_of.get(name), self.clock.now()
+        self.said.append(
+            ContainerEvent(container=name, action=action, at=at, exit_code=exit_code, signal=signal, project=project)
+        )
 
     # ------------------------------------------------------------------------------------------------------ ports.Prober
 
@@ -190,6 +214,10 @@ class Machine:
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         return tuple(event for event in self.said if event.container == container and event.at >= since)
+
+    def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
+        events = tuple(event for event in self.said if event.project == name and event.at >= since)
+        return ProjectSeen(name=name, events=events, containers=tuple(b for b in self.boxes if self.project_of.get(b) == name))
 
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         yield from ()

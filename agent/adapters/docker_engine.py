@@ -18,7 +18,7 @@ import docker.errors
 from agent.adapters import docker_errors, docker_facts, docker_stream
 from agent.adapters.docker_memory import InspectMemory, Row
 from agent.errors import OutsideError
-from agent.model import ContainerEvent, ContainerFacts, ContainerState, Host, HostName
+from agent.model import COMPOSE_PROJECT, ContainerEvent, ContainerFacts, ContainerState, Host, HostName, ProjectSeen
 from agent.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -103,19 +103,29 @@ class DockerEngine:
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         """Return the container's events from `since` until now that the engine still remembers (its last 256 of all), oldest first."""
+        with self._outside(host, f"cannot read the events of container {container!r}"):
+            said = self._events(host, {"container": (container,)}, since)
+        # Docker's container filter takes prefixes: `web` brings `web2` along.
+        return tuple(event for event in said if event.container == container)
+
+    def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
+        """Return a Compose project by its label: its containers, and their events as `events` does."""
+        label = f"{COMPOSE_PROJECT}={name}"
+        with self._outside(host, f"cannot look at the Compose project {name!r}"):
+            rows = self._client(host).containers(all=True, filters={"label": label})
+            names = (docker_facts.from_list(row).name for row in rows)
+            return ProjectSeen(
+                name=name, events=self._events(host, {"label": (label,)}, since), containers=tuple(sorted(names))
+            )
+
+    def _events(self, host: HostName, of: Mapping[str, Sequence[str]], since: datetime) -> tuple[ContainerEvent, ...]:
         until = self._clock.monotonic() + self._timeout
         span = {"since": _stamp(since), "until": _stamp(self._clock.now())}
-        filters = {"type": ["container"], "event": list(EVENTS), "container": [container]}
+        filters = {"type": ["container"], "event": list(EVENTS), **of}
         target = f"/events?{urlencode({**span, 'filters': json.dumps(filters)})}"
-        with (
-            self._outside(host, f"cannot read the events of container {container!r}"),
-            self._stream(host, target, until) as stream,
-        ):
+        with self._stream(host, target, until) as stream:
             said = docker_stream.first(stream.chunks(until), EVENTS_LIMIT)
-        # Docker's container filter takes prefixes: `web` brings `web2` along.
-        return tuple(
-            event for line in said.splitlines() if (event := _event(line)) is not None and event.container == container
-        )
+        return tuple(event for line in said.splitlines() if (event := _event(line)) is not None)
 
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         """Yield events as they happen until `stop()`, heard within 0.2 s.

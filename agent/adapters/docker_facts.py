@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from agent.model import ContainerEvent, ContainerFacts, ContainerState, Network
+from agent.model import COMPOSE_PROJECT, ContainerEvent, ContainerFacts, ContainerState, Network
 
 Object = Mapping[str, object]
 
@@ -151,6 +151,7 @@ def event(said: Object) -> ContainerEvent | None:
         at=datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC) + timedelta(microseconds=nanoseconds // 1_000 % 1_000_000),
         exit_code=int(code) if code.isascii() and code.isdigit() else None,
         signal=_text(facts.get("signal")) or None,
+        project=_text(facts.get(COMPOSE_PROJECT)) or None,  # the engine copies a container's labels into its events
     )
 
 

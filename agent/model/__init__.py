@@ -45,7 +45,18 @@ from agent.model.decisions import (
     Standing,
     Start,
 )
-from agent.model.evidence import Cause, Change, ContainerEvent, Diagnosis, Evidence, Findings, LogLine, Rule, Sureness
+from agent.model.evidence import (
+    Cause,
+    Change,
+    ContainerEvent,
+    Diagnosis,
+    Evidence,
+    Findings,
+    LogLine,
+    ProjectSeen,
+    Rule,
+    Sureness,
+)
 from agent.model.health import (
     MEDIC,
     ContainerState,
@@ -78,6 +89,7 @@ from agent.model.incidents import (
     Tie,
 )
 from agent.model.looking import (
+    COMPOSE_PROJECT,
     Blind,
     CertificateRequest,
     CertificateSeen,
@@ -136,6 +148,7 @@ from agent.model.services import (
 )
 
 __all__ = [
+    "COMPOSE_PROJECT",
     "MEDIC",
     "Action",
     "Answer",
@@ -222,6 +235,7 @@ __all__ = [
     "Plane",
     "PlaybookRun",
     "ProbeRequest",
+    "ProjectSeen",
     "Receipt",
     "Recorded",
     "Refusal",

@@ -25,6 +25,18 @@ class ContainerEvent:
     at: datetime
     exit_code: int | None = None
     signal: str | None = None
+    project: str | None = None
+    """The Compose project that the container is of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectSeen:
+    """The Compose project of a service's container: what Docker told of all its containers of late, and which there are."""
+
+    name: str
+    events: tuple[ContainerEvent, ...]
+    containers: tuple[str, ...]
+    """Names of the containers that exist now, in whatever state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +63,8 @@ class Evidence:
     changes: tuple[Change, ...]
     deploying: str | None = None
     """What is known of the service's declared deploy lock: that it stands, or that nobody can say; None without one."""
+    project: ProjectSeen | None = None
+    """None where the container is of no Compose project, or Docker could not say."""
     files: tuple[str, ...] = ()
     """Files of the saved bundle, relative to the incident's folder."""
     gaps: tuple[str, ...] = ()

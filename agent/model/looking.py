@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 
 from agent.model.health import ContainerState, Health, HostName, Plane, ServiceName
 
+COMPOSE_PROJECT = "com.docker.compose.project"
+"""The label that Compose gives to every container of a project."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainersRequest:

@@ -126,7 +126,7 @@ def deploying(findings: Findings, standing: Standing) -> Hold | None:
     if evidence.deploying is not None:
         return Hold(code=HoldCode.DEPLOY_IN_PROGRESS, because=evidence.deploying, until=until, look_again=LOOK_AT_LOCK)
     ours = standing.own_changes
-    theirs = [event for event in evidence.events if not any(_within(event.at, begin, end) for begin, end in ours)]
+    theirs = [event for event in evidence.events if not any(within(event.at, begin, end) for begin, end in ours)]
     recent = [event for event in theirs if standing.now - event.at < DEPLOY_QUIET]
     actions = {event.action for event in recent}
     other = "destroy" in actions or any(change.what == "container" for change in evidence.changes)
@@ -204,7 +204,7 @@ def stop_by_others(
     ours: (begin, end) of our own attempts; their events are not somebody else's. An end of None means "not over".
     Source: events of Docker 20.10, tests/contracts/test_containers.py.
     """
-    theirs = [event for event in events if not any(_within(event.at, begin, end) for begin, end in ours)]
+    theirs = [event for event in events if not any(within(event.at, begin, end) for begin, end in ours)]
     starts = [position for position, event in enumerate(theirs) if event.action == "start"]
     last_life = theirs[starts[-1] :] if starts else theirs
     if not any(event.action == "die" for event in last_life):
@@ -221,8 +221,9 @@ def told_meanwhile(events: Sequence[ContainerEvent], ours: tuple[datetime, datet
     """Say whether Docker was told to stop, kill or remove a container while one attempt of ours ran."""
     deadly = {"stop", "destroy"}
     told = (e for e in events if e.action in deadly or (e.action == "kill" and e.signal in DEADLY))
-    return any(_within(event.at, *ours) for event in told)
+    return any(within(event.at, *ours) for event in told)
 
 
-def _within(at: datetime, begin: datetime, end: datetime | None) -> bool:
+def within(at: datetime, begin: datetime, end: datetime | None) -> bool:
+    """Say whether something happened while an attempt of ours was under way, as far as two clocks can tell."""
     return begin - OWN_SLACK <= at and (end is None or at <= end + OWN_SLACK)

@@ -5,7 +5,7 @@ any rule reads it, since the remedy that follows may destroy what it rests on. E
 cannot be had becomes a sentence in `gaps`, never an error. Every text from outside is cleaned, bounded and redacted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -22,11 +22,13 @@ from agent.model import (
     Findings,
     IncidentId,
     LogLine,
+    ProjectSeen,
     Rule,
     Service,
     ServiceRecord,
     Verdict,
 )
+from agent.policy import deploys
 from agent.ports import Clock, Containers, EvidenceFiles, HostFiles
 from agent.redact import pair
 
@@ -107,6 +109,7 @@ class _Gathering:
             events=tuple(_redacted_event(event, self.clean) for event in events[-MOST_EVENTS:]),
             changes=changes,
             deploying=deploying,
+            project=self._project(container, events, containers, now - EVENTS_OF),
             gaps=tuple(self.gaps),
         )
 
@@ -155,6 +158,17 @@ class _Gathering:
             return f"the deploy lock {lock} stands" if files.digest(self.service.host, lock) is not None else None
         except OutsideError as exc:
             return f"nobody can say whether the deploy lock stands: {self.clean(str(exc))}"
+
+    def _project(
+        self, container: ContainerFacts | None, events: Sequence[ContainerEvent], containers: Containers, since: datetime
+    ) -> ProjectSeen | None:
+        """Return the Compose project of the container, or of the one that was there; its events are bounded like its own."""
+        name = deploys.project_of(container, events)
+        seen = self._try(lambda: containers.project(self.service.host, name, since=since)) if name else None
+        if seen is None:
+            return None
+        cleaned = tuple(_redacted_event(event, self.clean) for event in seen.events[-MOST_EVENTS:])
+        return replace(seen, name=self.clean(seen.name), events=cleaned)
 
     def _try(self, call: Callable[[], T]) -> T | None:
         """Return what `call` gives, or None after noting why it could not."""
@@ -205,4 +219,4 @@ def _redacted_container(container: ContainerFacts, clean: Callable[[str], str]) 
 
 def _redacted_event(event: ContainerEvent, clean: Callable[[str], str]) -> ContainerEvent:
     """The action `exec_create: <command>` carries a whole command line."""
-    return replace(event, action=clean(event.action))
+    return replace(event, action=clean(event.action), project=clean(event.project) if event.project else None)

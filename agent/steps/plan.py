@@ -8,7 +8,7 @@ function of `agent/policy/`.
 """
 
 from agent.model import Decision, Findings, Incident, Plan, Refusal, Runbook, Service, Standing
-from agent.policy import alive, breaker, holds, ladder, limits, permission, replicas, starting
+from agent.policy import alive, breaker, deploys, holds, ladder, limits, permission, replicas, starting
 
 
 def choose(
@@ -24,6 +24,8 @@ def choose(
         or holds.blind_network(findings, standing)
         or holds.deploying(findings, standing)
         or holds.stopped_on_purpose(incident, findings)
+        or deploys.taken_down(service, findings, standing)
+        or deploys.running(incident, service, findings, standing)
         or starting.warming(service, findings, standing)
         or holds.parent_down(standing)
         or alive.flapping(standing)

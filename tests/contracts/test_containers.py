@@ -1,6 +1,7 @@
 """What every `ports.Containers` does: the engine in memory and a real one."""
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 from agent.adapters.docker_engine import DockerEngine
 from agent.adapters.system_clock import SystemClock
 from agent.errors import OutsideError
-from agent.model import ContainerFacts, ContainerState, Host, HostName
+from agent.model import COMPOSE_PROJECT, ContainerFacts, ContainerState, Host, HostName
 from agent.ports import Clock, Containers
 from tests.fakes_docker import FakeContainers
 from tests.live.conftest import Make, container, docker_client, tiny_image  # noqa: F401  # fixtures
@@ -169,3 +170,24 @@ def test_followed_events_come_as_they_happen_and_end_with_stop(engine: Engine) -
 def test_a_host_nobody_declared_cannot_be_asked(engine: Engine, ask: Callable[[Containers], object]) -> None:
     with pytest.raises(OutsideError, match="elsewhere"):
         ask(engine.containers)
+
+
+@pytest.mark.live
+def test_a_compose_project_is_told_by_the_labels_of_its_containers_also_when_they_are_gone(
+    docker_client: docker.APIClient,  # noqa: F811  # fixtures
+    container: Make,  # noqa: F811  # fixtures
+) -> None:
+    project = "medic-" + uuid.uuid4().hex[:8]
+    since = SystemClock().now() - timedelta(seconds=1)
+    names = [container(["sleep", "60"], labels={COMPOSE_PROJECT: project}) for _ in range(2)]
+    real = DockerEngine((Host(name=LOCAL),), SystemClock())
+    try:
+        assert real.project(LOCAL, project, since=since).containers == tuple(sorted(names))
+        for name in names:
+            docker_client.remove_container(name, force=True)
+        seen = real.project(LOCAL, project, since=since)
+        assert seen.containers == ()
+        assert {(event.container, event.action) for event in seen.events} >= {(name, "destroy") for name in names}
+        assert {event.project for event in real.events(LOCAL, names[0], since=since)} == {project}
+    finally:
+        real.close()

@@ -4,7 +4,7 @@ That an engine answers is settled before any fixture runs (`tests/conftest.py`: 
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import docker
 import pytest
@@ -36,11 +36,18 @@ def container(docker_client: docker.APIClient, tiny_image: str) -> Iterator[Make
     """A factory of containers that removes exactly those it made."""
     made: list[str] = []
 
-    def make(command: list[str], *, start: bool = True, host: dict[str, object] | None = None, **options: object) -> str:
+    def make(
+        command: list[str],
+        *,
+        start: bool = True,
+        host: dict[str, object] | None = None,
+        labels: Mapping[str, str] | None = None,
+        **options: object,
+    ) -> str:
         id_ = docker_client.create_container(
             tiny_image,
             command,
-            labels=LABELS,
+            labels={**LABELS, **(labels or {})},
             # No network unless a test asks for one: it starts faster and needs nothing of the machine's bridges.
             host_config=docker_client.create_host_config(**{"network_mode": "none", **(host or {})}),
             **options,

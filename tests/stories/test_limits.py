@@ -213,6 +213,18 @@ class TestBudgets:
         assert len(ward.machine.played) == 1
 
 
+def test_a_breaker_that_opens_between_plan_and_the_first_change_stops_it(tmp_path: Path) -> None:
+    ward = steady(Ward(tmp_path, (service("web"),)))
+    ward.machine.crash("web")
+    ward.engine.crash_before = "apply 1"
+    with pytest.raises(Crash):
+        ward.beat()
+    ward.store.breakers.open("fleet", because="3 of 3", services=(WEB,), now=ward.clock.now())
+    ward.reboot()
+    assert [attempt.outcome for attempt in ward.incident("web").attempts] == [Outcome.CANCELLED]
+    assert (ward.machine.played, held_for(ward.incident("web"))) == ([], HoldCode.BREAKER_OPEN)
+
+
 class TestRestartsByOthers:
     @pytest.fixture
     def ward(self, tmp_path: Path) -> Ward:

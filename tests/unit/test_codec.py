@@ -118,7 +118,14 @@ def test_a_field_that_is_gone_is_dropped() -> None:
 def test_what_people_read_holds_no_type_tags() -> None:
     event = model.ContainerEvent(container="web-1", action="die", at=datetime(2026, 3, 1, tzinfo=UTC), exit_code=1)
     assert codec.as_dict((event, Health.SICK, timedelta(seconds=1.5), IncidentId("I1"))) == [
-        {"container": "web-1", "action": "die", "at": "2026-03-01T00:00:00+00:00", "exit_code": 1, "signal": None},
+        {
+            "container": "web-1",
+            "action": "die",
+            "at": "2026-03-01T00:00:00+00:00",
+            "exit_code": 1,
+            "signal": None,
+            "project": None,
+        },
         "sick",
         1.5,
         "I1",
