@@ -75,6 +75,7 @@ def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
         ending = _carry_out(incident, number, incident.attempts[-1].plan, incident.first, service, engine, world)
     elif neighbours.owes_undo(incident):  # an earlier round was halted before it
         ending = _take_back(incident, incident.attempts[-1], incident.first, service, engine, world)
+        ending = ending or _carried_out(incident, number, engine, world)
     while ending is None:  # ends at the latest when `plan` refuses because the attempts are spent
         number += 1
         ending = _one_attempt(incident, number, service, engine, world)
@@ -120,9 +121,14 @@ def _carry_out(
     if attempt.harm is None and attempt.outcome is Outcome.HEALED:
         return engine.step(f"close {number}", lambda: _close(id_, Closing.HEALED, world))
     ending = None if attempt.harm is None else _take_back(incident, attempt, before, service, engine, world)
-    if ending is None and incident.requested is not None:
-        return engine.step(f"close {number}", lambda: _close(id_, Closing.CARRIED_OUT, world))
-    return ending
+    return ending or _carried_out(incident, number, engine, world)
+
+
+def _carried_out(incident: Incident, number: int, engine: Engine, world: World) -> Ending | None:
+    """Close what a person asked for: it is done once, whatever came of it. None where nobody asked."""
+    if incident.requested is None:
+        return None
+    return engine.step(f"close {number}", lambda: _close(incident.id, Closing.CARRIED_OUT, world))
 
 
 def _take_back(

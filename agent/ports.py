@@ -311,6 +311,9 @@ class AttemptStore(Protocol):
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""
 
+    def undo_started(self, incident: IncidentId, number: int) -> int:
+        """Count one more start of the undo's playbook; return how many there are now."""
+
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the undo of this attempt ended. The first writer wins."""
 

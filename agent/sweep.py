@@ -155,6 +155,7 @@ class Sweep:
         due = {service.name: self._due(service, now, everything_due=everything_due) for service in services}
         verdicts, opened = self._look([service for service in services if due[service.name]], due, observed)
         opened += self._watch_hosts(observed, now)
+        self._go_on_with_requests(now)
 
         healths = {name: verdict.health for name, verdict in verdicts.items()}
         report = SweepReport(
@@ -433,6 +434,16 @@ class Sweep:
             self._world.store.outbox.post(notices.opened(incident, now=self._world.clock.now()), self._world.channels)
         if self._world.store.incidents.next_round(incident.id, expected=incident.round):
             self._workflows.start(incident.id, incident.round + 1)
+
+    def _go_on_with_requests(self, now: datetime) -> None:
+        """Start the next round of what a person asked for and a halt held, with an undo that is owed or before any change."""
+        halted = self._world.kill_switch.halted() is not None
+        for incident in self._world.store.incidents.unclosed():
+            if incident.requested is None or incident.state is not IncidentState.HELD:
+                continue
+            over = incident.hold_until is None or now >= incident.hold_until
+            if over or (_is_held(incident, HoldCode.HALTED) and not halted):
+                self._next_round(incident)
 
     def _is_answered(self, incident: Incident) -> bool:
         """A person has answered what this incident waits for; the next round makes of it what it is worth."""

@@ -289,6 +289,7 @@ class MemoryAttempts:
     def __init__(self, lock: threading.RLock, incidents: MemoryIncidents) -> None:
         self._lock = lock
         self._incidents = incidents
+        self._undo_starts: dict[tuple[IncidentId, int], int] = {}
         self._undone_at: dict[tuple[IncidentId, int], datetime] = {}
 
     def begin(self, incident: IncidentId, number: int, plan: Plan, *, now: datetime) -> Attempt:
@@ -354,6 +355,13 @@ class MemoryAttempts:
             if attempt.harm is None:
                 self._put(replace(attempt, harm=harm))
                 self._incidents.audit.append(chain.of_attempt(AuditKind.HARMED, incident, number, harm=harm))
+
+    def undo_started(self, incident: IncidentId, number: int) -> int:
+        with self._lock:
+            self._one(incident, number)
+            starts = self._undo_starts[incident, number] = self._undo_starts.get((incident, number), 0) + 1
+            self._incidents.audit.append(chain.about(AuditKind.STARTED, incident, attempt=number, undo_start=starts))
+            return starts
 
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         with self._lock:

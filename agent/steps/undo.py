@@ -14,6 +14,9 @@ from agent.model import Attempt, Plan, PlaybookRun, Rerun, RunEnd, Service, Stor
 from agent.policy import neighbours
 from agent.ports import AttemptStore, Catalogue, Clock, KillSwitch, Playbooks, Prober, StoryStore
 
+STARTS = 3
+"""How often one undo may be started: once, and twice more after it was cut, by a crash or by people. Then it is handed over."""
+
 
 def take_back(
     attempt: Attempt,
@@ -38,7 +41,7 @@ def take_back(
     if attempt.undo_seen:
         return attempt
     run = attempt.undo or _run(
-        attempt, service, catalogue, playbooks, kill_switch, stopping, _teller(attempt, service, story, clock)
+        attempt, service, catalogue, playbooks, attempts, kill_switch, stopping, _teller(attempt, service, story, clock)
     )
     if run is None:
         return attempt
@@ -56,6 +59,7 @@ def _run(
     service: Service,
     catalogue: Catalogue,
     playbooks: Playbooks,
+    attempts: AttemptStore,
     kill_switch: KillSwitch,
     stopping: Callable[[], bool],
     on_task: Callable[[TaskResult], None],
@@ -73,6 +77,8 @@ def _run(
         if changed is not None:
             return PlaybookRun(end=RunEnd.NOT_RUN, message=f"cannot undo: {changed}")
         left = _what_a_crash_left(plan, run_id, playbooks)
+        if left is None and attempts.undo_started(attempt.incident, attempt.number) > STARTS:
+            left = PlaybookRun(end=RunEnd.LOST, message=f"it was cut {STARTS} times; how far it came is not known")
         run = left or playbooks.run(
             plan,
             run_id=run_id,

@@ -1,10 +1,11 @@
 """The ledger of attempts: one row per (incident, number), written before the first change and added to, never overwritten."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, insert, or_, select, update
+from sqlalchemy import Column, Connection, Row, func, insert, or_, select, update
 
 from agent import audit
 from agent.errors import StoreError
@@ -64,21 +65,29 @@ class Attempts:
 
     def started(self, incident: IncidentId, number: int) -> int:
         """Count one more start of the playbook; return how many there are now."""
-        count = (
-            update(attempts)
-            .filter_by(incident=row_number(incident), number=number)
-            .values(runs=attempts.c.runs + 1)
-            .returning(attempts.c.runs)
-        )
+        entry = partial(audit.about, AuditKind.STARTED, incident, attempt=number)
+        return self._count("count a start of", incident, number, attempts.c.runs, lambda starts: entry(start=starts))
+
+    def undo_started(self, incident: IncidentId, number: int) -> int:
+        """Count one more start of the undo's playbook; return how many there are now."""
+        entry = partial(audit.about, AuditKind.STARTED, incident, attempt=number)
+        verb = "count a start of the undo of"
+        return self._count(verb, incident, number, attempts.c.undo_runs, lambda starts: entry(undo_start=starts))
+
+    def _count(
+        self, verb: str, incident: IncidentId, number: int, column: Column[int], entry: Callable[[int], audit.Entry]
+    ) -> int:
+        key = {"incident": row_number(incident), "number": number}
+        one_more = update(attempts).filter_by(**key).values({column: func.coalesce(column, 0) + 1}).returning(column)
 
         def count_one(connection: Connection) -> int:
-            runs: int | None = connection.execute(count).scalar_one_or_none()
-            if runs is None:
-                raise _never_begun("count a start of", incident, number)
-            append(self._database, connection, audit.about(AuditKind.STARTED, incident, attempt=number, start=runs))
-            return runs
+            starts: int | None = connection.execute(one_more).scalar_one_or_none()
+            if starts is None:
+                raise _never_begun(verb, incident, number)
+            append(self._database, connection, entry(starts))
+            return starts
 
-        return self._database.write(f"count a start of {_name(incident, number)}", count_one)
+        return self._database.write(f"{verb} {_name(incident, number)}", count_one)
 
     def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the playbook ended. The first writer wins."""

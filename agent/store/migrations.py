@@ -205,6 +205,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX audit_of_incident ON audit (incident, kind)",
     ),
     ("ALTER TABLE attempts ADD COLUMN ties TEXT",),  # how neighbours hang together with what an attempt changes
+    ("ALTER TABLE attempts ADD COLUMN undo_runs INTEGER",),  # how often an undo was started; NULL: never
 )
 
 

@@ -196,6 +196,7 @@ attempts = Table(
     Column("harm", Coded),
     Column("undo_seen", Coded),
     Column("ties", Coded),
+    Column("undo_runs", Integer),
 )
 
 approvals = Table(

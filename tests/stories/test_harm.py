@@ -1,5 +1,6 @@
 """An attempt that harms: it is seen, taken back where that is declared, and its runbook asks first from then on."""
 
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -247,6 +248,55 @@ def test_a_crash_in_the_middle_of_the_undo_runs_it_again_and_verifies_it(tmp_pat
     assert [played.split()[0] for played in ward.machine.played].count("put-back-container") == 2
     assert first.undo is not None
     assert first.undo_seen
+
+
+@pytest.mark.parametrize("cut_by", ["crash", "halt"])
+def test_an_undo_that_is_cut_again_and_again_is_handed_over(tmp_path: Path, cut_by: str) -> None:
+    ward = made(tmp_path, undo=True)
+
+    def cut() -> RunEnd:
+        if cut_by == "crash":
+            raise Crash("undo")
+        ward.halt.why = "ops: stop"
+        return RunEnd.CANCELLED
+
+    ward.machine.effects["put-back-container"] = cut
+    for _ in range(6):
+        with contextlib.suppress(Crash):
+            ward.reboot()
+            ward.beat()
+        ward.halt.why = None
+    incident = web_incident(ward)
+    assert [played.split()[0] for played in ward.machine.played].count("put-back-container") == 3
+    assert StoryKind.ESCALATED in ward.told(incident.id)
+    assert incident.attempts[0].undo is not None
+    assert incident.attempts[0].undo.end is RunEnd.LOST
+    assert incident.refusal is not None
+    assert incident.refusal.code is RefusalCode.HARMED
+
+
+def test_a_persons_run_that_was_halted_before_its_undo_goes_on_after_resume_and_runs_once(tmp_path: Path) -> None:
+    ward = made(tmp_path, undo=True)
+    ward.machine.start("web")
+    ward.beat(2)
+    harmful = ward.machine.effects["start-container"]
+    ward.machine.effects["start-container"] = lambda: (harmful(), setattr(ward.halt, "why", "ops: stop"))[0]
+    web = ward.services[0]
+    plan = parameters.plan(REDO, web, good_copy=None, settings={}, why="asked for")
+    asked = ward.store.incidents.request(web, sick_once(ward, "web"), plan, by="ops", now=ward.clock.now())
+    ward.engine.start(asked.id, 1)
+    assert [played.split()[0] for played in ward.machine.played] == ["start-container"]
+    ward.beat(2)
+    assert len(ward.machine.played) == 1, "nothing is changed while halted"
+    ward.halt.why = None
+    ward.beat()
+    found = ward.store.incidents.get(asked.id)
+    assert found is not None
+    assert [played for played in ward.machine.played if asked.id in played] == [
+        f"start-container {asked.id}-1",
+        f"put-back-container {asked.id}-1-undo",
+    ]
+    assert found.closing is Closing.CARRIED_OUT
 
 
 class TestThePatientIsWorse:
