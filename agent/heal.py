@@ -222,7 +222,7 @@ def _tell_restarts(incident_id: IncidentId, service: Service, now: Standing, wor
 def _recovered(incident_id: IncidentId, service: Service, world: World) -> Ending:
     """Close it, unless the service comes and goes: then this one incident stays open until it is steady."""
     now = standing.of_hold(service, store=world.store, kill_switch=world.kill_switch, clock=world.clock)
-    flaps = alive.flapping(now)
+    flaps = alive.flapping(now) or alive.looping(now)
     return _close(incident_id, Closing.RECOVERED, world) if flaps is None else _hold(incident_id, flaps, world)
 
 

@@ -342,7 +342,8 @@ class Sweep:
 
     def _well(self, service: Service, facts: ContainerFacts | Blind, incident: Incident | None, now: datetime) -> None:
         if incident is not None and not self._is_healing(incident):
-            if _is_held(incident, HoldCode.FLAPPING) and alive.flapping(self._standing(service)) is not None:
+            now_stands = self._standing(service)
+            if alive.looping(now_stands) or (_is_held(incident, HoldCode.FLAPPING) and alive.flapping(now_stands)):
                 return  # it comes and goes: this one incident stays open until it is steady
             self._recovered(incident)
         if isinstance(facts, ContainerFacts) and incident is None:

@@ -4,7 +4,7 @@ Each function that decides returns a `Hold` or None; each has its plain question
 learn that the reason is gone. Pure.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agent.model import (
     CompletionCheck,
@@ -31,6 +31,9 @@ FLAPS_WITHIN = timedelta(minutes=10)
 """... within so long make a service that comes and goes. Our own remedies start the count anew."""
 LOOPS = 3
 """So many restarts by its restart policy in the same time are a crash loop: one can be luck, two a slow dependency."""
+LOOP_OVER = timedelta(seconds=60)
+"""So long without another restart, and the loop is over: Docker waits up to a minute between two."""
+LOOKS_AT_LOOP = timedelta(seconds=10)
 
 OVERLOAD_SHORTEST = timedelta(seconds=10)
 OVERLOAD_LONGEST = timedelta(minutes=5)
@@ -99,8 +102,7 @@ def flapping(standing: Standing) -> Hold | None:
     ours = [end or begin for begin, end in standing.own_changes]
     since = max([standing.now - FLAPS_WITHIN, *ours])
     changes = [at for at in standing.flips if at > since]
-    policys = [each for each in standing.restarts if each.by is RestartedBy.RESTART_POLICY and each.at > since]
-    if len(changes) < FLAPS or len(policys) >= LOOPS:
+    if len(changes) < FLAPS or len(_by_policy(standing, since)) >= LOOPS:
         return None
     minutes = FLAPS_WITHIN.total_seconds() / 60
     return Hold(
@@ -109,6 +111,25 @@ def flapping(standing: Standing) -> Hold | None:
         until=f"it changes less than {FLAPS} times in {minutes:.0f} min",
         look_again=changes[-FLAPS] + FLAPS_WITHIN - standing.now,
     )
+
+
+def looping(standing: Standing) -> Hold | None:
+    """It is WELL between two deaths: what its restart policy starts again and again has not recovered."""
+    restarts = _by_policy(standing, standing.now - FLAPS_WITHIN)
+    if len(restarts) < LOOPS or standing.now - restarts[-1] >= LOOP_OVER:
+        return None
+    minutes, seconds = FLAPS_WITHIN.total_seconds() / 60, LOOP_OVER.total_seconds()
+    return Hold(
+        code=HoldCode.FLAPPING,
+        because=f"its restart policy restarted it {len(restarts)} times in {minutes:.0f} min",
+        until=f"it is sick again, or has run for {seconds:.0f} s",
+        look_again=LOOKS_AT_LOOP,
+    )
+
+
+def _by_policy(standing: Standing, since: datetime) -> list[datetime]:
+    """Return when its restart policy restarted it after `since`, oldest first."""
+    return [each.at for each in standing.restarts if each.by is RestartedBy.RESTART_POLICY and each.at > since]
 
 
 def _sick(verdict: Verdict) -> list[Judgement]:

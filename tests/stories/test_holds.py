@@ -12,11 +12,14 @@ from agent.model import (
     MEDIC,
     Closing,
     ContainerState,
+    ForeignRestart,
     Health,
     HoldCode,
+    HostName,
     HttpSeen,
     IncidentState,
     Limits,
+    RestartedBy,
     ServiceName,
     StoryKind,
     TcpRequest,
@@ -289,6 +292,17 @@ class TestFlapping:
         ward.beat(130)
         assert ward.incident("web").closing is Closing.RECOVERED
         assert len(ward.incidents()) == 3
+
+    def test_a_crash_loop_is_one_incident_that_is_over_when_it_has_run_for_a_minute(self, ward: Ward) -> None:
+        by = RestartedBy.RESTART_POLICY
+        now = ward.clock.now()
+        loop = [ForeignRestart(container="web", at=now + each * SECOND, by=by) for each in (0, 1, 2)]
+        ward.store.foreign_restarts.keep(HostName("local"), loop)
+        self.flap(ward)
+        assert held(ward) is HoldCode.FLAPPING
+        self.flap(ward)
+        ward.beat(70)
+        assert [each.closing for each in ward.incidents()] == [Closing.RECOVERED]
 
     def test_what_our_remedies_healed_does_not_flap(self, tmp_path: Path) -> None:
         limits = Limits(first_wait=timedelta(0), same_signature=20)

@@ -230,6 +230,29 @@ class TestFlapping:
         assert (alive.flapping(standing(flips=flips, restarts=restarts)) is not None) is held
 
 
+class TestLooping:
+    @pytest.mark.parametrize(
+        ("by", "ago_", "held"),
+        [
+            (RestartedBy.RESTART_POLICY, (90, 50, 20), True),
+            (RestartedBy.RESTART_POLICY, (90, 75, 60), False),
+            (RestartedBy.RESTART_POLICY, (700, 50, 20), False),
+            (RestartedBy.DOCKER_API, (90, 50, 20), False),
+        ],
+        ids=["a loop", "it has run for a minute", "two of late", "somebody else's restarts"],
+    )
+    def test_what_its_restart_policy_starts_again_and_again_has_not_recovered(
+        self, by: RestartedBy, ago_: tuple[int, ...], held: bool
+    ) -> None:
+        restarts = tuple(ForeignRestart(container="web", at=START - each * SECOND, by=by) for each in ago_)
+        hold = alive.looping(standing(restarts=restarts))
+        assert (hold is not None) is held
+        assert hold is None or (hold.code, hold.because) == (
+            HoldCode.FLAPPING,
+            "its restart policy restarted it 3 times in 10 min",
+        )
+
+
 class TestMonitorBlind:
     A = HttpRequest(url="http://a/", timeout=SECOND)
     B = TcpRequest(address="b:53", timeout=SECOND)
