@@ -27,9 +27,10 @@ bench: ## Measure Medic against its budgets
 	@for each in bench/bench_*.py; do .venv/bin/python -m bench.$$(basename $$each .py) || exit 1; done
 
 ONLY ?= *
-lab: ## Break things in every way we know, and score Medic beside a restart policy, an autoheal loop and Monit (ONLY=GLOBS)
+JOBS ?= 4
+lab: ## Break things in every way we know, and score Medic beside a restart policy, an autoheal loop and Monit (ONLY=GLOBS JOBS=4)
 	@scripts/setup.sh dev
-	@scripts/docker.sh .venv/bin/python -m tests.lab --compare --json lab.json --only '$(ONLY)'
+	@scripts/docker.sh .venv/bin/python -m tests.lab --compare --jobs $(JOBS) --json lab.json --only '$(ONLY)'
 
 KILLS ?= 60
 SEED ?= 1

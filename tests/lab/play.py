@@ -49,7 +49,7 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, pat
     site = ground.plan(scenario, secrets.token_hex(3), folder, rival.flags if rival else None)
     try:
         stage.raise_all(site)
-        _wait_until_well(scenario, site, quit_)
+        _wait_until_well(scenario, site, quit_, patience)
         row = _with_rival(scenario, site, rival, quit_, patience) if rival else _with_medic(scenario, site, quit_, patience)
     except StageError as error:
         row = Row(
@@ -82,10 +82,10 @@ def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event, patienc
             Watching(site, Console(file=timeline, width=200)) as watching,
         ):
             if scenario.quiet_first:
-                watching.wait_for_quiet_sweep(BEGIN)
+                watching.wait_for_quiet_sweep(BEGIN * patience)
                 at, before = _break(scenario, site, before)
             _wait_for_end(scenario, watching, at, quit_, patience)
-            row = score.of_medic(scenario, site, before, at)
+            row = score.of_medic(scenario, site, before, at, watching)
         if watching.exit_code != 0:
             ended = f"medic watch ended with {watching.exit_code} after SIGTERM"
             row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, ended))
@@ -147,14 +147,11 @@ def _wait_for_end(scenario: Scenario, watching: Watching, at: datetime, quit_: t
         _sleep(scenario.expect.watch_for, quit_)
 
 
-def _wait_until_well(scenario: Scenario, site: Stage, quit_: threading.Event) -> None:
+def _wait_until_well(scenario: Scenario, site: Stage, quit_: threading.Event, patience: float) -> None:
     names = [part.name for part in site.parts if part.is_declared]
-    if scenario.quiet_first and not _until(
-        lambda: all(ground.is_well(site, name) for name in names), BEGIN.total_seconds(), quit_
-    ):
-        raise StageError(
-            f"cannot start the services of {scenario.id}: they are not all well after {BEGIN.total_seconds():.0f} s"
-        )
+    within = BEGIN.total_seconds() * patience
+    if scenario.quiet_first and not _until(lambda: all(ground.is_well(site, name) for name in names), within, quit_):
+        raise StageError(f"cannot start the services of {scenario.id}: they are not all well after {within:.0f} s")
 
 
 def _until(is_so: Callable[[], bool], seconds: float, quit_: threading.Event) -> bool:

@@ -20,11 +20,12 @@ from rich.text import Text
 from tests.lab import ground, stage, watching
 from tests.lab.scenario import End, Scenario
 from tests.lab.stage import Stage, StageError
+from tests.lab.watching import Watching
 
 ENOUGH = 0.95
 """Share of scenarios that must end as expected. Source: issue 3."""
 MEDIC = "medic"
-DECIDES_WITHIN = 10.0
+DECIDES_WITHIN = 30.0
 """Seconds for what is being decided to be decided: under one, more where the machine is busy."""
 
 
@@ -85,10 +86,10 @@ def touched(scenario: Scenario, before: Containers, site: Stage) -> tuple[str, .
     )
 
 
-def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime) -> Row:
+def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime, watched: Watching) -> Row:
     """Read back what Medic made of a scenario."""
     expect = scenario.expect
-    incidents = _incidents(site)
+    incidents = _incidents(site, watched)
     ours = [incident for incident in incidents if incident["service"] == expect.service]
     harmful = (*touched(scenario, before, site), *_wrong_acts(scenario, incidents))
     is_well = _is_well(site, expect.service)
@@ -180,15 +181,16 @@ def _expectation(scenario: Scenario) -> str:
     return f"{expect.end.value}: {reason}" if reason else expect.end.value
 
 
-def _incidents(site: Stage) -> list[Mapping[str, Any]]:
+def _incidents(site: Stage, watched: Watching) -> list[Mapping[str, Any]]:
     """Read every incident back. One that is held is decided afresh every few seconds, and open for that moment: wait it out."""
     end = time.monotonic() + DECIDES_WITHIN
     while True:
-        listed = watching.ask(site, "incident", "list")
-        incidents = [watching.ask(site, "incident", "show", each["id"])["incident"] for each in listed]
+        with watched.still():
+            listed = watching.ask(site, "incident", "list")
+            incidents = [watching.ask(site, "incident", "show", each["id"])["incident"] for each in listed]
         if time.monotonic() > end or all(incident["state"] != "open" for incident in incidents):
             return incidents
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def _end(incident: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +65,15 @@ class Watching:
             self.exit_code = self.process.wait()
         self._reader.join(PATIENCE.total_seconds())
         self._log.close()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Hold the daemon where it stands while it is looked at: a Hold may be over before a busy machine has read it."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def wait_for_quiet_sweep(self, within: timedelta) -> None:
         """Wait until one sweep has seen every service, and none sick or unknown."""
