@@ -22,7 +22,8 @@ def probe(request: CertificateRequest) -> CertificateSeen | Blind:
         if request.key is not None:
             mode = stat.S_IMODE(os.stat(request.key).st_mode)  # noqa: PTH116 (a text, no Path)
     except FileNotFoundError as exc:
-        return CertificateSeen(left=None, key_mode=None, error=f"there is no file {exc.filename}")
+        error = "it is not there" if exc.filename == request.path else f"its key {exc.filename} is not there"
+        return CertificateSeen(left=None, key_mode=None, error=error)
     except OSError as exc:
         return Blind(why=f"cannot read {request.path}: {exc.strerror or exc}")
     if request.key is None and b"PRIVATE KEY-----" not in content:

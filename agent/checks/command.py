@@ -46,8 +46,8 @@ def judge(
         return place.not_asked(check.name, check.plane, why)
     asked = f"`{' '.join(check.command)}` in {service.container}"
     match observed.get(_request(check, service)):
-        case ExecSeen(exit_code=code) if (odd := unusable(code)) is not None and code != check.exit_code:
-            return frame.unseen(check, odd, asked)
+        case ExecSeen(exit_code=code) if code in CANNOT_RUN and code != check.exit_code:
+            return frame.unseen(check, unusable(code, asked), asked)
         case ExecSeen(exit_code=code) if code in ENDED_BY_TIMEOUT and code != check.exit_code:
             return frame.sick(check, ("command-timeout", f"{asked} did not end within {check.timeout.total_seconds():g} s"))
         case ExecSeen(exit_code=code) if code != check.exit_code:
@@ -68,11 +68,10 @@ def nowhere(facts: ContainerFacts | Blind) -> place.Gone | Blind | None:
     return None if running else place.Gone(why=f"the container is {facts.state.value}")
 
 
-def unusable(code: int) -> Blind | None:
-    """Return why an exit code tells nothing of the service, or None."""
-    if code not in CANNOT_RUN:
-        return None
-    return Blind(why=f"exit code {code}: the container lacks the program or `timeout`, or may not run it")
+def unusable(code: int, asked: str) -> Blind:
+    """Return why an exit code tells nothing of the service. asked: names the question."""
+    why = "the container lacks the program or `timeout`, or may not run it" if code in CANNOT_RUN else "it means nothing here"
+    return Blind(why=f"{asked}: exit code {code}: {why}")
 
 
 def bounded(check: CommandCheck | DnsCheck, service: Service, argv: tuple[str, ...]) -> ExecRequest:

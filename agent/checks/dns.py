@@ -33,7 +33,7 @@ def judge(
         case ExecSeen(exit_code=code) if code in command.ENDED_BY_TIMEOUT:
             return frame.sick(check, ("dns-failed", f"{asked} is not found within {check.timeout.total_seconds():g} s"))
         case ExecSeen(exit_code=code):
-            return frame.unseen(check, command.unusable(code) or Blind(why=f"getent ended with exit code {code}"), asked)
+            return frame.unseen(check, command.unusable(code, asked), asked)
         case other:
             return frame.unseen(check, other, asked)
 

@@ -225,7 +225,7 @@ def test_a_log_is_measured_with_its_rotated_predecessors(real: BatchProber, tmp_
         ("real", 0o600, 29, None),
         ("real", 0o644, 29, None),
         (b"nonsense", 0o600, None, "it holds no certificate that can be read"),
-        (None, 0o600, None, "there is no file"),
+        (None, 0o600, None, "it is not there"),
     ],
 )
 def test_a_certificate_file_is_read_and_its_key_only_looked_at(

@@ -67,6 +67,11 @@ def test_the_command_check(seen: Observation | None, health: Health, symptoms: l
     assert "LOADING" not in judgement.detail
 
 
+def test_a_program_that_is_not_there_is_named() -> None:
+    assert "redis-cli" in judge(PING, facts(), ended(127)).detail
+    assert "the name db in web: exit code 127" in judge(DNS, facts(), ended(127)).detail
+
+
 def test_an_exit_code_that_is_expected_is_right_whatever_it_is() -> None:
     for code in (3, 124, 127):
         assert judge(replace(PING, exit_code=code, output=None), facts(), ended(code)).health is W
