@@ -165,6 +165,7 @@ def first_broken(path: Path, head: str | None = None) -> audit.Broken | None:
         store.close()
 
 
+@pytest.mark.abuse("70")
 @pytest.mark.parametrize("column", ["at", "actor", "kind", "key", "incident", "payload", "previous", "hash"])
 def test_one_changed_byte_names_its_row(copy: Path, column: str) -> None:
     for byte in ("~", "\udcff"):
@@ -182,6 +183,7 @@ def test_one_changed_byte_names_its_row(copy: Path, column: str) -> None:
         assert first_broken(copy) is None
 
 
+@pytest.mark.abuse("70")
 @pytest.mark.parametrize(("sql", "row"), [("DELETE FROM audit WHERE id = 3", 3), ("DELETE FROM audit WHERE id > 5", 6)])
 def test_rows_taken_out_are_missed(copy: Path, sql: str, row: int) -> None:
     store = open_store(f"sqlite:///{copy}", FakeClock())

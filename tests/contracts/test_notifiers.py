@@ -65,6 +65,7 @@ def test_delivers_title_and_key_without_secrets(make: Make, receiver: Receiver) 
     assert b"[REDACTED:known]" in body
 
 
+@pytest.mark.abuse("77")
 @HTTP_CHANNELS
 @pytest.mark.parametrize("mood", [500, 503, 404, 429, "cut"])
 def test_anything_but_a_yes_is_an_error(make: Make, receiver: Receiver, mood: int | str) -> None:
@@ -83,6 +84,7 @@ def test_a_receiver_that_never_finishes_is_left_in_time(make: Make, receiver: Re
     assert time.monotonic() - start < SHORT.total_seconds() + 1
 
 
+@pytest.mark.abuse("77")
 @HTTP_CHANNELS
 def test_slow_down_wrong_and_back_again_loses_nothing(make: Make) -> None:
     store, clock, receiver = memory_store().outbox, FakeClock(), Receiver()

@@ -185,12 +185,14 @@ def test_what_a_retry_after_asks_for_is_reported(real: BatchProber, server: OddS
     assert (busy.retry_after, other.retry_after) == (timedelta(seconds=42), None)
 
 
+@pytest.mark.abuse("87")
 def test_a_redirect_is_reported_and_not_followed(real: BatchProber, server: OddServer) -> None:
     seen = ask_one(real, get(server.url("redirect")))
     assert isinstance(seen, HttpSeen)
     assert seen.location == "http://elsewhere.invalid/x"
 
 
+@pytest.mark.abuse("87")
 @pytest.mark.parametrize(("manner", "status"), [("hang", None), ("half-hang", 200)])
 def test_a_target_that_does_not_finish_times_out(real: BatchProber, server: OddServer, manner: str, status: int | None) -> None:
     began = time.monotonic()
@@ -206,6 +208,7 @@ def test_a_slow_answer_says_how_long_it_took(real: BatchProber, server: OddServe
     assert timedelta(seconds=0.4) <= seen.latency < timedelta(seconds=2)
 
 
+@pytest.mark.abuse("87")
 @pytest.mark.parametrize("manner", ["endless", "long-line"])
 def test_a_body_without_end_is_cut_at_the_limit(real: BatchProber, server: OddServer, manner: str) -> None:
     began = time.monotonic()
@@ -336,6 +339,7 @@ SCARCE = textwrap.dedent("""
 """)
 
 
+@pytest.mark.abuse("85")
 @pytest.mark.parametrize(
     ("left", "expected"), [("some-left", {"HttpSeen:200": 200, "TcpSeen:True": 200}), ("none-left", {"Blind:": 400})]
 )
@@ -346,6 +350,7 @@ def test_our_own_want_of_files_never_reads_as_a_sick_target(server: OddServer, l
     assert json.loads(ran.stdout) == expected
 
 
+@pytest.mark.abuse("85")
 @pytest.mark.parametrize("hold_back", [0, 1, 2, 3, 5, 8])
 def test_files_that_run_out_in_the_middle_read_as_blind(server: OddServer, hold_back: int) -> None:
     """Other threads may take the files that were counted as free: the margin is given away to provoke it."""

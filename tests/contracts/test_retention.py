@@ -5,6 +5,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from agent.adapters.retention import OldFiles
 from agent.model import IncidentId
 from tests.fakes import START
@@ -37,6 +39,7 @@ def test_what_is_old_goes_with_its_runs_and_markers(tmp_path: Path) -> None:
     assert all(path.exists() for path in new)
 
 
+@pytest.mark.abuse("13", "90")
 def test_nothing_of_an_unclosed_incident_goes_whatever_its_age_and_size(tmp_path: Path) -> None:
     names = ("incidents/I1", "runs/I1-1", "runs/I1-2", "markers/I1-1-undo")
     kept = [folder(tmp_path, name, age=900 * DAY, size=5_000) for name in names]
@@ -67,6 +70,7 @@ def test_the_rest_of_the_state_folder_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "medic.db").exists()
 
 
+@pytest.mark.abuse("81")
 def test_a_link_is_neither_followed_nor_deleted(tmp_path: Path) -> None:
     elsewhere = folder(tmp_path, "elsewhere/I1", age=900 * DAY)
     (tmp_path / "incidents").mkdir()

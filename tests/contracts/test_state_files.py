@@ -46,6 +46,7 @@ def test_what_is_kept_is_private(tmp_path: Path) -> None:
     assert modes == {"state": 0o700, "incidents": 0o700, "I1": 0o700, "attempt-1": 0o700, "stdout": 0o600}
 
 
+@pytest.mark.abuse("73")
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../I2/evidence.json", "/etc/passwd", "a/../b", "a/b/c", "a//b", ".hidden", "a\0b", "a\nb", "x" * 200],
@@ -67,6 +68,7 @@ def test_an_incident_that_leaves_the_folder_is_refused(tmp_path: Path, incident:
         BundleFiles(tmp_path).folder(IncidentId(incident))
 
 
+@pytest.mark.abuse("7")
 def test_a_disk_that_takes_no_more_is_said_and_leaves_the_older_file_whole(tmp_path: Path) -> None:
     bundles = BundleFiles(tmp_path)
     bundles.keep(INCIDENT, "evidence.json", b"old")
@@ -119,6 +121,7 @@ HOLD = (
 )
 
 
+@pytest.mark.abuse("4")
 def test_a_second_daemon_is_refused_with_the_pid_of_the_first_until_that_is_killed(tmp_path: Path) -> None:
     watch = WatchLock(tmp_path)
     with subprocess.Popen((sys.executable, "-c", HOLD, str(tmp_path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
@@ -180,6 +183,7 @@ def _link_in_a_circle(path: Path) -> None:
     path.symlink_to(path)
 
 
+@pytest.mark.abuse("69")
 @pytest.mark.parametrize("make", [_touch, _binary, _other_json, _folder, _pipe, _link_in_a_circle])
 def test_whatever_stands_in_place_of_the_halt_file_halts(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "halt")

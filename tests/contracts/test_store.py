@@ -422,6 +422,7 @@ def test_beginning_an_attempt_again_returns_the_row_that_stands(store: Store) ->
     assert (first.plan, first.intent_at, first.runs, first.outcome) == (RESTART, START, 0, None)
 
 
+@pytest.mark.abuse("4")
 def test_two_that_begin_one_attempt_share_one_row(connect: Callable[[], Store]) -> None:
     one, two = connect(), connect()
     incident = opened(one)

@@ -76,6 +76,7 @@ def test_a_missing_postgres_driver_names_the_extra(monkeypatch: pytest.MonkeyPat
     assert "pip install medic-agent[postgres]" in refusal("postgresql://ann@127.0.0.1/medic")
 
 
+@pytest.mark.abuse("12")
 def test_a_postgres_that_is_down_is_waited_for_and_then_named() -> None:
     clock = FakeClock()
     with pytest.raises(StoreError, match="cannot open the store: ") as refused:
@@ -109,6 +110,7 @@ def sealed_folder() -> Iterator[Path]:
             folder.chmod(0o755)
 
 
+@pytest.mark.abuse("14")
 @pytest.mark.parametrize("name", ["new.db", "medic.db"])
 def test_a_folder_that_cannot_be_written_is_one_sentence(sealed_folder: Path, name: str) -> None:
     sentence = refusal(f"sqlite:///{sealed_folder}/{name}")
@@ -129,12 +131,14 @@ def test_a_folder_in_the_place_of_the_file_is_one_sentence(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------- the file
 
 
+@pytest.mark.abuse("9")
 def test_a_file_that_is_no_database_is_left_as_it_is(path: Path) -> None:
     path.write_bytes(b"shopping list\n" * 1_000)
     assert "the file is damaged or no database" in refusal(f"sqlite:///{path}")
     assert path.read_bytes() == b"shopping list\n" * 1_000
 
 
+@pytest.mark.abuse("9")
 def test_a_damaged_database_is_refused_and_left_as_it_is(path: Path) -> None:
     with opened_at(path) as store:
         incident = opened(store)
@@ -147,6 +151,7 @@ def test_a_damaged_database_is_refused_and_left_as_it_is(path: Path) -> None:
     assert path.read_bytes() == bytes(content)
 
 
+@pytest.mark.abuse("10")
 @pytest.mark.parametrize("loss", ["deleted", "emptied"])
 def test_a_lost_database_is_not_made_anew(path: Path, loss: str) -> None:
     with opened_at(path) as store:
@@ -259,6 +264,7 @@ def every_lookup(store: Store) -> None:
     store.sweeps.prune(before=START)
 
 
+@pytest.mark.abuse("13")
 def test_no_lookup_reads_through_the_past(path: Path) -> None:
     asked_for: list[tuple[str, tuple[str | int, ...]]] = []
     with opened_at(path) as store:
@@ -289,6 +295,7 @@ def test_no_lookup_reads_through_the_past(path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- while it is being used
 
 
+@pytest.mark.abuse("6")
 def test_a_lock_held_by_another_writer_is_waited_for_and_then_named(path: Path) -> None:
     clock = FakeClock()
     with opened_at(path, clock) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -330,6 +337,7 @@ def fill(store: Store, incident: IncidentId) -> None:
         store.story.tell(incident, WEB.name, StoryKind.TASK, "x" * 5_000, now=START)
 
 
+@pytest.mark.abuse("7")
 def test_a_full_disk_is_a_store_error_and_what_was_written_stays(path: Path) -> None:
     with opened_at(path) as store:
         incident = opened(store)
@@ -384,6 +392,7 @@ def test_a_writer_killed_at_once_loses_no_acknowledged_row(path: Path) -> None:
         assert store.services.service(ServiceName("web")) == WEB
 
 
+@pytest.mark.abuse("12")
 @pytest.mark.live
 def test_a_postgres_that_cuts_every_connection_is_found_again(postgres_url: str) -> None:
     store = open_store(postgres_url, FakeClock())
@@ -398,6 +407,7 @@ def test_a_postgres_that_cuts_every_connection_is_found_again(postgres_url: str)
     store.close()
 
 
+@pytest.mark.abuse("12")
 @pytest.mark.live
 def test_a_postgres_that_is_cut_inside_a_transaction_runs_it_again(postgres_url: str) -> None:
     store = open_store(postgres_url, FakeClock())

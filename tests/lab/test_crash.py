@@ -7,6 +7,7 @@ import pytest
 from tests.lab import crash
 
 
+@pytest.mark.abuse("1", "15")
 @pytest.mark.live
 def test_what_is_killed_in_the_middle_loses_repeats_and_leaves_nothing(tmp_path: Path) -> None:
     tally = crash.run(kills=4, seed=11, folder=tmp_path)

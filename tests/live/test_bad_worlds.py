@@ -60,6 +60,7 @@ def no_engine(path: Path) -> Iterator[None]:
     yield
 
 
+@pytest.mark.abuse("39")
 @pytest.mark.parametrize("engine", [no_engine, silent_engine])
 def test_an_engine_that_cannot_be_asked_is_one_incident_of_its_host_and_no_remedy(
     site: Site, engine: Callable[[Path], AbstractContextManager[None]]
@@ -101,6 +102,7 @@ def test_an_nginx_that_is_not_there_is_said_and_healthy_containers_are_left_alon
     assert not site.incidents("web")[0].attempts
 
 
+@pytest.mark.abuse("14")
 @pytest.mark.parametrize("words", [("watch",), ("heal", "web"), ("sweeps",), ("incident", "list")])
 def test_a_state_folder_that_cannot_be_written_is_one_sentence(site: Site, words: tuple[str, ...]) -> None:
     (site.folder / "state").write_text("a file where the folder should be")
@@ -123,6 +125,7 @@ def test_a_store_of_a_newer_medic_is_refused_in_one_sentence(site: Site) -> None
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.abuse("40")
 def test_a_huge_line_and_a_binary_log_neither_stop_the_diagnosis_nor_fill_the_memory(site: Site) -> None:
     line = "yes AAAAAAAAAAAAAAA | tr -d '\\n' | head -c 100000000; echo"
     once = f"[ -f /ran ] && exec sleep 600; {line}; head -c 2000000 /dev/urandom; touch /ran; exit 3"
@@ -185,6 +188,7 @@ def _endless() -> Iterator[int]:
             thread.join(5)
 
 
+@pytest.mark.abuse("6")
 def test_a_store_that_somebody_else_holds_delays_a_heal_and_counts_it_once(site: Site) -> None:
     service = site.http_service("web")
     site.write({"web": service})
@@ -199,6 +203,7 @@ def test_a_store_that_somebody_else_holds_delays_a_heal_and_counts_it_once(site:
     assert [(attempt.outcome, attempt.runs) for attempt in incident.attempts] == [(Outcome.HEALED, 1)]
 
 
+@pytest.mark.abuse("7")
 def test_on_a_full_disk_nothing_is_changed_and_with_space_again_the_heal_goes_on(site: Site) -> None:
     service = site.http_service("web")
     site.write({"web": service})
@@ -231,6 +236,7 @@ def _fill(path: Path) -> None:
                     file.write(b"x" * size)
 
 
+@pytest.mark.abuse("77")
 def test_notices_wait_for_a_receiver_that_is_down(site: Site) -> None:
     service = site.http_service("web")
     receiver = Receiver()

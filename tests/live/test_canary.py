@@ -165,6 +165,7 @@ def artefacts(site: Site, receiver: Receiver, commands: list[tuple[str, ...]]) -
         yield archive.name, gzip.decompress(archive.read_bytes())
 
 
+@pytest.mark.abuse("66")
 def test_no_secret_is_in_anything_that_medic_leaves(site: Site, docker_client: docker.APIClient, tiny_image: str) -> None:
     def states() -> dict[str, str]:
         if not (site.folder / "state" / "medic.db.made").exists():

@@ -22,6 +22,7 @@ def look(folder: Path, tell: str) -> int:
     return subprocess.run(["sh", str(SCRIPT)], env=environment, capture_output=True, timeout=30, check=False).returncode
 
 
+@pytest.mark.abuse("91")
 def test_a_stopped_and_a_killed_daemon_are_told_once_each(tmp_path: Path) -> None:
     (tmp_path / "medic.yaml").write_text("interval: 1s\ndiscover_labels: false\n")
     beat = tmp_path / "state" / "beat"

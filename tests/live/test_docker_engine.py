@@ -123,6 +123,7 @@ def test_the_prefix_of_another_containers_id_is_no_name(engine: DockerEngine, co
 # ------------------------------------------------------------------------------------------------------------------ logs
 
 
+@pytest.mark.abuse("40")
 def test_a_hundred_megabytes_in_one_line_are_cut_in_time(
     engine: DockerEngine, container: Make, docker_client: docker.APIClient
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_hundred_megabytes_in_one_line_are_cut_in_time(
     assert log.endswith(b"xxx\nthe end\n")
 
 
+@pytest.mark.abuse("40")
 def test_a_long_log_of_short_lines_is_read_up_to_the_limit(
     engine: DockerEngine, container: Make, docker_client: docker.APIClient
 ) -> None:
@@ -157,6 +159,7 @@ def test_the_log_of_a_terminal_has_no_frames(engine: DockerEngine, container: Ma
     assert engine.logs(LOCAL, name, limit=1000) == b"on a terminal\r\n"
 
 
+@pytest.mark.abuse("40")
 def test_a_container_without_a_log_is_said_to_have_none(engine: DockerEngine, container: Make) -> None:
     name = container(["echo", "gone"], host={"log_config": {"type": "none"}})
     with pytest.raises(OutsideError, match="its log driver keeps nothing to read") as raised:
@@ -308,6 +311,7 @@ ASKS: list[Callable[[DockerEngine], object]] = [
 ]
 
 
+@pytest.mark.abuse("39")
 @pytest.mark.parametrize("ask", ASKS)
 def test_an_engine_that_never_answers_is_given_up_in_time(tmp_path: Path, ask: Callable[[DockerEngine], object]) -> None:
     began = time.monotonic()
@@ -318,6 +322,7 @@ def test_an_engine_that_never_answers_is_given_up_in_time(tmp_path: Path, ask: C
     assert raised.value.transient
 
 
+@pytest.mark.abuse("39")
 @pytest.mark.parametrize("ask", ASKS)
 def test_a_missing_socket_is_named(tmp_path: Path, ask: Callable[[DockerEngine], object]) -> None:
     engine = DockerEngine((Host(name=LOCAL, docker=f"unix://{tmp_path}/none.sock"),), SystemClock())
@@ -334,6 +339,7 @@ def test_a_socket_nobody_listens_at_is_named(tmp_path: Path) -> None:
         engine.list(LOCAL)
 
 
+@pytest.mark.abuse("39")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not use the socket")
 def test_a_socket_without_permission_names_the_group() -> None:
     script = (
@@ -347,6 +353,7 @@ def test_a_socket_without_permission_names_the_group() -> None:
     assert "permission denied on unix:///var/run/docker.sock; run as root or join the group `docker` False" in said
 
 
+@pytest.mark.abuse("39")
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [

@@ -131,6 +131,7 @@ def no_one(task: TaskResult) -> None:
     del task
 
 
+@pytest.mark.abuse("47")
 def test_leaves_nothing_after_a_timeout(playbooks: AnsiblePlaybooks, tmp_path: Path) -> None:
     tree = Tree(tmp_path)
 
@@ -295,6 +296,7 @@ def test_passes_nothing_of_the_agents_environment_on(
     assert "xyzzy" not in run.message
 
 
+@pytest.mark.abuse("48")
 def test_redacts_what_tasks_say_and_keeps_nothing_private(playbooks: AnsiblePlaybooks, tmp_path: Path) -> None:
     run = playbooks.run(
         plan("quick.yml", quick(tmp_path, word="the password is hunter2")),
@@ -386,6 +388,7 @@ def test_a_guard_without_its_agent_starts_nothing(tmp_path: Path) -> None:
     assert (guard.returncode, guard.stdout) == (3, b"")
 
 
+@pytest.mark.abuse("84")
 def test_a_storm_of_signals_does_not_hang_the_guard(playbooks: AnsiblePlaybooks, tmp_path: Path) -> None:
     # A handler that took a lock met itself here, and the guard outlived its agent (found by `make crash`).
     tree = Tree(tmp_path)

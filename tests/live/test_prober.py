@@ -146,6 +146,7 @@ def words(verdict: Verdict) -> set[str]:
     return {symptom.word for symptom in verdict.symptoms}
 
 
+@pytest.mark.abuse("27")
 def test_a_service_behind_nginx_is_seen_well_and_then_sick_in_every_way(lab: Lab, see: Callable[[Service], Verdict]) -> None:
     web = lab.run("web", SERVE)
     other = lab.run("other", ["sleep", "600"])

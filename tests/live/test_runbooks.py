@@ -240,6 +240,7 @@ def test_says_that_the_compose_plugin_is_absent(playbooks: AnsiblePlaybooks, tmp
     assert "does not have the compose plugin installed" in run.message
 
 
+@pytest.mark.abuse("27")
 def test_never_reloads_an_nginx_whose_configuration_is_broken(
     playbooks: AnsiblePlaybooks, injected: Callable[[str], Patient]
 ) -> None:

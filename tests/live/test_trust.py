@@ -118,6 +118,7 @@ def test_a_halt_keeps_a_test_from_changing_anything(medic: Medic) -> None:
     assert "no changes now" in ended.stderr
 
 
+@pytest.mark.abuse("69")
 def test_a_halt_stops_a_running_playbook_within_a_second_and_says_which(make: Make, medic: Medic, tmp_path: Path) -> None:
     name = make(DEAF)
     spec = {"image": "medic-lab/tiny", "command": "sleep 60", "stop_timeout": "60s"}

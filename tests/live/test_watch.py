@@ -89,6 +89,7 @@ def test_what_a_person_stopped_is_left_alone_until_it_is_started_again(site: Sit
         assert site.look(container)["Running"]
 
 
+@pytest.mark.abuse("2")
 def test_stopping_in_a_playbook_sweeps_it_and_the_next_start_looks_before_it_does_anything(hung: str, site: Site) -> None:
     before = site.look(hung)["StartedAt"]
     with Daemon(site) as daemon:
@@ -116,6 +117,7 @@ def test_stopping_in_a_playbook_sweeps_it_and_the_next_start_looks_before_it_doe
     assert site.look(hung)["StartedAt"] == restarted, "it was done again"
 
 
+@pytest.mark.abuse("3")
 def test_a_second_signal_ends_it_at_once_and_the_orphan_sweeps_itself(hung: str, site: Site) -> None:
     with Daemon(site) as daemon:
         until(site.playbook_is_at_work, 20, daemon.said)
@@ -127,6 +129,7 @@ def test_a_second_signal_ends_it_at_once_and_the_orphan_sweeps_itself(hung: str,
     until(lambda: not site.playbooks(), 12)
 
 
+@pytest.mark.abuse("69")
 def test_a_halt_stops_the_running_playbook_and_a_resume_goes_on(hung: str, site: Site) -> None:
     with Daemon(site) as daemon:
         until(site.playbook_is_at_work, 20, daemon.said)
@@ -163,6 +166,7 @@ def test_stopping_while_it_verifies_does_not_wait_for_the_end_of_that(site: Site
     assert attempt.outcome is None, "nobody has seen how it ends"
 
 
+@pytest.mark.abuse("4")
 def test_one_daemon_per_state_folder_answers_at_once_and_goes_cleanly(site: Site) -> None:
     site.write({"web": site.http_service("web")})
     with Daemon(site) as daemon:
@@ -214,6 +218,7 @@ def test_a_person_runs_a_runbook_through_the_daemon_and_without_one(site: Site) 
         assert [attempt.outcome for attempt in incident.attempts] == [Outcome.HEALED]
 
 
+@pytest.mark.abuse("28")
 def test_labels_enrol_a_container_and_sweeps_tell_what_is_not_as_recorded(site: Site) -> None:
     labelled = site.container("labelled", enable="true", port="8000", tcp="8000", every="1s")
     nonsense = site.container("nonsense", enable="true", every="soon")

@@ -128,6 +128,7 @@ def test_how_long_a_request_waits_is_what_medic_yaml_says(tmp_path: Path) -> Non
     ward.beat_until(lambda: refusal_of(ward) is RefusalCode.APPROVAL_EXPIRED, at_most=minute // EVERY + 3)
 
 
+@pytest.mark.abuse("68")
 def test_an_answer_that_comes_too_late_is_refused(ward: Ward) -> None:
     ward.clock.move(WAIT)
     accepted, sentence = say(ward, yes=True, id_="A1")
@@ -143,6 +144,7 @@ def test_an_approval_that_nothing_came_of_in_time_is_void(ward: Ward) -> None:
     assert ward.machine.played == []
 
 
+@pytest.mark.abuse("68")
 def test_only_the_first_answer_counts(ward: Ward) -> None:
     say(ward, yes=False)
     assert say(ward, yes=True, id_="A1") == (False, "cannot approve 'A1': ann has denied it already")
@@ -150,6 +152,7 @@ def test_only_the_first_answer_counts(ward: Ward) -> None:
     assert refusal_of(ward) is RefusalCode.DENIED
 
 
+@pytest.mark.abuse("68")
 def test_after_the_incident_has_ended_there_is_nothing_to_answer(ward: Ward) -> None:
     ward.machine.start("web")
     ward.beat(5)
@@ -161,6 +164,7 @@ def test_after_the_incident_has_ended_there_is_nothing_to_answer(ward: Ward) -> 
     assert ward.machine.played == []
 
 
+@pytest.mark.abuse("68")
 def test_an_approval_of_one_incident_is_none_for_the_next(ward: Ward) -> None:
     say(ward, yes=True)
     ward.machine.start("web")
@@ -209,6 +213,7 @@ class TestEdit:
         assert "is not what it was when this was asked" in sentence
 
 
+@pytest.mark.abuse("49")
 def test_a_runbook_file_edited_after_the_approval_voids_it(ward: Ward) -> None:
     say(ward, yes=True)
     ward.runbooks = (replace(ASKS, hash="1" * 64), RESTART, RECREATE)

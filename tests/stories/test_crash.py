@@ -37,6 +37,7 @@ def crash_at(ward: Ward, moment: str, step: str) -> None:
     ward.beat(2)
 
 
+@pytest.mark.abuse("1", "15")
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", HEALED)
 def test_a_heal_cut_at_any_boundary_ends_healed_after_one_attempt(tmp_path: Path, step: str, moment: str) -> None:
@@ -49,6 +50,7 @@ def test_a_heal_cut_at_any_boundary_ends_healed_after_one_attempt(tmp_path: Path
     assert ward.notices() == [f"{incident.id}:opened", f"{incident.id}:resolved"]
 
 
+@pytest.mark.abuse("1")
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("step", DOOMED)
 def test_a_hopeless_heal_cut_at_any_boundary_escalates_after_two(tmp_path: Path, step: str, moment: str) -> None:

@@ -70,6 +70,7 @@ def asks_first(ward: Ward, runbook_id: str, name: str = "web") -> bool:
 
 
 class TestANeighbourIsHarmed:
+    @pytest.mark.abuse("35")
     def test_it_is_undone_and_the_undo_is_verified_on_the_row(self, tmp_path: Path) -> None:
         ward = made(tmp_path, undo=True)
         ward.beat()
@@ -100,6 +101,7 @@ class TestANeighbourIsHarmed:
         assert kinds.index(StoryKind.HARMED) < kinds.index(StoryKind.DEMOTED) < kinds.index(StoryKind.UNDONE)
         assert "api" in next(event.text for event in told if event.kind is StoryKind.HARMED)
 
+    @pytest.mark.abuse("35")
     def test_the_runbook_asks_first_on_every_service(self, tmp_path: Path) -> None:
         ward = made(tmp_path, undo=True)
         ward.beat(3)

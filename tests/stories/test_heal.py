@@ -63,6 +63,7 @@ def test_a_hung_service_is_restarted_after_its_streak_and_not_before(ward: Ward)
     assert incident.closing is Closing.HEALED
 
 
+@pytest.mark.abuse("21")
 def test_one_failed_probe_among_good_ones_starts_nothing(ward: Ward) -> None:
     for _ in range(5):
         ward.machine.boxes["web"].answers = False
@@ -151,6 +152,7 @@ class TestHolding:
         ward.beat()
         assert ward.incident("web").closing is Closing.HEALED
 
+    @pytest.mark.abuse("24")
     def test_a_young_container_is_given_its_grace(self, ward: Ward) -> None:
         ward.machine.start("web")
         ward.machine.boxes["web"].answers = False
@@ -170,6 +172,7 @@ class TestHolding:
         ward.beat_until(lambda: ward.machine.played != [])
         assert ward.incident("web").closing is Closing.HEALED
 
+    @pytest.mark.abuse("69")
     def test_halted_means_that_nothing_is_changed_until_resume(self, ward: Ward) -> None:
         ward.halt.why = "ops: deploying by hand"
         ward.machine.crash("web")
@@ -203,6 +206,7 @@ class TestCannotLook:
         assert incident.closing is Closing.RECOVERED
 
 
+@pytest.mark.abuse("28")
 def test_what_was_removed_by_force_is_made_again(ward: Ward) -> None:
     ward.machine.effects["recreate-container"] = lambda: (ward.machine.add("web"), None)[1]
     ward.machine.remove("web")
@@ -238,6 +242,7 @@ def test_a_playbook_that_could_not_reach_its_target_is_not_called_a_permanent_fa
     assert ward.incident("web").attempts[0].outcome is Outcome.TRANSIENT
 
 
+@pytest.mark.abuse("38")
 def test_a_service_healed_too_often_is_a_chronic_patient(tmp_path: Path) -> None:
     # The same signs every time: only the limit of heals is left to stop it.
     ward = Ward(tmp_path, (service("web", limits=Limits(same_signature=100, first_wait=timedelta(0))),))

@@ -57,6 +57,7 @@ def silence(ward: Ward, name: ServiceName | None, span: timedelta) -> int:
 
 
 class TestMaintenance:
+    @pytest.mark.abuse("23")
     def test_a_silenced_service_is_left_alone_and_nobody_is_called(self, ward: Ward) -> None:
         silence(ward, WEB, 10 * MINUTE)
         ward.machine.crash("web")
@@ -187,6 +188,7 @@ class TestParentDown:
         for child in ("api", "app"):
             ward.machine.boxes[child].answers = False
 
+    @pytest.mark.abuse("32")
     def test_only_the_parent_is_healed(self, family: Ward) -> None:
         self.all_down(family)
         family.beat(4)
@@ -280,6 +282,7 @@ class TestWrongProbe:
 
 
 class TestFlapping:
+    @pytest.mark.abuse("22")
     def test_a_service_that_comes_and_goes_is_one_incident_and_no_remedy(self, ward: Ward) -> None:
         for _ in range(8):
             self.flap(ward)
@@ -338,6 +341,7 @@ class TestMonitorBlind:
         ward.beat(2)
         return ward
 
+    @pytest.mark.abuse("29")
     def test_when_the_control_target_is_silent_too_medic_is_the_patient(self, watched: Ward) -> None:
         watched.machine.no_network = True
         watched.beat(20)
@@ -380,6 +384,7 @@ class TestMonitorBlind:
 
 
 class TestDeploy:
+    @pytest.mark.abuse("23")
     def test_a_container_that_was_just_replaced_is_left_alone_for_a_minute(self, ward: Ward) -> None:
         self.replaced(ward)
         ward.machine.crash("web")
@@ -387,6 +392,7 @@ class TestDeploy:
         assert held(ward) is HoldCode.DEPLOY_IN_PROGRESS
         ward.beat_until(lambda: ward.incident("web").closing is Closing.HEALED)
 
+    @pytest.mark.abuse("23")
     def test_a_lock_file_holds_until_it_is_gone(self, tmp_path: Path) -> None:
         locked = replace(service("web"), deploy_lock="/run/lock/web")
         ward = Ward(tmp_path, (locked,))

@@ -143,6 +143,7 @@ class TestBudgets:
             ward.machine.crash(name)
             ward.beat()
 
+    @pytest.mark.abuse("34")
     @pytest.mark.parametrize("budget", [Budget(host_actions=2), Budget(fleet_actions=2)], ids=["host", "fleet"])
     def test_the_budget_includes_the_first_and_the_next_waits_until_it_is_free(self, tmp_path: Path, budget: Budget) -> None:
         names = ("a", "b", "c")
@@ -299,6 +300,7 @@ class TestTheLastReplica:
         ward.beat(3)
         assert ward.machine.played == ["restart-container I1-1"]
 
+    @pytest.mark.abuse("37")
     def test_the_last_member_that_serves_is_not(self, ward: Ward) -> None:
         ward.machine.boxes["two"].answers = False
         ward.machine.effects = {}
@@ -342,6 +344,7 @@ class TestTheFleetBreaker:
         done = breakers.reset(scope, by="ada", why="the switch is back", store=ward.store, channels=("ops",), clock=ward.clock)
         assert done is not None
 
+    @pytest.mark.abuse("31")
     def test_three_of_four_stop_all_healing_and_make_one_incident_that_names_them(self, ward: Ward) -> None:
         self.crash(ward, "a", "b", "c")
         correlated = ward.incident("fleet")
@@ -502,6 +505,7 @@ class TestARunbookThatFailsEverywhere:
         assert "out of service until `medic runbook restore start-container`" in refusal.because
 
 
+@pytest.mark.abuse("33")
 @pytest.mark.parametrize("container", ["", "*", "web*", "{{ target }}", "$TARGET", "web,api", "../web", "all of them"])
 def test_no_target_is_never_all_of_them(tmp_path: Path, container: str) -> None:
     ward = Ward(tmp_path, (service("web"),))

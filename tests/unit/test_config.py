@@ -160,6 +160,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.abuse("71")
 @pytest.mark.parametrize(("text", "sentence"), WRONG)
 def test_says_in_one_sentence_what_is_wrong_and_where(text: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -167,6 +168,7 @@ def test_says_in_one_sentence_what_is_wrong_and_where(text: str, sentence: str, 
     assert str(caught.value) == f"cannot read {tmp_path / 'medic.yaml'}: {sentence.replace('{base}', str(tmp_path))}"
 
 
+@pytest.mark.abuse("71")
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
@@ -180,6 +182,7 @@ def test_refuses_a_wrong_environment(environment: dict[str, str], sentence: str)
     assert str(caught.value) == sentence
 
 
+@pytest.mark.abuse("71")
 @pytest.mark.parametrize(
     ("content", "mode", "sentence"),
     [

@@ -66,6 +66,7 @@ def is_one_sentence(sentence: str, file: Path) -> bool:
     return not sentence or (sentence.startswith(f"cannot read {file}: ") and len(sentence.splitlines()) == 1)
 
 
+@pytest.mark.abuse("86")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(documents)
 def test_any_document_is_settings_or_one_sentence(tmp_path: Path, document: object) -> None:
@@ -82,6 +83,7 @@ def test_any_text_is_settings_or_one_sentence(tmp_path: Path, text: str) -> None
     assert is_one_sentence(answer(file, text), file)
 
 
+@pytest.mark.abuse("86")
 @pytest.mark.parametrize(
     "text", ["interval: " + "9" * 5000, "a: " + "[" * 2000, "#" * 1_000_001, "services: {web: {sick_after: " + "9" * 400 + "}}"]
 )

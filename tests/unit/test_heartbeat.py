@@ -68,6 +68,7 @@ def test_a_beat_that_stumbles_is_not_the_last_one(rig: Rig, caplog: pytest.LogCa
     assert "a bug in the sweep" in caplog.text
 
 
+@pytest.mark.abuse("17")
 def test_beats_never_overlap(rig: Rig) -> None:
     rig.during = lambda: time.sleep(0.25)
     rig.wait_for(len(rig.slots) + 3)
@@ -89,6 +90,7 @@ def test_a_full_disk_does_not_stop_the_beat(tmp_path: Path) -> None:
     rig.heartbeat.stop()
 
 
+@pytest.mark.abuse("16")
 def test_the_schedule_is_revived_when_a_clock_step_has_put_it_off(rig: Rig) -> None:
     rig.wait_for(1)
     # What a step of the clock by -1 h amounts to: APScheduler waits for a moment that is an hour away.

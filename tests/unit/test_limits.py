@@ -82,6 +82,7 @@ def test_no_wait_is_shorter_than_the_one_before_or_longer_than_the_longest(befor
 ASKED = st.lists(st.tuples(st.integers(0, 600), st.sampled_from((HERE, THERE)), st.booleans()), max_size=60)
 
 
+@pytest.mark.abuse("34")
 @settings(max_examples=40, deadline=None)
 @given(ASKED, st.integers(1, 5), st.integers(1, 8), st.integers(1, 300))
 def test_never_more_actions_in_any_window_than_the_budget_whatever_is_asked(

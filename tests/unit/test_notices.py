@@ -70,6 +70,7 @@ def test_each_edge_has_one_key_however_often_it_is_told() -> None:
     assert notices.opened(incident, now=NOW).dedup_key == "I7:opened"
 
 
+@pytest.mark.abuse("80")
 def test_long_texts_are_cut_between_words_so_that_no_half_secret_is_left() -> None:
     secret = "ghp_" + "a1B2" * 9
     for pad in range(40):

@@ -58,6 +58,7 @@ def test_delivers_each_notice_once_to_each_channel() -> None:
     assert store.undelivered() == 0
 
 
+@pytest.mark.abuse("77")
 def test_a_channel_that_comes_back_gets_everything() -> None:
     store, clock = memory_store().outbox, FakeClock()
     ops = FakeChannel(up=False)
@@ -74,6 +75,7 @@ def test_a_channel_that_comes_back_gets_everything() -> None:
     assert store.undelivered() == 0
 
 
+@pytest.mark.abuse("77")
 def test_a_dead_channel_does_not_keep_another_waiting() -> None:
     store, clock = memory_store().outbox, FakeClock()
     dead, ops = FakeChannel(up=False), FakeChannel()

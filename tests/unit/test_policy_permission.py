@@ -133,6 +133,7 @@ def test_an_approved_plan_runs_and_names_who_approved_it() -> None:
     assert decide(PLAN, APPROVED) == replace(PLAN, why="treats disk_full; approved by ann (A1)")
 
 
+@pytest.mark.abuse("68")
 @pytest.mark.parametrize(
     "change", [{"runbook_hash": "cd34"}, {"parameters": (("container", '"web"'), ("keep", "0"))}, {"runbook": RESTART}]
 )

@@ -72,6 +72,7 @@ def test_a_judgement_counts_once_its_streak_is_long_enough(seen: list[Health], s
     assert [streak.settled for streak in run(seen, Thresholds(sick_after=2, well_after=2, unknown_after=5))] == settled
 
 
+@pytest.mark.abuse("21")
 @given(well=st.integers(1, 10), limits=thresholds)
 def test_one_failed_probe_among_good_ones_is_never_sick(well: int, limits: Thresholds) -> None:
     settled = [streak.settled for streak in run([W] * well + [S] + [W] * well, limits)]
@@ -173,6 +174,7 @@ def test_a_check_is_asked_at_least_once_per_interval_and_not_at_every_beat(servi
     assert len(asked) <= 11
 
 
+@pytest.mark.abuse("20")
 def test_five_hundred_services_are_not_asked_in_one_instant() -> None:
     last = dict.fromkeys(range(500), NOW)
     per_second = []

@@ -182,6 +182,7 @@ def _with_detail(look: Evidence, text: str) -> object:
     return replace(look.verdict, judgements=tuple(replace(judgement, detail=text) for judgement in look.verdict.judgements))
 
 
+@pytest.mark.abuse("88")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_inert_in_html(text: str) -> None:
     clean, dirty = Page(render()["report.html"]), Page(render(**poisoned(text))["report.html"])
@@ -190,6 +191,7 @@ def test_hostile_text_is_inert_in_html(text: str) -> None:
     assert "49" not in re.findall(r"(?<![\w:.])\d+(?![\w:.])", "".join(dirty.text))
 
 
+@pytest.mark.abuse("88")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_inert_in_markdown(text: str) -> None:
     headings = [line for line in render(**poisoned(text))["report.md"].splitlines() if line.startswith("#")]
@@ -229,6 +231,7 @@ def test_nothing_is_loaded_and_nothing_runs() -> None:
     assert not re.search(r"url\(|@import|\bsrc=|\bhref=", page)
 
 
+@pytest.mark.abuse("80")
 def test_a_megabyte_of_log_is_bounded_and_quick() -> None:
     look = escalated.evidence(1, log=("x" * 1_000_000, *(f"line {n} " + "y" * 2_000 for n in range(500))))
     start = time.monotonic()

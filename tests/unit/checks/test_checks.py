@@ -148,6 +148,7 @@ def http_seen(status: int | None = 200, **more: object) -> HttpSeen:
 PICKY = replace(HTTP, status=((200, 200), (204, 299)), body="fine", slower_than=timedelta(milliseconds=500))
 
 
+@pytest.mark.abuse("25")
 @pytest.mark.parametrize(
     ("check", "answer", "health", "symptoms"),
     [

@@ -213,6 +213,7 @@ def test_incidents_read_as_text_and_as_json(medic: Medic, store: Store) -> None:
     assert [event["kind"] for event in whole["story"]] == ["seen"]
 
 
+@pytest.mark.abuse("88")
 def test_hostile_text_in_an_incident_is_shown_and_not_obeyed(medic: Medic, store: Store) -> None:
     id_ = escalated(store)
     for words in (("incident", "list"), ("incident", "show", id_)):

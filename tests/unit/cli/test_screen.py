@@ -61,6 +61,7 @@ def test_text_from_outside_is_one_line_without_control_characters() -> None:
     assert screen.plain(HOSTILE) == "[bold red]x[/] [2J]0;title  gnp.exe31m [link=http://evil]y[/link] :warning:"
 
 
+@pytest.mark.abuse("88")
 @given(st.text(max_size=2000))
 def test_nothing_that_moves_a_cursor_survives(text: str) -> None:
     out = screen.plain(text, 300)

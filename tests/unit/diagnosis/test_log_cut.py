@@ -21,6 +21,7 @@ def test_an_empty_log_says_so() -> None:
     assert cut(b"\n\n").note == "the log is empty"
 
 
+@pytest.mark.abuse("40")
 @pytest.mark.parametrize(
     "raw",
     [
