@@ -39,6 +39,14 @@ class GoodCopyFiles:
             raise StoreError(f"cannot look for the good copy of {service!r}: {exc.strerror or exc}", transient=True) from exc
         return (newest.name, newest) if newest is not None else None
 
+    def forget(self, service: ServiceName) -> None:
+        """Delete every copy of one service. Raises StoreError."""
+        try:
+            for path in self._copies(service):
+                path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise StoreError(f"cannot forget the good copy of {service!r}: {exc.strerror or exc}", transient=True) from exc
+
     def _copies(self, service: ServiceName) -> list[Path]:
         folder = self._folder(service)
         return [path for path in folder.iterdir() if _DIGEST.fullmatch(path.name)] if folder.is_dir() else []

@@ -95,6 +95,12 @@ def holds_secret(texts: Iterable[str]) -> bool:
     return any(rules(text).count(_MARKED) > text.count(_MARKED) for text in texts)
 
 
+def is_clean(content: bytes, redact: Callable[[str], str]) -> bool:
+    """Return whether a file could be kept to the letter: `redact` finds nothing in it. What it cannot tell is not clean."""
+    text = content.decode("utf-8", "replace")
+    return redact(text) == visible.visible(text)
+
+
 def texts_of(service: Service) -> Iterator[str]:
     """Return every text of a declaration, and together what is read together: pairs, and the words of a command."""
     sent = (check.headers for check in service.checks if isinstance(check, HttpCheck | CompletionCheck))

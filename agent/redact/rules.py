@@ -161,6 +161,8 @@ RULES: tuple[Rule, ...] = (
         rf"(?:{_NAMES})\d{{0,2}}(?:[\"'\]\\]|%22){{0,4}}\s{{0,8}}(?:=>|:=|==?|:|[\"'],)\s{{0,8}}{_VALUE}",
         _no_secret,
     ),
+    # Redis's own words for a password, which take a blank and stand in no prose.
+    _rule("setting", "requirepass masterauth", rf"\b(?:requirepass|masterauth)\s{{1,8}}{_VALUE}", _no_secret),
     _rule("setting", "pass", rf"\bpass[\"']?\s?=\s?{_VALUE}", _no_secret),
     _rule(
         "setting",

@@ -1,4 +1,4 @@
-"""Thirty secrets on real containers, a real heal and two escalations by the real daemon: none is found in what Medic leaves."""
+"""A secret of every kind on real containers, a real heal and two escalations by the real daemon: none is found in what Medic leaves."""
 
 import base64
 import gzip
@@ -17,6 +17,7 @@ from agent.cli import options
 from agent.store.store import open_store
 from tests.live import daemon
 from tests.receiver import Receiver, receiving
+from tests.unit.test_redact import SECRETS
 
 pytestmark = pytest.mark.live
 
@@ -38,8 +39,12 @@ class Secrets:
         return self.made[where]
 
     def log_lines(self) -> list[str]:
-        """One line per way in which programs print secrets."""
+        """One line per way in which programs print secrets, and one per kind that the redactor's own sample knows."""
+        random_ = random.SystemRandom()
+        for kind, (make, _) in SECRETS.items():
+            self.made[f"log {kind}"] = make(random_)
         return [
+            *(random_.choice(contexts).format(self.made[f"log {kind}"]) for kind, (_, contexts) in SECRETS.items()),
             f"connecting to postgres://app:{self('log url')}@db:5432/app",
             f"GET /v1/items?token={self('log query')}&page=2",
             f"Authorization: Bearer {self('log bearer')}",
@@ -54,6 +59,10 @@ class Secrets:
             f"curl -u admin:{self('log curl')} http://x/",
             f"requirepass {self('log nothing', 'glpat-', 20)}",
             f"jwt eyJ{word(20)}.eyJ{self('log jwt', '', 30)}.{word(20)}",
+            "-----BEGIN RSA PRIVATE KEY-----",
+            self("log private key", "", 64),
+            self("log private key 2", "", 64),
+            "-----END RSA PRIVATE KEY-----",
         ]
 
 
@@ -70,7 +79,7 @@ class Site:
 
     def script(self, service: str, end: str) -> str:
         path = self.folder / f"{service}.sh"
-        lines = [f"echo '{line}'" for line in self.secrets.log_lines()] if service == "heals" else []
+        lines = ["cat /printed"] if service == "heals" else []
         secret = self.secrets.made["env file"]
         lines += [f"echo 'the env file says {secret} and {base64.b64encode(secret.encode()).decode()}'"]
         path.write_text("\n".join([*lines, end, ""]))
@@ -82,12 +91,18 @@ class Site:
         (self.folder / "app.env").write_text(f"APP_SECRET={secrets('env file')}\nAPP_TOKEN={secrets('env file 2')}\n")
         (self.folder / "hook.key").write_text(secrets("webhook key"))
         (self.folder / "hook.key").chmod(0o600)
+        printed, conf = self.folder / "printed", self.folder / "heals.conf"
+        printed.write_text("\n".join(secrets.log_lines()) + "\n")
+        conf.write_text(
+            f"workers = 4\nrequirepass {secrets('configuration')}\ndb_url = http://u:{secrets('configuration url')}@db/\n"
+        )
         heals = self.script("heals", "[ -f /ran ] && exec sleep 600; touch /ran; exit 3")
         dies = self.script("dies", "env; exit 3")
         planted = {"com.example.token": secrets("label"), "com.example.url": f"https://u:{secrets('label url')}@x/"}
         env = [f"DB_PASSWORD={secrets('env')}", f"API_KEY={secrets('env key')}", f"DSN=redis://:{secrets('env url')}@r:6379"]
         for service, path, labels in (("heals", heals, {}), ("dies", dies, planted)):
-            self._create(client, image, service, ["sh", "/run.sh"], env, {**LABEL, **labels}, [f"{path}:/run.sh:ro"])
+            binds = [f"{path}:/run.sh:ro", f"{printed}:/printed:ro"]
+            self._create(client, image, service, ["sh", "/run.sh"], env, {**LABEL, **labels}, binds)
         args = ["/nope", f"--password={secrets('argument')}", f"https://u:{secrets('argument url')}@x/"]
         broken = f"https://x/?api_key={secrets('argument query')}"
         self._create(client, image, "stuck", [*args, broken], env, LABEL, [])
@@ -102,7 +117,7 @@ channels:
   ops: {{kind: webhook, url: "{hook}?token={secrets("webhook url")}", secret_file: hook.key}}
   down: {{kind: webhook, url: "http://127.0.0.1:1/?key={secrets("webhook that is down")}"}}
 services:
-  heals: {{container: {self.name("heals")}, limits: {limits}}}
+  heals: {{container: {self.name("heals")}, limits: {limits}, config_file: {{path: heals.conf}}}}
   stuck: {{container: {self.name("stuck")}, limits: {limits}}}
   dies:
     container: {self.name("dies")}
@@ -152,9 +167,10 @@ def site(tmp_path: Path, docker_client: docker.APIClient) -> Iterator[Site]:
 
 def artefacts(site: Site, receiver: Receiver, commands: list[tuple[str, ...]]) -> Iterator[tuple[str, bytes]]:
     """Yield everything that Medic left or said, with where it was."""
-    for path in (site.folder / "state").rglob("*"):
-        if path.is_file():
-            yield str(path.relative_to(site.folder)), path.read_bytes()
+    for left in ("state", "tmp", "home"):
+        for path in (site.folder / left).rglob("*"):
+            if path.is_file():
+                yield str(path.relative_to(site.folder)), path.read_bytes()
     yield "watch.log", (site.folder / "watch.log").read_bytes()
     for number, body in enumerate(receiver.bodies):
         yield f"notice {number}", body
@@ -166,7 +182,13 @@ def artefacts(site: Site, receiver: Receiver, commands: list[tuple[str, ...]]) -
 
 
 @pytest.mark.abuse("66")
-def test_no_secret_is_in_anything_that_medic_leaves(site: Site, docker_client: docker.APIClient, tiny_image: str) -> None:
+def test_no_secret_is_in_anything_that_medic_leaves(
+    site: Site, docker_client: docker.APIClient, tiny_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, folder in (("TMPDIR", "tmp"), ("HOME", "home")):
+        (site.folder / folder).mkdir()
+        monkeypatch.setenv(name, str(site.folder / folder))
+
     def states() -> dict[str, str]:
         if not (site.folder / "state" / "medic.db.made").exists():
             return {}
@@ -203,7 +225,9 @@ def test_no_secret_is_in_anything_that_medic_leaves(site: Site, docker_client: d
             left = list(artefacts(site, receiver, commands))
         left += list(artefacts(site, receiver, []))
 
-    assert len(site.secrets.made) >= 28
+    assert len(site.secrets.made) >= 60
+    places = {where.partition("/")[0] for where, _ in left} | {where.rpartition("/")[2] for where, _ in left}
+    assert {"state", "medic.db", "engine.db", "watch.log", "notice 0"} <= places
     found = [(secret, where) for where, text in left for secret, value in site.secrets.made.items() if value.encode() in text]
     assert not found, f"{len(found)} times: {found[:10]}"
     log = b"".join(text for where, text in left if "/log-" in where)

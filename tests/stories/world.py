@@ -38,7 +38,7 @@ from agent.model import (
     StoryKind,
     Thresholds,
 )
-from agent.ports import Engine, World
+from agent.ports import Engine, Store, World
 from agent.sweep import Sweep
 from tests.fakes import FakeClock
 from tests.machine import Machine
@@ -152,6 +152,8 @@ class Ward:
     control: tuple[ProbeRequest, ...] = ()
     broken: dict[RunbookId, str] = field(default_factory=dict)
     """Runbooks whose files were edited into something that cannot be read: the catalogue still has what was before."""
+    redact: Callable[[str], str] = str
+    store: Store = field(default_factory=memory_store)
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.clock)
@@ -161,7 +163,6 @@ class Ward:
             "start-container": lambda: self.machine.start(self.services[0].container),
             "restart-container": lambda: self._answer_again(),
         }
-        self.store = memory_store()
         for each in self.services:
             self.store.services.enrol(each, now=self.clock.now())
         self.engine = MemoryEngine(self._body, self.clock)
@@ -190,7 +191,7 @@ class Ward:
             catalogue=Shelf(self),
             rules=RULES,
             reports=REPORTS,
-            redact=str,
+            redact=self.redact,
             channels=("ops",),
             permissions=self.permissions,
             fleet_limits=self.fleet_limits,

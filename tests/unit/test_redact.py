@@ -74,7 +74,7 @@ SECRETS: dict[str, tuple[Callable[[random.Random], str], tuple[str, ...]]] = {
     "sql": (lambda r: word(r, 12), ("ALTER USER app WITH PASSWORD '{}'", "CREATE USER x IDENTIFIED BY '{}'")),
     "xml": (lambda r: word(r, 12), ("<password>{}</password>", "<db:secret>{}</db:secret>")),
     "azure": (lambda r: word(r, 86, LETTERS + "+/") + "==", ("DefaultEndpointsProtocol=https;AccountName=a;AccountKey={};EndpointSuffix=x",)),
-    "redis conf": (lambda r: word(r, 16), ("requirepass={}", "masterauth: {}")),
+    "redis conf": (lambda r: word(r, 16), ("requirepass={}", "masterauth: {}", "requirepass {}", 'masterauth "{}"')),
 }  # fmt: skip
 
 BENIGN: tuple[Callable[[random.Random], str], ...] = (
