@@ -1,7 +1,7 @@
 """The pulse: when the last beat was, on a clock that never steps, and what to do when there is none.
 
-In: `begin` and `end` of every beat. Out: a beat file for an outside dead-man check, a revival of the schedule after a clock
-step, and `stuck` when that did not help.
+In: `begin` and `end` of every beat. Out: a beat file for an outside dead-man check, a word to whoever supervises the process
+while beats come, a revival of the schedule after a clock step, and `stuck` when that did not help.
 """
 
 import json
@@ -22,7 +22,17 @@ REVIVALS = 2
 class Pulse:
     """Watches one heartbeat from a thread of its own."""
 
-    def __init__(self, interval: timedelta, file: Path, stuck: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        interval: timedelta,
+        file: Path,
+        stuck: Callable[[], None],
+        alive: Callable[[], None] = lambda: None,
+        silence: timedelta | None = None,
+    ) -> None:
+        """alive: called while beats come on time, at least twice within `silence`; not while one is late or hangs."""
+        self._alive = alive
+        self._every = min(interval, silence / 2 if silence else interval).total_seconds() / 4
         self._late = 2 * interval.total_seconds()
         self._file = file
         self._stuck = stuck
@@ -65,7 +75,9 @@ class Pulse:
 
     def _watch(self) -> None:
         revivals, revived_at = 0, self._last
-        while not self._ended.wait(self._late / 8):
+        while not self._ended.wait(self._every):
+            if self.age <= self._late:
+                self._alive()
             if self._last > revived_at:
                 revivals, revived_at = 0, self._last  # a beat came since
             if time.monotonic() - revived_at <= self._late:

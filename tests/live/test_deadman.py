@@ -1,8 +1,12 @@
 """The dead-man switch against a real daemon: silent while it beats, loud once when it is stopped or killed."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +48,42 @@ def test_a_stopped_and_a_killed_daemon_are_told_once_each(tmp_path: Path) -> Non
         medic.kill()
         daemon.wait_until(lambda: look(tmp_path, receiver.url()) == TOLD, 20, "nobody was told of a killed daemon")
         assert len(receiver.notices) == 2
+
+
+@pytest.mark.abuse("91")
+def test_systemd_hears_when_it_is_ready_that_it_lives_and_that_it_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "medic.yaml").write_text("interval: 500ms\ndiscover_labels: false\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, tempfile.TemporaryDirectory() as short:
+        systemd.bind(f"{short}/notify")
+        systemd.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{short}/notify")
+        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+
+        def heard() -> bytes:
+            return systemd.recv(100)
+
+        with daemon.watching(tmp_path) as medic:
+            words = [heard()]
+            while b"READY=1" not in words or words.count(b"WATCHDOG=1") < 3:
+                words.append(heard())
+            assert set(words) == {b"READY=1", b"WATCHDOG=1"}
+
+            medic.send_signal(signal.SIGSTOP)
+            stopped = time.monotonic()
+            systemd.settimeout(1.5)
+            with contextlib.suppress(TimeoutError):
+                while heard():
+                    assert time.monotonic() < stopped + 5, "a stopped process spoke"
+            medic.send_signal(signal.SIGCONT)
+            systemd.settimeout(60)
+            assert heard() == b"WATCHDOG=1", "it lives again"
+
+            medic.terminate()
+            while heard() != b"STOPPING=1":
+                pass
+            assert medic.wait(40) == 0
 
 
 @pytest.mark.parametrize("tell", ["", "/nonexistent/pager", "http://127.0.0.1:1/hook"])

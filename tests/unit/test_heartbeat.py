@@ -1,6 +1,9 @@
 """The heartbeat on real time with short intervals: beats come, do not overlap, survive bugs and clock steps."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,3 +135,59 @@ def test_stopping_waits_for_the_beat_that_runs(tmp_path: Path) -> None:
     rig.wait_for(1)
     rig.heartbeat.stop()
     assert ended.is_set()
+
+
+@pytest.mark.abuse("91")
+def test_whoever_supervises_hears_that_beats_come_and_nothing_while_one_hangs(tmp_path: Path) -> None:
+    alive: list[float] = []
+    pulse = Pulse(INTERVAL, tmp_path / "beat", lambda: None, alive=lambda: alive.append(time.monotonic()))
+    pulse.begin()
+    pulse.end(1)
+    pulse.watch(lambda: None)
+    until(lambda: len(alive) >= 2)
+    pulse.begin()
+    hung = time.monotonic()
+    time.sleep(0.6)
+    pulse.stop()
+    assert max(alive) - hung < 0.4, "two intervals and a look after the beat began to hang"
+
+
+@pytest.mark.abuse("91")
+def test_a_long_interval_does_not_keep_the_supervisor_waiting(tmp_path: Path) -> None:
+    told = threading.Event()
+    pulse = Pulse(timedelta(hours=1), tmp_path / "beat", lambda: None, alive=told.set, silence=timedelta(seconds=0.4))
+    pulse.watch(lambda: None)
+    assert told.wait(5)
+    pulse.stop()
+
+
+_BEATS = """
+import sys, time
+from datetime import timedelta
+from pathlib import Path
+from heartbeat.pulse import Pulse
+from heartbeat.schedule import Heartbeat
+
+interval = timedelta(seconds=0.1)
+pulse = Pulse(interval, Path(sys.argv[1]), lambda: None)
+Heartbeat(interval, lambda slot: print(slot, flush=True), pulse).start()
+sys.stdin.read()
+"""
+
+
+@pytest.mark.abuse("18")
+def test_a_process_that_was_stopped_for_long_beats_once_on_waking(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _BEATS, str(tmp_path / "beat")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as beating:
+        assert beating.stdout is not None
+        for _ in range(3):
+            beating.stdout.readline()
+        beating.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        beating.send_signal(signal.SIGCONT)
+        slots = [int(beating.stdout.readline())]
+        while len(slots) < 2 or slots[-1] - slots[-2] < 8:  # the lines that waited in the pipe come first
+            slots.append(int(beating.stdout.readline()))
+        slots += [int(beating.stdout.readline()) for _ in range(3)]
+        beating.kill()
+    assert slots == sorted(set(slots)), "15 beats were missed: made up for, they would all have the slot of the waking"
