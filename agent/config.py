@@ -54,11 +54,13 @@ from agent.model import (
     Thresholds,
 )
 from agent.policy import dependencies
-from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Settings, WebhookChannel
+from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Settings, Supervision, WebhookChannel
 
 VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
 HOME = "XDG_STATE_HOME"
 """Where programs of a user keep their state. Source: XDG Base Directory Specification 0.8."""
+SUPERVISION = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
+"""What systemd sets. Source: sd_notify(3), sd_watchdog_enabled(3)."""
 _THRESHOLDS: Mapping[type[check_shapes.CheckShape], Thresholds] = {
     # What Docker says of a container is structural and does not flicker; a probe may lose one packet.
     check_shapes.ContainerShape: Thresholds(sick_after=1),
@@ -177,7 +179,7 @@ def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     for key in environment:
         if key.startswith("MEDIC_") and key not in VARIABLES:
             raise ConfigError(f"cannot read the environment: {key}: there is no such variable{yaml_text.mean(key, VARIABLES)}")
-    return {key: environment[key] for key in (*VARIABLES, HOME) if environment.get(key)}
+    return {key: environment[key] for key in (*VARIABLES, *SUPERVISION, HOME) if environment.get(key)}
 
 
 def _find(path: Path | None, variables: Mapping[str, str]) -> Path | None:
@@ -241,11 +243,18 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         ),
         discover_labels=file.discover_labels,
         control=tuple(file.control),
-        retention=Retention(sweeps=file.retention.sweeps, bundles=file.retention.bundles, most_bytes=file.retention.most_bytes),
+        retention=Retention(**_fields(file.retention)),
         log=file.log,
         halted_by_env=_halted(variables),
+        supervision=_supervision(variables),
         secrets=tuple(dict.fromkeys(secrets)),
     )
+
+
+def _supervision(variables: Mapping[str, str]) -> Supervision:
+    micros = variables.get("WATCHDOG_USEC", "")
+    silence = timedelta(microseconds=int(micros)) if micros.isascii() and micros.isdigit() and int(micros) else None
+    return Supervision(socket=variables.get("NOTIFY_SOCKET"), silence=silence)
 
 
 def _halted(variables: Mapping[str, str]) -> str | None:

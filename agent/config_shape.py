@@ -179,6 +179,7 @@ class RetentionShape(Keys):
     """`retention:`."""
 
     sweeps: Annotated[timedelta, span("1h", "365d")] = Retention().sweeps
+    heals: Annotated[timedelta, span("1h", "365d")] = Retention().heals
     bundles: Annotated[timedelta, span("1d", "3650d")] = Retention().bundles
     most_bytes: Annotated[int, Field(ge=1_000_000, le=10**15)] = Retention().most_bytes
 

@@ -7,6 +7,7 @@ SQLite: one process per file, which the watch lock guarantees. Postgres: the sam
 """
 
 import contextlib
+import functools
 import logging
 import sqlite3
 import threading
@@ -161,14 +162,19 @@ class DbosEngine:
             rows = DBOS.list_workflows(status=["PENDING", "ENQUEUED"], name="heal", load_input=False, load_output=False)
         return tuple(IncidentId(row.workflow_id.split(":")[1]) for row in rows)
 
-    def prune(self, before: datetime) -> int:
-        """Delete finished heals older than `before`; DBOS keeps them for ever otherwise. Raises OutsideError."""
-        done, cut = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"], before.isoformat()
+    def prune(self, before: datetime, most: int) -> int:
+        """Delete finished heals older than `before`, and the oldest beyond `most`; return how many. DBOS keeps them for ever.
+
+        A thousand of each at most in one call. Raises OutsideError.
+        """
+        done = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
         with _outside("delete old heals"):
-            rows = DBOS.list_workflows(status=done, completed_before=cut, limit=1000, load_input=False, load_output=False)
-            if rows:
-                DBOS.delete_workflows([row.workflow_id for row in rows])
-        return len(rows)
+            list_ = functools.partial(DBOS.list_workflows, status=done, limit=1000, load_input=False, load_output=False)
+            rows = [*list_(completed_before=before.isoformat()), *list_(sort_desc=True, offset=most)]
+            ids = list(dict.fromkeys(row.workflow_id for row in rows))
+            if ids:
+                DBOS.delete_workflows(ids)
+        return len(ids)
 
 
 @contextlib.contextmanager

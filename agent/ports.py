@@ -437,8 +437,11 @@ class SweepStore(Protocol):
     def latest(self, limit: int = 20) -> tuple[SweepReport, ...]:
         """Return the newest first."""
 
-    def prune(self, *, before: datetime) -> int:
-        """Delete reports older than that; return how many."""
+    def prune(self, *, before: datetime, most_bytes: int) -> int:
+        """Delete reports older than that, then the oldest until about `most_bytes` are left; return how many."""
+
+    def size(self) -> int:
+        """Return the bytes of all reports."""
 
 
 class StoryStore(Protocol):
@@ -528,6 +531,9 @@ class GoodCopies(Protocol):
 
     def latest(self, service: ServiceName) -> tuple[str, Path] | None:
         """Return the digest and path of the kept copy."""
+
+    def forget(self, service: ServiceName) -> None:
+        """Keep none any more: the service is well with a file that may not be kept."""
 
 
 class Reports(Protocol):

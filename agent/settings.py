@@ -95,10 +95,22 @@ class Retention:
 
     sweeps: timedelta = timedelta(days=7)
     """Sweep reports."""
+    heals: timedelta = timedelta(days=7)
+    """Finished heals in the engine's database. What they did is kept in the store, for good."""
     bundles: timedelta = timedelta(days=90)
     """Evidence, reports and run folders of closed incidents."""
     most_bytes: int = 2_000_000_000
     """What all of those may take; above it the oldest go first, before their time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervision:
+    """What systemd tells a service of type `notify` in its environment."""
+
+    socket: str | None = None
+    """NOTIFY_SOCKET: where it listens."""
+    silence: timedelta | None = None
+    """WATCHDOG_USEC: how long it hears nothing before it starts the service afresh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +140,7 @@ class Settings:
     log: LogFormat = "text"
     halted_by_env: str | None = None
     """The value of MEDIC_HALT: nothing is changed while it is set."""
+    supervision: Supervision = field(default_factory=Supervision)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Literal values that the redactor removes from every text that leaves."""
 
@@ -159,6 +172,7 @@ def as_document(settings: Settings) -> dict[str, object]:
         "control": list(settings.control),
         "retention": {
             "sweeps": spans.text(settings.retention.sweeps),
+            "heals": spans.text(settings.retention.heals),
             "bundles": spans.text(settings.retention.bundles),
             "most_bytes": settings.retention.most_bytes,
         },

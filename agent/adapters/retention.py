@@ -56,6 +56,10 @@ class OldFiles:
                     gone += 1
         return gone
 
+    def size(self) -> int:
+        """Return the bytes of all of them."""
+        return sum(folder.size for folder in self._listed())
+
     def _listed(self) -> Iterator[_Folder]:
         for name in _FOLDERS:
             try:

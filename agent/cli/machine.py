@@ -1,8 +1,10 @@
 """What `medic doctor` asks of this machine, one question per function. Each answers within seconds and never raises."""
 
+import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from agent import wiring
+from agent import housekeeping, wiring
 from agent.errors import MedicError
 from agent.model import Blind, ComposeSpec, Host, NginxCheck, NginxRequest, NginxSeen
 from agent.settings import Settings
@@ -29,6 +31,7 @@ LEAST_DISK = 512 * 1024 * 1024
 _WITHIN = timedelta(seconds=5)
 _LONGEST = 65_536
 """Bytes of one answer that are read."""
+_PTH_OF_RECORD = re.compile(r"^([^/,]+\.pth),", re.MULTILINE)
 _NOTHING = subprocess.DEVNULL
 _CLOCK_SLACK = timedelta(minutes=2)
 
@@ -50,10 +53,12 @@ class Found:
 def look(settings: Settings) -> Iterator[Found]:
     """Ask everything, in the order in which things depend on one another."""
     yield python()
+    yield start_up_files(Path(sysconfig.get_path("purelib")))
     yield state_folder(settings.state_dir)
     yield disk(settings.state_dir)
     yield clock(settings.state_dir)
     yield store(settings)
+    yield from records(settings)
     for host in settings.hosts:
         yield docker(host)
     yield ansible()
@@ -68,6 +73,16 @@ def python() -> Found:
     """Ask for this Python."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Found(what="python", well=sys.version_info >= LEAST_PYTHON, found=version, how="install Python 3.11 or newer")
+
+
+def start_up_files(folder: Path) -> Found:
+    """Ask whether every file that Python runs at its start (`*.pth`) came with a package: what was smuggled in stands there."""
+    owned = set()
+    for package in importlib.metadata.distributions(path=[str(folder)]):
+        owned |= set(_PTH_OF_RECORD.findall(package.read_text("RECORD") or ""))
+    strange = sorted(file.name for file in folder.glob("*.pth") if file.name not in owned)
+    how = f"see who put it into {folder}; if nobody did, make the environment anew from the locks"
+    return Found(what="start-up files", well=not strange, found=", ".join(strange) or "all of packages", how=how, needed=False)
 
 
 def state_folder(path: Path) -> Found:
@@ -114,6 +129,29 @@ def store(settings: Settings) -> Found:
     except MedicError as exc:
         return Found(what="store", well=False, found=str(exc), how="see the sentence; docs/how-to/configure.md, section store")
     return Found(what="store", well=True, found=f"opens, {count} unclosed incidents")
+
+
+def records(settings: Settings) -> Iterator[Found]:
+    """Ask how much Medic's own records take, beside what they may take at most. Housekeeping trims them once an hour."""
+    how = "see that a watch runs: it deletes what is too much once an hour, but nothing of an unclosed incident"
+    yield _size("incidents", wiring.kept_files(settings), settings.retention.most_bytes, how)
+    try:
+        with wiring.open_store(settings) as opened:
+            yield _size("sweep reports", opened.sweeps.size(), housekeeping.MOST_SWEEP_BYTES, how)
+    except MedicError:
+        pass  # `store` has said so
+    databases = [file for file in settings.state_dir.glob("*.db*") if file.suffix != ".made"]
+    sizes = ", ".join(f"{file.name} {_mib(file.stat().st_size)}" for file in sorted(databases) if file.is_file())
+    yield Found(what="databases", well=True, found=sizes or "on a server", needed=False)
+
+
+def _size(what: str, size: int, most: int, how: str) -> Found:
+    # A tenth more than the cap is what an hour between two housekeepings, and the estimate of a report's size, may cost.
+    return Found(what=what, well=size <= most * 1.1, found=f"{_mib(size)} of at most {_mib(most)}", how=how, needed=False)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 1024**2:,.1f} MiB"
 
 
 def docker(host: Host) -> Found:

@@ -205,3 +205,27 @@ def test_stopping_does_not_wait_for_a_settle_time(tmp_path: Path) -> None:
     began = time.monotonic()
     rig.stop()
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.abuse("90")
+def test_finished_heals_go_by_age_and_by_number_and_running_ones_stay(tmp_path: Path) -> None:
+    rig, go_on = DbosRig(tmp_path), threading.Event()
+
+    def body(incident: IncidentId, engine: Engine) -> Ending:
+        if incident == "I9":
+            go_on.wait(A_WHILE)
+        return Ending.HEALED
+
+    engine = rig.boot(body)
+    try:
+        for number in (9, 1, 2, 3, 4, 5):
+            engine.start(IncidentId(f"I{number}"), 1)
+        until(lambda: engine.running() == ("I9",))
+        long_ago, soon = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=1)
+        assert engine.prune(long_ago, 100) == 0
+        assert engine.prune(long_ago, 2) == 3
+        assert engine.prune(soon, 100) == 2
+        assert engine.running() == ("I9",)
+    finally:
+        go_on.set()
+        rig.stop()

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent import wiring
-from agent.cli import main, options
+from agent.cli import machine, main, options
 from agent.model import (
     Cause,
     Closing,
@@ -333,6 +333,7 @@ def test_a_runbook_out_of_service_is_marked_in_the_list_and_can_be_restored(medi
 # -------------------------------------------------------------------------------------------------------- halt and doctor
 
 
+@pytest.mark.abuse("69")
 def test_halt_works_with_a_broken_file_and_resume_ends_it(medic: Medic, folder: Path) -> None:
     (folder / "medic.yaml").write_text("state_dir: state\nservces: {}\n")
     code, out, _ = medic("halt", "deploy under way")
@@ -360,6 +361,34 @@ def test_doctor_exits_3_and_says_how_when_docker_does_not_answer(medic: Medic) -
     text = medic("doctor")[1]
     assert "missing docker on local" in text
     assert "ok      python" in text
+
+
+@pytest.mark.abuse("75")
+def test_doctor_names_a_start_up_file_that_no_package_put_there(tmp_path: Path) -> None:
+    record = tmp_path / "good-1.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.with_name("METADATA").write_text("Metadata-Version: 2.1\nName: good\nVersion: 1.0\n")
+    record.write_text("good/__init__.py,,\ngood.pth,sha256=x,1\nfolder/evil.pth,,\n")
+    (tmp_path / "good.pth").touch()
+    assert machine.start_up_files(tmp_path).well
+    (tmp_path / "evil.pth").write_text("import os")
+    found = machine.start_up_files(tmp_path)
+    assert (found.well, found.found) == (False, "evil.pth")
+    assert str(tmp_path) in found.how
+
+
+@pytest.mark.abuse("90")
+def test_doctor_shows_what_is_kept_beside_what_may_be(medic: Medic, folder: Path) -> None:
+    (folder / "medic.yaml").write_text("state_dir: state\nretention: {most_bytes: 1000000}\nservices: {web: {}}\n")
+    bundle = folder / "state" / "incidents" / "I1"
+    bundle.mkdir(parents=True)
+    for size, well in ((500_000, True), (2_000_000, False)):
+        (bundle / "evidence-1.json").write_bytes(b"x" * size)
+        answers = {answer["what"]: answer for answer in json.loads(medic("doctor", "--json")[1])}
+        assert answers["incidents"]["well"] is well
+        assert answers["incidents"]["found"] == f"{size / 1024**2:,.1f} MiB of at most 1.0 MiB"
+        assert answers["sweep reports"]["found"] == "0.0 MiB of at most 190.7 MiB"
+        assert "medic.db " in answers["databases"]["found"]
 
 
 def test_doctor_says_which_store_cannot_be_opened(medic: Medic, folder: Path) -> None:
