@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.model import (
+    MEDIC,
     Approval,
     Attempt,
     AuditHead,
@@ -17,6 +18,7 @@ from agent.model import (
     Escalation,
     Health,
     Incident,
+    IncidentId,
     Notice,
     NoticeKind,
     Outcome,
@@ -106,6 +108,32 @@ def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
             title = f"{incident.service}: what a person asked for was carried out"
     body = [f"Open for {span(now - incident.opened_at)}.", f"Attempts: {tried}." if tried else "No attempt was needed."]
     return _notice(incident, NoticeKind.RESOLVED, title, body, now)
+
+
+def distress(since: datetime, cause: str, *, over: bool, now: datetime) -> Notice:
+    """Return the notice that Medic itself cannot do its work, or can again. It belongs to no incident: none can be kept.
+
+    cause: the sentence of the error that ends its beats.
+    """
+    kind = NoticeKind.RESOLVED if over else NoticeKind.ESCALATED
+    body = (
+        [f"Beats end again. Medic was away since {_at(since)}: {cause}."]
+        if over
+        else [
+            "Do first: see to that cause on Medic's own machine; `medic doctor` there says what is missing.",
+            f"Since {_at(since)}: {cause}.",
+            "Nothing is healed and no incident is opened meanwhile. Medic goes on by itself where that can be.",
+        ]
+    )
+    return Notice(
+        dedup_key=f"medic:distress:{since.isoformat()}:{kind.value}",
+        kind=kind,
+        incident=IncidentId(""),
+        service=MEDIC,
+        at=now,
+        title="Medic works again" if over else "Medic itself needs a person: its beats fail",
+        body=_bounded("\n".join(body), BODY_LIMIT),
+    )
 
 
 def redacted(notice: Notice, redact: Callable[[str], str]) -> Notice:

@@ -10,17 +10,18 @@ the outbox.
 import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from agent import audit, errands, outbox
+from agent.distress import Distress
 from agent.errors import MedicError, OutsideError
-from agent.model import AuditKind, ContainerEvent, HostName, IncidentId, Service, ServiceName, StoryEvent, StoryKind
+from agent.housekeeping import Housekeeping
+from agent.model import AuditKind, ContainerEvent, HostName, Service, ServiceName, StoryEvent, StoryKind
 from agent.policy import dependencies
 from agent.ports import Notifier, Workflows, World
-from agent.settings import Retention
 from agent.sweep import Sweep
 from heartbeat.schedule import Heartbeat
 
@@ -34,11 +35,7 @@ GRACE = timedelta(seconds=10)
 
 DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
-HOUSEKEEPING = timedelta(hours=1)
 READ_RUNBOOKS = timedelta(seconds=5)
-KEEP_RESTARTS = timedelta(days=30)
-"""Restarts by others: the longest `limits.window` that medic.yaml takes."""
-KEEP_HEALS = timedelta(days=7)
 
 NUDGING = ("die", "oom", "destroy", "pause", "unpause", "start", "health_status")
 """Docker events after which a service is looked at at once."""
@@ -57,16 +54,6 @@ class DurableEngine(Workflows, Protocol):
     def stop(self, within: timedelta) -> None:
         """Suspend every heal and close."""
 
-    def prune(self, before: datetime) -> int:
-        """Delete finished heals older than that."""
-
-
-class OldFiles(Protocol):
-    """The folders that grow with every incident."""
-
-    def prune(self, unclosed: Callable[[], Collection[IncidentId]], *, now: datetime, keep: timedelta, most_bytes: int) -> int:
-        """Delete what is older than `keep` or too much, of incidents that are closed; return how many folders went."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
@@ -76,10 +63,10 @@ class Parts:
     engine: DurableEngine
     sweep: Sweep
     heartbeat: Heartbeat
+    distress: Distress
     notifiers: Mapping[str, Notifier]
     hosts: Sequence[HostName]
-    retention: Retention
-    old_files: OldFiles
+    housekeeping: Housekeeping
     stop: threading.Event
     """Set by a signal; `world.stopping` reads it."""
     on_story: Callable[[StoryEvent], None]
@@ -109,17 +96,22 @@ def run(parts: Parts) -> None:
             thread.join(GRACE.total_seconds())
 
 
-def one_beat(sweep: Sweep, slot: int) -> None:
-    """Sweep once. What is away (a full disk, a locked store) is one sentence in the log, and the next beat tries again."""
+def one_beat(sweep: Sweep, distress: Distress, slot: int) -> None:
+    """Sweep once. What is away (a full disk, a locked store) is one sentence in the log, and the next beat tries again.
+
+    People hear of it when it lasts, and not through the store, which may be what is away.
+    """
     try:
         sweep.beat(slot)
     except MedicError as exc:
         logger.error("cannot finish a beat", extra={"slot": slot, "cause": str(exc)})
+        distress.beat_failed(str(exc))
+    else:
+        distress.beat_ended()
 
 
 def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
     """The caller's thread: stories out, requests in, old rows away."""
-    swept_at = parts.world.clock.monotonic() - HOUSEKEEPING.total_seconds()
     read_at = parts.world.clock.monotonic()
     while True:
         stopping = parts.stop.wait(TICK.total_seconds())
@@ -131,9 +123,7 @@ def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | No
             if parts.world.clock.monotonic() - read_at >= READ_RUNBOOKS.total_seconds():
                 read_at = parts.world.clock.monotonic()
                 parts.world.catalogue.runbooks()  # whoever edits one is told at once, and not when it is needed
-            if parts.world.clock.monotonic() - swept_at >= HOUSEKEEPING.total_seconds():
-                swept_at = parts.world.clock.monotonic()
-                _housekeeping(parts)
+            parts.housekeeping.keep_house()
         except MedicError as exc:
             # The store is away (disk full, locked, restarting): the beat goes on blind, nothing is started without a row.
             logger.error("cannot attend to the inbox", extra={"cause": str(exc)})
@@ -146,6 +136,7 @@ def _deliver(parts: Parts) -> None:
     while True:
         stopping = parts.stop.wait(DELIVER_EVERY.total_seconds())
         try:
+            parts.distress.tell()
             outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
         except MedicError as exc:
             logger.error("cannot deliver notices", extra={"cause": str(exc)})
@@ -193,19 +184,6 @@ def _note_halt(parts: Parts) -> None:
     if (why is not None) is not was_halted:
         kind = AuditKind.RESUMED if why is None else AuditKind.HALTED
         store.append(audit.by_person(kind, "person", said=why))
-
-
-def _housekeeping(parts: Parts) -> None:
-    now, keep = parts.world.clock.now(), parts.retention
-    parts.world.store.sweeps.prune(before=now - keep.sweeps)
-    parts.world.store.foreign_restarts.prune(before=now - KEEP_RESTARTS)
-    parts.old_files.prune(
-        lambda: [incident.id for incident in parts.world.store.incidents.unclosed()],
-        now=now,
-        keep=keep.bundles,
-        most_bytes=keep.most_bytes,
-    )
-    parts.engine.prune(now - KEEP_HEALS)
 
 
 def _follow(parts: Parts, host: HostName, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:

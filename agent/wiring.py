@@ -102,6 +102,13 @@ def open_store(using: Settings) -> Iterator[Store]:
         opened.close()
 
 
+def kept_files(using: Settings) -> int:
+    """Return the bytes of everything that `retention.most_bytes` bounds."""
+    from agent.adapters.retention import OldFiles
+
+    return OldFiles(using.state_dir).size()
+
+
 def audit_rows(store: Store) -> Iterator[AuditRow]:
     """Yield every row of the audit, page by page."""
     last = 0
@@ -376,19 +383,26 @@ def stopped_since(using: Settings, began: datetime, within: timedelta) -> tuple[
 def watch(using: Settings, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]) -> None:
     """Run the daemon until SIGTERM or SIGINT; a second one ends the process at once. Raises OutsideError if one runs already."""
     from agent import watch as daemon
+    from agent.adapters.service_manager import ServiceManager
     from agent.adapters.watch_lock import WatchLock
 
     stop = threading.Event()
+    manager = ServiceManager(using.supervision.socket)
 
     def told(_signal: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(130)
         stop.set()
+        manager.stopping()
+
+    def ready() -> None:
+        manager.ready()
+        once_ready()
 
     with WatchLock(using.state_dir).held():
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, told)
-        with _parts(using, stop, on_story, once_ready) as parts:
+        with _parts(using, stop, on_story, ready) as parts:
             daemon.run(parts)
 
 
@@ -406,7 +420,10 @@ def _parts(
     from agent import heal, watch
     from agent.adapters import own_limits
     from agent.adapters.retention import OldFiles
+    from agent.adapters.service_manager import ServiceManager
+    from agent.distress import Distress
     from agent.engine import DbosEngine, StoppableClock
+    from agent.housekeeping import Housekeeping
     from agent.sweep import Sweep
     from heartbeat.pulse import Pulse
     from heartbeat.schedule import Heartbeat
@@ -417,16 +434,25 @@ def _parts(
         engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK, world.redact)
         hosts = [host.name for host in using.hosts]
         sweep = Sweep(world, engine, hosts, discover=using.discover_labels, control=_control(using))
-        pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: os._exit(STUCK))
+        notifiers = {channel.name: notifier(channel, world.redact) for channel in using.channels}
+        distress = Distress(notifiers, CLOCK)
+        manager = ServiceManager(using.supervision.socket)
+        pulse = Pulse(
+            using.interval,
+            using.state_dir / "beat",
+            stuck=lambda: os._exit(STUCK),
+            alive=manager.alive,
+            silence=using.supervision.silence,
+        )
         yield watch.Parts(
             world=world,
             engine=engine,
             sweep=sweep,
-            heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, slot), pulse),
-            notifiers={channel.name: notifier(channel, world.redact) for channel in using.channels},
+            heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, distress, slot), pulse),
+            distress=distress,
+            notifiers=notifiers,
             hosts=hosts,
-            retention=using.retention,
-            old_files=OldFiles(using.state_dir),
+            housekeeping=Housekeeping(world.store, OldFiles(using.state_dir), engine, using.retention, CLOCK),
             stop=stop,
             on_story=on_story,
             once_ready=once_ready,

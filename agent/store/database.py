@@ -10,6 +10,7 @@ A vendor's exception never leaves this module: callers see `StoreError`, worded 
 import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, create_engine, event, exc
@@ -40,6 +41,8 @@ _POSTGRES_BOUNDS = {
 _ONE_WRITER = 0x6D65646963
 """Key of the advisory lock: `medic` in ASCII."""
 
+_ANEW = "stop Medic, bring the file back from a backup, and start it again"
+
 _LONGEST_CAUSE = 300
 """Characters of a vendor's message that are shown."""
 
@@ -64,6 +67,7 @@ class Database:
             ) from missing
         self.clock = clock
         self.redact = redact
+        self._file: tuple[Path, tuple[int, int]] | None = None
         tables.redact_for(self._engine.dialect, redact)
         self._writer = self._engine.execution_options(writes=True)
         if is_sqlite(url):
@@ -78,6 +82,14 @@ class Database:
         """Run `call` as the only writer and commit; return its value. It may run more than once and must be repeatable."""
         return self._patiently(what, lambda: self._run(call, writes=True))
 
+    def hold_to(self, file: Path) -> None:
+        """From now on refuse every transaction when `file` is no longer the very file that it is now. Raises OSError.
+
+        SQLite would go on in a deleted file that nobody can open again, and a new connection would make an empty database in
+        its place, in which no attempt was ever made.
+        """
+        self._file = (file, _identity(file))
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -90,12 +102,29 @@ class Database:
         """Try until it succeeds, until it fails for good, or until `PATIENCE` is over. Raises StoreError."""
         end = self.clock.monotonic() + PATIENCE.total_seconds()
         while True:
+            self._refuse_another_file(what)
             try:
                 return transaction()
             except exc.SQLAlchemyError as failed:
                 if not _passes_by_itself(failed) or self.clock.monotonic() >= end:
                     raise StoreError(f"cannot {what}: {_cause(failed)}", transient=_is_outside(failed)) from failed
             self.clock.sleep(PAUSE)
+
+    def _refuse_another_file(self, what: str) -> None:
+        if self._file is None:
+            return
+        path, opened = self._file
+        try:
+            found = _identity(path)
+        except OSError as failed:
+            raise StoreError(f"cannot {what}: {path} is gone ({failed.strerror}); {_ANEW}", transient=False) from failed
+        if found != opened:
+            raise StoreError(f"cannot {what}: {path} is another file than the one that was opened; {_ANEW}", transient=False)
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def is_sqlite(url: URL) -> bool:

@@ -71,6 +71,7 @@ def _open_file(database: Database, path: Path, clock: Clock) -> None:
         database.write(f"open the store {path}", lambda connection: _upgrade(connection, path, marker if was_made else None))
         if not was_made:
             _write_durably(marker, clock)
+        database.hold_to(path)
     except StoreError as failed:
         refusal = _refusal(failed, path)
         if refusal is None:

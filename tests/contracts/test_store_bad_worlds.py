@@ -261,7 +261,7 @@ def every_lookup(store: Store) -> None:
     store.requests.answered("r")
     store.sweeps.keep(report(1))
     store.sweeps.latest()
-    store.sweeps.prune(before=START)
+    store.sweeps.prune(before=START, most_bytes=1_000)
 
 
 @pytest.mark.abuse("13")
@@ -311,6 +311,57 @@ def test_a_lock_held_by_another_writer_is_waited_for_and_then_named(path: Path) 
         assert store.attempts.begin(incident, 1, RESTART, now=START).number == 1
 
 
+@pytest.mark.abuse("10")
+@pytest.mark.parametrize("loss", ["deleted", "emptied by a copy", "replaced by an older one"])
+def test_a_database_lost_while_it_is_open_is_refused_and_not_made_anew(path: Path, loss: str) -> None:
+    older = path.with_name("backup.db")
+    with opened_at(path) as store:
+        incident = opened(store)
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(older)) as target:
+            source.backup(target)
+        match loss:
+            case "deleted":
+                path.unlink()
+            case "replaced by an older one":
+                older.replace(path)
+            case _:
+                fresh = path.with_name("fresh")
+                fresh.touch()
+                fresh.replace(path)
+        for call in (
+            lambda: store.attempts.begin(incident, 1, RESTART, now=START),
+            lambda: store.incidents.get(incident),
+            lambda: store.outbox.due(START),
+        ):
+            with pytest.raises(StoreError, match="stop Medic, bring the file back from a backup") as failed:
+                call()
+            assert not failed.value.transient
+            assert "\n" not in str(failed.value)
+    assert path.exists() is (loss != "deleted")
+    assert loss != "emptied by a copy" or path.read_bytes() == b""
+
+
+@pytest.mark.abuse("9")
+def test_a_database_damaged_while_it_is_open_is_said_and_begins_no_attempt(path: Path) -> None:
+    with opened_at(path) as store:
+        incident = opened(store)
+        for number in range(200):
+            store.story.tell(incident, WEB.name, StoryKind.TASK, f"{number} " * 100, now=START)
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.seek(100)  # behind SQLite's own header
+            file.write(os.urandom(path.stat().st_size - 100))
+        damaged = path.read_bytes()
+        store.database._engine.dispose()  # a connection of the pool may still know the pages by heart
+        with pytest.raises(StoreError, match="cannot begin attempt 1 of I1: ") as failed:
+            store.attempts.begin(incident, 1, RESTART, now=START)
+        assert not failed.value.transient
+        with pytest.raises(StoreError, match=r"^cannot "):
+            store.incidents.unclosed()
+    assert path.read_bytes() == damaged
+
+
 class LettingGo(FakeClock):
     """A clock during whose first wait the other writer commits."""
 
@@ -355,6 +406,58 @@ def test_a_full_disk_is_a_store_error_and_what_was_written_stays(path: Path) -> 
         assert len(store.story.since(0)) == written + 1
     with opened_at(path) as store:
         assert len(store.story.since(0)) == written + 1
+
+
+_ON_A_LITTLE_DISK = """
+import subprocess, sys
+from pathlib import Path
+from agent.adapters import state_folder
+from agent.errors import StoreError
+from agent.store.store import open_store
+from tests.contracts.test_store import RESTART, START, opened
+from tests.fakes import FakeClock
+
+folder, trouble, end = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=40", "little", str(folder)], check=True)
+store = open_store(f"sqlite:///{folder}/medic.db", FakeClock())
+incident = opened(store)
+store.database._engine.dispose()  # the next transaction opens its files anew, as after a quiet night
+subprocess.run(["sh", "-c", trouble], cwd=folder)
+for write in (
+    lambda: store.attempts.begin(incident, 1, RESTART, now=START),
+    lambda: state_folder.write(folder / "incidents" / "I1" / "evidence-1.json", b"x" * 100_000),
+):
+    try:
+        write()
+        print("written")
+    except StoreError as refused:
+        print(refused)
+subprocess.run(["sh", "-c", end], cwd=folder, check=True)
+print(store.attempts.begin(incident, 1, RESTART, now=START).number)
+"""
+
+
+@pytest.mark.abuse("14")
+@pytest.mark.parametrize(
+    ("trouble", "end"),
+    [
+        ("mount -o remount,ro .", "mount -o remount,rw ."),
+        ("i=0; while : 2>/dev/null >f$i; do i=$((i+1)); done", "rm f*"),
+        ("cat /dev/zero > f", "rm f"),
+    ],
+    ids=["read-only", "no inodes", "full"],
+)
+def test_a_file_system_that_takes_nothing_more_is_a_sentence_and_then_works_again(
+    tmp_path: Path, trouble: str, end: str
+) -> None:
+    words = ["unshare", "--mount", "--map-root-user", sys.executable, "-c", _ON_A_LITTLE_DISK, str(tmp_path), trouble, end]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare failed" in ended.stderr:
+        pytest.skip(f"no mount namespace here: {ended.stderr.strip()}")
+    begin, bundle, number = ended.stdout.splitlines()
+    assert begin.startswith("cannot begin attempt 1 of I1: "), ended.stdout + ended.stderr
+    assert bundle.startswith(("cannot write ", "cannot make folder "))
+    assert number == "1"
 
 
 _WRITER = """

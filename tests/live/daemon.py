@@ -164,7 +164,7 @@ class Daemon:
     def __enter__(self) -> Self:
         before = self._site.beat()
         if self._beats:
-            until(lambda: self._site.beat() > before or self.process.poll() is not None, 20, self.said)
+            until(lambda: self._site.beat() > before or self.process.poll() is not None, 60, self.said)
             assert self.process.poll() is None, self.said()
         return self
 

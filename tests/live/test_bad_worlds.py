@@ -114,6 +114,7 @@ def test_a_state_folder_that_cannot_be_written_is_one_sentence(site: Site, words
     assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
 
 
+@pytest.mark.abuse("89")
 def test_a_store_of_a_newer_medic_is_refused_in_one_sentence(site: Site) -> None:
     site.write({"web": {"container": "nobody"}})
     assert site.medic("sweeps").returncode == 0
@@ -206,26 +207,33 @@ def test_a_store_that_somebody_else_holds_delays_a_heal_and_counts_it_once(site:
 @pytest.mark.abuse("7")
 def test_on_a_full_disk_nothing_is_changed_and_with_space_again_the_heal_goes_on(site: Site) -> None:
     service = site.http_service("web")
-    site.write({"web": service})
     site.state.mkdir()
     mount = f'mount -t tmpfs -o size={LITTLE_DISK} little {site.state} && exec "$@"'
-    with Daemon(site, before=("unshare", "--mount", "sh", "-c", mount, "sh"), beats=False) as daemon:
-        inside = Path(f"/proc/{daemon.process.pid}/root{site.state}")
-        until((inside / "beat").exists, 20, daemon.said)
-        time.sleep(2)
-        filler = inside / "filler"
-        _fill(filler)
-        site.send(service["container"], signal.SIGKILL)
-        time.sleep(12)
-        assert daemon.process.poll() is None, daemon.said()
-        assert not site.look(service["container"])["Running"], "it was changed without a record"
-        assert "cannot finish a beat" in daemon.said()
-        assert "full" in daemon.said()
-        assert "Traceback" not in daemon.said()
+    before = ("unshare", "--mount", "sh", "-c", mount, "sh")
+    with receiving(Receiver()) as receiver:
+        site.write({"web": service}, channels={"ops": {"kind": "webhook", "url": receiver.url()}})
+        with Daemon(site, before=before, beats=False) as daemon:
+            _die_on_a_full_disk_and_live_again(site, daemon, receiver, service["container"])
 
-        filler.unlink()
-        daemon.wait("web", "healed", within=40)
-        assert site.look(service["container"])["Running"]
+
+def _die_on_a_full_disk_and_live_again(site: Site, daemon: Daemon, receiver: Receiver, container: str) -> None:
+    inside = Path(f"/proc/{daemon.process.pid}/root{site.state}")
+    until((inside / "beat").exists, 60, daemon.said)
+    time.sleep(2)
+    filler = inside / "filler"
+    _fill(filler)
+    site.send(container, signal.SIGKILL)
+    until(lambda: bool(receiver.notices), 60, daemon.said)
+    assert [notice["dedup_key"].split(":")[:2] for notice in receiver.notices] == [["medic", "distress"]]
+    assert daemon.process.poll() is None, daemon.said()
+    assert not site.look(container)["Running"], "it was changed without a record"
+    assert "cannot finish a beat" in daemon.said()
+    assert "full" in daemon.said()
+    assert "Traceback" not in daemon.said()
+
+    filler.unlink()
+    daemon.wait("web", "healed", within=40)
+    assert site.look(container)["Running"]
 
 
 def _fill(path: Path) -> None:
@@ -237,6 +245,25 @@ def _fill(path: Path) -> None:
 
 
 @pytest.mark.abuse("77")
+@pytest.mark.abuse("10", "69")
+def test_a_store_deleted_under_a_running_watch_is_told_and_nothing_is_changed_or_made_anew(site: Site) -> None:
+    service = site.http_service("web")
+    with receiving(Receiver()) as receiver:
+        site.write({"web": service}, channels={"ops": {"kind": "webhook", "url": receiver.url()}})
+        with Daemon(site) as daemon:
+            for file in site.state.glob("medic.db*"):
+                if not file.name.endswith(".made"):
+                    file.unlink()
+            site.send(service["container"], signal.SIGKILL)
+            until(lambda: bool(receiver.notices), 60, daemon.said)
+            (notice,) = receiver.notices
+            assert "medic.db is gone" in notice["body"]
+            assert not site.look(service["container"])["Running"], "it was changed without a record"
+            assert not (site.state / "medic.db").exists()
+            assert site.medic("halt", "the store is away").returncode == 0, "people can say stop all the same"
+            assert "Traceback" not in daemon.said()
+
+
 def test_notices_wait_for_a_receiver_that_is_down(site: Site) -> None:
     service = site.http_service("web")
     receiver = Receiver()
