@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from agent.errors import OutsideError
-from agent.model import Delivery
+from agent.model import LONGEST_WAIT, Delivery
 from agent.ports import Clock, Notifier, OutboxStore
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT = timedelta(seconds=1)
-LONGEST_WAIT = timedelta(minutes=5)
 TURN = timedelta(seconds=5)
 """How long one channel may go on sending in one call."""
 BATCH = 200

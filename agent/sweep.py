@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import breakers, closing, foreign, labels, look, notices, standing
+from agent import breakers, closing, foreign, labels, look, notices, redact, standing
 from agent.errors import OutsideError
 from agent.learning import Learning
 from agent.model import (
@@ -307,7 +307,7 @@ class Sweep:
     def _settle(self, service: Service, fresh: Sequence[Judgement], now: datetime) -> Verdict:
         store = self._world.store.services
         before = store.streaks(service.name)
-        streaks = streak_rules.advance(before, service.checks, fresh)
+        streaks = streak_rules.advance(before, service.checks, fresh, now)
         if streaks != before:
             store.keep_streaks(service.name, streaks)
         return streak_rules.settled(service, streaks, [judgement for judgement, _ in self._latest(service)], now)
@@ -374,7 +374,8 @@ class Sweep:
     def _good_copy(self, service: Service, facts: ContainerFacts, record: ServiceRecord) -> str | None:
         """Keep the configuration that the service runs with, and return its digest.
 
-        A file written after the container started is not proven by its being WELL: it may not have been read yet.
+        A file written after the container started is not proven by its being WELL: it may not have been read yet. Of a file
+        that holds a secret only the digest is kept.
         """
         if service.config_file is None:
             return None
@@ -389,7 +390,12 @@ class Sweep:
         if content is None or len(content) > CONFIG_LIMIT:
             raise OutsideError(f"cannot keep {path!r}: it is larger than {CONFIG_LIMIT} bytes", transient=False)
         read = hashlib.sha256(content).hexdigest()
-        self._world.good_copies.keep(service.name, read, content)
+        if redact.is_clean(content, self._world.redact):
+            self._world.good_copies.keep(service.name, read, content)
+        else:
+            # A copy of an older file is no good copy any more, and one with a secret in it is not Medic's to keep.
+            self._world.good_copies.forget(service.name)
+            logger.warning("no good copy: the configuration holds a secret", extra={"service": service.name, "file": path})
         return read
 
     def _sick(self, service: Service, verdict: Verdict, incident: Incident | None, now: datetime) -> IncidentId | None:
@@ -398,7 +404,7 @@ class Sweep:
         match incident.state:
             case IncidentState.OPEN if not self._is_healing(incident):
                 self._next_round(incident)  # its heal ended without an ending: a crash it could not resume from
-            case IncidentState.HELD if incident.hold_until is None or now >= incident.hold_until:
+            case IncidentState.HELD if _has_run_out(incident, now):
                 self._next_round(incident)
             case IncidentState.HELD if self._is_answered(incident):
                 self._next_round(incident)
@@ -538,3 +544,11 @@ def _not_trusted(judgement: Judgement, why: str) -> Judgement:
 
 def _is_held(incident: Incident, code: HoldCode) -> bool:
     return incident.state is IncidentState.HELD and incident.hold is not None and incident.hold.code is code
+
+
+def _has_run_out(incident: Incident, now: datetime) -> bool:
+    """Whether it is time to decide afresh. A Hold that lasts longer than it was made for saw the clock being set back."""
+    if incident.hold is None or incident.hold_until is None:
+        return True
+    left = incident.hold_until - now
+    return left <= timedelta(0) or left > incident.hold.look_again

@@ -1,14 +1,16 @@
 """The store's memory twin: small, hand-written, and held to the same contract suite as the real one."""
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from agent import audit as chain
-from agent import notices
+from agent import codec, notices
 from agent.errors import StoreError
 from agent.model import (
+    LONGEST_WAIT,
     Action,
     Answer,
     Approval,
@@ -614,11 +616,16 @@ class MemorySweeps:
     def latest(self, limit: int = 20) -> tuple[SweepReport, ...]:
         return self._reports[:limit]
 
-    def prune(self, *, before: datetime) -> int:
-        kept = tuple(report for report in self._reports if report.at >= before)
+    def prune(self, *, before: datetime, most_bytes: int) -> int:
+        young = [report for report in self._reports if report.at >= before]
+        sizes = itertools.accumulate(len(codec.dumps(report)) for report in young)
+        kept = tuple(report for report, size in zip(young, sizes, strict=True) if size <= most_bytes)
         pruned = len(self._reports) - len(kept)
         self._reports = kept
         return pruned
+
+    def size(self) -> int:
+        return sum(len(codec.dumps(report)) for report in self._reports)
 
 
 class MemoryStory:
@@ -663,7 +670,7 @@ class MemoryOutbox:
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
         with self._lock:
             open_rows = [row for row in self._rows.values() if row.delivered_at is None]
-            waiting = {row.channel for row in open_rows if row.next_try > now}
+            waiting = {row.channel for row in open_rows if now < row.next_try <= now + LONGEST_WAIT}
             return tuple(row for row in open_rows if row.channel not in waiting)[:limit]
 
     def delivered(self, id_: int, *, now: datetime) -> None:

@@ -122,6 +122,7 @@ from agent.model.looking import (
 )
 from agent.model.receipts import AuditHead, AuditKind, AuditRow, Receipt
 from agent.model.records import (
+    LONGEST_WAIT,
     Delivery,
     Notice,
     NoticeKind,
@@ -149,6 +150,7 @@ from agent.model.services import (
 
 __all__ = [
     "COMPOSE_PROJECT",
+    "LONGEST_WAIT",
     "MEDIC",
     "Action",
     "Answer",

@@ -317,6 +317,8 @@ class Streak:
     length: int
     settled: Health
     """The health after thresholds: what the check counts as now."""
+    at: datetime | None = None
+    """When the latest judgement came; None where an older Medic wrote the streak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

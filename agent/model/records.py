@@ -92,6 +92,10 @@ class Notice:
     body: str
 
 
+LONGEST_WAIT = timedelta(minutes=5)
+"""No notice is put off for longer. One whose next try is further away was put off before the clock was set back: it is due."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One notice to one channel, as the outbox keeps it."""

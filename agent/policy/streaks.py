@@ -27,6 +27,11 @@ LATE_BEAT = timedelta(seconds=0.5)
 just before a check's moment must not put it off by a whole interval."""
 
 
+ASLEEP = timedelta(minutes=2)
+"""Two looks further apart than this, and than three times `every`, are not in a row: the machine slept, Medic was stopped or
+starved, or the clock stepped. What was seen before that says nothing about a service that has just woken up as well."""
+
+
 def due(check: Check, last_at: datetime | None, now: datetime, *, spread_by: str = "") -> bool:
     """Say whether a check is to be asked now. A check never asked, or asked in the future (a clock step), is.
 
@@ -41,8 +46,10 @@ def due(check: Check, last_at: datetime | None, now: datetime, *, spread_by: str
     return moments_passed > 0 or now - last_at >= check.every - min(LATE_BEAT, check.every / 10)
 
 
-def advance(previous: Sequence[Streak], checks: Sequence[Check], judgements: Sequence[Judgement]) -> tuple[Streak, ...]:
-    """Return the streaks after one look, in the order of `checks`.
+def advance(
+    previous: Sequence[Streak], checks: Sequence[Check], judgements: Sequence[Judgement], now: datetime
+) -> tuple[Streak, ...]:
+    """Return the streaks after one look, in the order of `checks`. A pause (`ASLEEP`) ends a streak, not what it settled.
 
     judgements: those of the checks that were due; a check without one keeps its streak. A check that is gone from `checks`
     loses its streak.
@@ -53,7 +60,7 @@ def advance(previous: Sequence[Streak], checks: Sequence[Check], judgements: Seq
     for check in checks:
         streak = before.get(check.name)
         if check.name in seen:
-            streak = _longer(streak, check, seen[check.name])
+            streak = _longer(streak, check, seen[check.name], now)
         if streak is not None:
             after.append(streak)
     return tuple(after)
@@ -91,14 +98,18 @@ def fingerprint(service: ServiceName, symptoms: Iterable[Symptom]) -> str:
     return f"{service}:{words}:{hashlib.sha256(f'{service}:{words}'.encode()).hexdigest()[:8]}"
 
 
-def _longer(streak: Streak | None, check: Check, health: Health) -> Streak:
+def _longer(streak: Streak | None, check: Check, health: Health, now: datetime) -> Streak:
     if streak is None:
         # Nothing to weigh a first look against: WELL counts at once, one red probe is not yet a sick service.
-        first = Streak(check=check.name, health=health, length=1, settled=Health.UNKNOWN)
+        first = Streak(check=check.name, health=health, length=1, settled=Health.UNKNOWN, at=now)
         return replace(first, settled=health if health is Health.WELL else _settle(first, check.thresholds))
-    length = streak.length + 1 if streak.health is health else 1
-    now = replace(streak, health=health, length=length)
-    return replace(now, settled=_settle(now, check.thresholds))
+    goes_on = streak.health is health and _in_a_row(streak.at, check.every, now)
+    longer = replace(streak, health=health, length=streak.length + 1 if goes_on else 1, at=now)
+    return replace(longer, settled=_settle(longer, check.thresholds))
+
+
+def _in_a_row(last_at: datetime | None, every: timedelta, now: datetime) -> bool:
+    return last_at is not None and timedelta(0) <= now - last_at <= max(ASLEEP, 3 * every)
 
 
 def _settle(streak: Streak, thresholds: Thresholds) -> Health:

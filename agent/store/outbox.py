@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from agent import notices
-from agent.model import Delivery, Notice
+from agent.model import LONGEST_WAIT, Delivery, Notice
 from agent.store.audit import head
 from agent.store.database import Database
 from agent.store.tables import UNDELIVERED, outbox
@@ -34,8 +34,12 @@ class Outbox:
         self._database.write(f"post notice {notice.dedup_key!r}", queue)
 
     def due(self, now: datetime, limit: int = 20) -> tuple[Delivery, ...]:
-        """Return undelivered rows whose time has come, oldest first. None of a channel whose oldest row must wait: in order."""
-        waiting = select(outbox.c.channel).where(UNDELIVERED, outbox.c.next_try > now)
+        """Return undelivered rows whose time has come, oldest first. None of a channel whose oldest row must wait: in order.
+
+        A row that is put off for longer than `LONGEST_WAIT` was written before the clock was set back, and is due.
+        """
+        must_wait = outbox.c.next_try.between(now, now + LONGEST_WAIT) & (outbox.c.next_try != now)
+        waiting = select(outbox.c.channel).where(UNDELIVERED, must_wait)
         query = select(outbox).where(UNDELIVERED, outbox.c.channel.not_in(waiting)).order_by(outbox.c.id).limit(limit)
         return tuple(_delivery(row) for row in self._database.read("read the outbox", lambda c: c.execute(query).all()))
 

@@ -19,7 +19,7 @@ from agent.adapters.deadline import Deadline
 from agent.adapters.file_notifier import FileNotifier
 from agent.adapters.webhook_notifier import WebhookNotifier
 from agent.errors import ConfigError, OutsideError
-from agent.model import Notice
+from agent.model import LONGEST_WAIT, Notice
 from agent.ports import Notifier
 from agent.redact import Redactor
 from tests import escalated
@@ -94,11 +94,11 @@ def test_slow_down_wrong_and_back_again_loses_nothing(make: Make) -> None:
         for mood in ("hang", 500):
             receiver.mood = mood
             assert outbox.deliver_due(store, {"ops": channel}, clock) == 0
-            clock.sleep(outbox.LONGEST_WAIT)
+            clock.sleep(LONGEST_WAIT)
             receiver.released.set()
             time.sleep(0.1)  # the receiver's own thread lets go of the hung request
     assert outbox.deliver_due(store, {"ops": channel}, clock) == 0  # down
-    clock.sleep(outbox.LONGEST_WAIT)
+    clock.sleep(LONGEST_WAIT)
     receiver.mood = 200
     with receiving(receiver):
         assert outbox.deliver_due(store, {"ops": channel}, clock) == 1

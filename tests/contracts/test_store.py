@@ -13,6 +13,7 @@ import pytest
 
 from agent.errors import StoreError
 from agent.model import (
+    LONGEST_WAIT,
     Answer,
     Approval,
     Cause,
@@ -735,8 +736,22 @@ def test_the_newest_reports_come_first(store: Store) -> None:
 def test_pruning_deletes_only_what_is_older(store: Store) -> None:
     for slot in (1, 2, 3):
         store.sweeps.keep(report(slot))
-    assert store.sweeps.prune(before=START + 3 * SECOND) == 2
+    assert store.sweeps.prune(before=START + 3 * SECOND, most_bytes=10**9) == 2
     assert store.sweeps.latest() == (report(3),)
+
+
+@pytest.mark.abuse("90")
+def test_too_many_bytes_of_reports_take_the_oldest_first(store: Store) -> None:
+    for slot in range(40):
+        store.sweeps.keep(report(slot))
+    cap = store.sweeps.size() // 4
+    assert store.sweeps.prune(before=START, most_bytes=cap) >= 29
+    kept = store.sweeps.latest(100)
+    assert 8 <= len(kept) <= 11, "about: reports of one fleet are about equally long"
+    assert kept[0] == report(39)
+    assert [each.slot for each in kept] == list(range(39, 39 - len(kept), -1))
+    assert store.sweeps.size() <= cap * 1.1
+    assert store.sweeps.prune(before=START, most_bytes=cap) <= 1, "nothing more to take"
 
 
 # ---------------------------------------------------------------------------------------------------------------- story
@@ -817,6 +832,15 @@ def test_a_notice_put_off_comes_back_at_its_time(store: Store) -> None:
     assert again.last_error is not None
     assert again.last_error.startswith("503")
     assert store.outbox.undelivered() == 1
+
+
+@pytest.mark.abuse("16")
+def test_a_notice_put_off_before_the_clock_was_set_back_is_due(store: Store) -> None:
+    store.outbox.post(NOTICE, ["webhook"])
+    (row,) = store.outbox.due(START)
+    store.outbox.put_off(row.id, error="503", next_try=START + LONGEST_WAIT)
+    assert store.outbox.due(START) == ()
+    assert len(store.outbox.due(START - SECOND)) == 1
 
 
 def test_a_channel_hears_of_its_edges_in_order(store: Store) -> None:

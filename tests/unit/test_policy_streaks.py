@@ -43,8 +43,9 @@ def run(seen: list[Health], limits: Thresholds | None = None) -> list[Streak]:
     """The streak after each judgement."""
     streaks: tuple[Streak, ...] = ()
     after = []
-    for health in seen:
-        streaks = streak_rules.advance(streaks, (check(limits=limits),), [judgement(health)])
+    for number, health in enumerate(seen):
+        now = NOW + number * timedelta(seconds=5)
+        streaks = streak_rules.advance(streaks, (check(limits=limits),), [judgement(health)], now)
         after.append(streaks[0])
     return after
 
@@ -101,10 +102,34 @@ def test_flapping_shorter_than_the_threshold_never_settles_sick(sick: int, round
     assert all(streak.settled is not S for streak in run(([other] + [S] * sick) * rounds, limits))
 
 
+@pytest.mark.abuse("16", "18")
+@pytest.mark.parametrize(
+    ("every", "pause", "length"),
+    [
+        (5, timedelta(seconds=5), 2),
+        (5, timedelta(seconds=119), 2),
+        (5, timedelta(seconds=121), 1),
+        (60, timedelta(seconds=179), 2),
+        (60, timedelta(seconds=181), 1),
+        (5, timedelta(hours=8), 1),
+        (5, timedelta(hours=-1), 1),
+        (5, timedelta(days=3650), 1),
+    ],
+)
+def test_looks_that_a_sleep_or_a_clock_step_parts_are_not_in_a_row(every: float, pause: timedelta, length: int) -> None:
+    checks = (check(every=every),)
+    before = streak_rules.advance((), checks, [judgement(S)], NOW)
+    (after,) = streak_rules.advance(before, checks, [judgement(S)], NOW + pause)
+    assert after.length == length
+    assert (after.settled is S) is (length == 2)
+    (again,) = streak_rules.advance((after,), checks, [judgement(S)], NOW + pause + timedelta(seconds=every))
+    assert again.settled is S, "two looks after the pause are in a row"
+
+
 def test_a_check_that_was_not_due_keeps_its_streak_and_one_that_is_gone_loses_it() -> None:
     kept = Streak(check="kept", health=S, length=3, settled=S)
     gone = Streak(check="gone", health=S, length=3, settled=S)
-    assert streak_rules.advance((kept, gone), (check("kept"), check("new")), []) == (kept,)
+    assert streak_rules.advance((kept, gone), (check("kept"), check("new")), [], NOW) == (kept,)
 
 
 def test_the_verdict_counts_what_settled_and_keeps_symptoms_of_sick_checks_only() -> None:
