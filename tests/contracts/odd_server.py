@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import gzip
 import socket
 import ssl
 import struct
@@ -15,10 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall fine"
+BOMB = gzip.compress(bytes(50_000_000), 9)
+"""50 MB of zeros in 50 kB."""
 SAID = {
     "500": b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops",
     "busy": b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 42\r\nContent-Length: 0\r\n\r\n",
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere.invalid/x\r\nContent-Length: 0\r\n\r\n",
+    "circle": b"HTTP/1.1 302 Found\r\nLocation: /circle\r\nContent-Length: 0\r\n\r\n",
+    "bomb": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(BOMB), BOMB),
     "empty": b"",
     "binary": b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n\x00\xff\xfe\x80\x1b[",
     "short": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nall fine",

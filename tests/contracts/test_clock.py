@@ -14,6 +14,7 @@ def clock(request: pytest.FixtureRequest) -> Clock:
     return request.param()
 
 
+@pytest.mark.abuse("16")
 def test_now_is_aware_utc(clock: Clock) -> None:
     assert clock.now().tzinfo is UTC
 

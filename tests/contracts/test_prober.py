@@ -218,6 +218,17 @@ def test_a_body_without_end_is_cut_at_the_limit(real: BatchProber, server: OddSe
     assert (seen.status, seen.error, seen.cut, len(seen.body)) == (200, None, True, 10_000)
 
 
+@pytest.mark.abuse("87")
+def test_a_bomb_is_not_unpacked_and_a_circle_not_walked(real: BatchProber, server: OddServer) -> None:
+    bomb, circle = (ask_one(real, get(server.url(manner), body_limit=10_000)) for manner in ("bomb", "circle"))
+    assert isinstance(bomb, HttpSeen)
+    assert isinstance(circle, HttpSeen)
+    assert (bomb.status, bomb.cut) == (200, True)
+    assert len(bomb.body) <= 10_000
+    assert not bomb.body.startswith("\0" * 100), "packed, as it came"
+    assert (circle.status, circle.location) == (302, server.url("circle"))
+
+
 def test_a_body_as_long_as_the_limit_is_whole(real: BatchProber, server: OddServer) -> None:
     seen = ask_one(real, get(server.url("fine"), body_limit=8))
     assert isinstance(seen, HttpSeen)

@@ -7,12 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from agent.adapters import state_folder
 from agent.adapters.bundles import BundleFiles
 from agent.adapters.good_copies import GoodCopyFiles
 from agent.adapters.kill_file import KillFile
@@ -105,6 +107,15 @@ def test_the_newest_good_copy_is_the_only_one(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "good" / "web").iterdir()] == ["a" * 64]
 
 
+def test_a_good_copy_is_kept_no_more_when_it_is_forgotten(tmp_path: Path) -> None:
+    copies = GoodCopyFiles(tmp_path)
+    copies.forget(WEB)
+    copies.keep(WEB, "a" * 64, b"one")
+    copies.forget(WEB)
+    assert copies.latest(WEB) is None
+    assert list((tmp_path / "good" / "web").iterdir()) == []
+
+
 @pytest.mark.parametrize(("service", "digest"), [("web", "../x"), ("web", "A" * 64), ("..", "a" * 64), ("a/b", "a" * 64)])
 def test_a_good_copy_of_a_strange_name_is_refused(tmp_path: Path, service: str, digest: str) -> None:
     with pytest.raises(StoreError):
@@ -137,6 +148,44 @@ def test_a_second_daemon_is_refused_with_the_pid_of_the_first_until_that_is_kill
     assert watch.owner() is None
     with watch.held():
         assert watch.owner() == os.getpid()
+
+
+@pytest.mark.abuse("82")
+def test_the_pid_of_a_dead_medic_in_use_by_another_process_owns_nothing(tmp_path: Path) -> None:
+    (tmp_path / "watch.lock").write_text(f"{os.getppid()}\n")  # it lives, and is no Medic
+    assert WatchLock(tmp_path).owner() is None
+    with WatchLock(tmp_path).held():
+        assert WatchLock(tmp_path).owner() == os.getpid()
+
+
+@pytest.mark.abuse("83")
+def test_a_writer_killed_in_the_middle_leaves_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file"
+    contents = [letter * 300_000 for letter in (b"a", b"b")]
+    state_folder.write(path, contents[0])
+    for kill in range(25):
+        writer = os.fork()
+        if writer == 0:
+            while True:
+                for content in contents:
+                    state_folder.write(path, content)
+        time.sleep(0.001 * kill)
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+        assert path.read_bytes() in contents
+
+
+@pytest.mark.abuse("81")
+@pytest.mark.parametrize("name", ["halt", "folder/file"])
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_written_through(tmp_path: Path, name: str) -> None:
+    outside, path = tmp_path / "outside", tmp_path / "state" / name
+    outside.write_bytes(b"theirs")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(outside)
+    state_folder.write(path, b"ours")
+    assert outside.read_bytes() == b"theirs"
+    assert not path.is_symlink()
+    assert path.read_bytes() == b"ours"
 
 
 def test_asking_for_the_owner_leaves_no_trace(tmp_path: Path) -> None:

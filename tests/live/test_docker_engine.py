@@ -301,6 +301,29 @@ def versed(body: bytes, status: bytes = b"200 OK") -> Answer:
     return answer
 
 
+def dripping(connection: socket.socket) -> None:
+    """Answer one byte at a time, without end."""
+    connection.recv(65_536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n[")
+    while True:
+        connection.sendall(b" ")
+        time.sleep(0.02)
+
+
+def truncated(connection: socket.socket) -> None:
+    """Promise more than comes."""
+    connection.recv(65_536)
+    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n[{"Id": "c1", "Na')
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def garbage(connection: socket.socket) -> None:
+    """Speak something else."""
+    connection.recv(65_536)
+    connection.sendall(b"\x15\x03\x01\x00\x02\x02\x50" * 100)
+    connection.shutdown(socket.SHUT_RDWR)
+
+
 ASKS: list[Callable[[DockerEngine], object]] = [
     lambda engine: engine.list(LOCAL),
     lambda engine: engine.inspect(LOCAL, "web"),
@@ -320,6 +343,17 @@ def test_an_engine_that_never_answers_is_given_up_in_time(tmp_path: Path, ask: C
             ask(engine)
         assert time.monotonic() - began < 2.0
     assert raised.value.transient
+
+
+@pytest.mark.abuse("39")
+@pytest.mark.parametrize("answer", [dripping, truncated, garbage, versed(b"boom", b"500 Internal Server Error")])
+def test_an_engine_that_answers_badly_is_one_sentence_in_time(tmp_path: Path, answer: Answer) -> None:
+    began = time.monotonic()
+    with strange_engine(tmp_path / "docker.sock", answer) as engine:
+        with pytest.raises(OutsideError, match=r"^cannot ") as raised:
+            engine.list(LOCAL)
+        assert time.monotonic() - began < 5.0
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.abuse("39")

@@ -164,6 +164,7 @@ WELL: dict[str, Callable[[Patient], bool]] = {
 }
 
 
+@pytest.mark.abuse("50")
 @pytest.mark.parametrize("runbook", sorted(WELL))
 def test_mends_what_its_inject_breaks(
     playbooks: AnsiblePlaybooks, injected: Callable[[str], Patient], tmp_path: Path, runbook: str

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import docker
+import psutil
 import pytest
 
 from agent import wiring
@@ -166,10 +167,13 @@ def test_stopping_while_it_verifies_does_not_wait_for_the_end_of_that(site: Site
     assert attempt.outcome is None, "nobody has seen how it ends"
 
 
-@pytest.mark.abuse("4")
+@pytest.mark.abuse("4", "15")
 def test_one_daemon_per_state_folder_answers_at_once_and_goes_cleanly(site: Site) -> None:
     site.write({"web": site.http_service("web")})
     with Daemon(site) as daemon:
+        memory = psutil.Process(daemon.process.pid).memory_info().rss / 1e6
+        print(f"memory at rest: {memory:.0f} MB")
+        assert memory < 150
         second = site.medic("watch")
         assert second.returncode == 3
         assert str(daemon.process.pid) in second.stderr

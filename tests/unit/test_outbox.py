@@ -3,12 +3,13 @@
 import logging
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 
 from agent import notices, outbox
-from agent.errors import OutsideError
+from agent.errors import OutsideError, StoreError
 from agent.model import Closing, Notice
 from agent.ports import OutboxStore
 from tests import escalated
@@ -144,3 +145,26 @@ def test_warns_once_when_a_notice_is_stuck(caplog: pytest.LogCaptureFixture) -> 
             outbox.deliver_due(store, {"ops": FakeChannel(up=False)}, clock)
             clock.sleep(SECOND)
     assert [record.getMessage() for record in caplog.records] == ["notices are stuck"]
+
+
+@pytest.mark.abuse("79")
+def test_a_notice_that_arrived_and_was_not_marked_comes_again_under_its_key() -> None:
+    store, clock = memory_store().outbox, FakeClock()
+    ops = FakeChannel()
+    post(store, 2, "ops")
+
+    class DyingError(StoreError):
+        """The process, between the channel's yes and the mark."""
+
+    class DiesBeforeItMarks:
+        due, put_off = staticmethod(store.due), staticmethod(store.put_off)
+
+        def delivered(self, id_: int, *, now: datetime) -> None:
+            raise DyingError("gone", transient=True)
+
+    with pytest.raises(DyingError):
+        outbox.deliver_due(cast("OutboxStore", DiesBeforeItMarks()), {"ops": ops}, clock)
+    assert ops.got == ["I0:resolved", "I1:resolved"]
+    outbox.deliver_due(store, {"ops": ops}, clock)
+    assert ops.got == ["I0:resolved", "I1:resolved"] * 2, "once more, and known by its key"
+    assert outbox.deliver_due(store, {"ops": ops}, clock) == 0
