@@ -176,18 +176,16 @@ sys.stdin.read()
 
 
 @pytest.mark.abuse("18")
-def test_a_process_that_was_stopped_for_long_beats_once_on_waking(tmp_path: Path) -> None:
+def test_a_process_that_was_stopped_for_long_makes_up_for_no_beat_on_waking(tmp_path: Path) -> None:
     words = [sys.executable, "-c", _BEATS, str(tmp_path / "beat")]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as beating:
         assert beating.stdout is not None
-        for _ in range(3):
-            beating.stdout.readline()
+        slots = [int(beating.stdout.readline()) for _ in range(3)]
         beating.send_signal(signal.SIGSTOP)
         time.sleep(1.5)
         beating.send_signal(signal.SIGCONT)
-        slots = [int(beating.stdout.readline())]
-        while len(slots) < 2 or slots[-1] - slots[-2] < 8:  # the lines that waited in the pipe come first
-            slots.append(int(beating.stdout.readline()))
-        slots += [int(beating.stdout.readline()) for _ in range(3)]
+        slots += [int(beating.stdout.readline()) for _ in range(12)]  # those that waited in the pipe come first
         beating.kill()
-    assert slots == sorted(set(slots)), "15 beats were missed: made up for, they would all have the slot of the waking"
+    assert slots == sorted(slots)
+    # 15 beats were missed: made up for, they would all have the slot of the waking. The watchdog may revive the schedule once.
+    assert max(slots.count(slot) for slot in slots) <= 2
