@@ -117,6 +117,9 @@ class Answer(BaseHTTPRequestHandler):
         if Site.engine is None:
             self.send(404, "no engine\n")
             return
+        if Site.behaviour == "mute":
+            self.send(200, json.dumps({"choices": []}))
+            return
         try:
             tokens = Site.engine.complete()
         except OSError as error:
@@ -186,6 +189,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 BEHAVIOURS: dict[str, Callable[[Answer], None]] = {
+    "mute": Answer.health,
     "overloaded": Answer.overloaded,
     "limited": Answer.limited,
     "failing": Answer.failing,

@@ -156,7 +156,7 @@ def _asked_inside(check: ground.Check) -> str | None:
         return None
     if check["kind"] == "completion":
         url = f"{check['url'].replace('//container', '//127.0.0.1')}/completions"
-        return f"curl -fsS -m 2 -d '{{}}' {shlex.quote(url)} | grep -qF choices"
+        return f"curl -fsS -m 2 -d '{{}}' {shlex.quote(url)} | grep -qw text"
     ask = f"curl -fsS -m 2 {shlex.quote(check['url'].replace('//container', '//127.0.0.1'))}"
     return f"{ask} | grep -qF {shlex.quote(check['body'])}" if "body" in check else f"{ask} -o /dev/null"
 
