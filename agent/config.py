@@ -21,8 +21,10 @@ from agent import check_shapes, config_shape, redact, spans, yaml_text
 from agent.errors import ConfigError
 from agent.model import (
     MEDIC,
+    Artefact,
     BreakerRule,
     Budget,
+    Certificate,
     CertificateCheck,
     Check,
     CommandCheck,
@@ -373,6 +375,13 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         limits=Limits(**_fields(service.limits)),
         spec=_spec(key, service, place),
         config_file=_config_file(service.config_file, place.at("config_file")),
+        upstream_file=service.upstream_file,
+        cache_paths=tuple(service.cache_paths),
+        artefacts=tuple(Artefact(**_fields(each)) for each in service.artefacts),
+        certificate=None
+        if service.certificate is None
+        else Certificate(path=service.certificate.path, renew=tuple(service.certificate.renew)),
+        log_most_bytes=service.log_most_bytes,
         depends_on=tuple(ServiceName(parent) for parent in service.depends_on),
         deploy_lock=None if service.deploy_lock is None else str(place.at("deploy_lock").path(service.deploy_lock)),
         mode=Mode(service.mode),
@@ -530,6 +539,7 @@ def _run(run: config_shape.RunShape, place: _Place) -> RunSpec:
         memory=run.memory,
         restart_policy=run.restart_policy,
         user=run.user,
+        network_of=run.network_of,
         stop_timeout=round(run.stop_timeout.total_seconds()),
     )
 

@@ -37,7 +37,14 @@ class RunShape(Keys):
     memory: Annotated[str, matching(words.memory)] | None = None
     restart_policy: Annotated[str, matching(words.restart_policy)] = "no"
     user: Text | None = None
+    network_of: Name | None = None
     stop_timeout: Annotated[timedelta, span("1s", "10m")] = timedelta(seconds=10)
+
+    @model_validator(mode="after")
+    def _has_one_network(self) -> "RunShape":
+        if self.network_of is not None and (self.networks or self.ports):
+            raise ValueError("network_of gives it the networks and ports of another container: leave out networks and ports")
+        return self
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> "RunShape":
@@ -60,6 +67,21 @@ class ConfigFileShape(Keys):
 
     path: Text
     template: Text | None = None
+
+
+class ArtefactShape(Keys):
+    """One entry of `artefacts:`."""
+
+    path: Annotated[str, matching(words.own_path)]
+    source: Annotated[str, matching(words.absolute_path)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class CertificateShape(Keys):
+    """`certificate:`."""
+
+    path: Annotated[str, matching(words.absolute_path)]
+    renew: Annotated[list[Text], Field(min_length=1)]
 
 
 class LimitsShape(Keys):
@@ -131,6 +153,11 @@ class ServiceShape(Timing):
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}
     dry_run: bool = False
     group: Name | None = None
+    upstream_file: Annotated[str, matching(words.own_path)] | None = None
+    cache_paths: list[Annotated[str, matching(words.own_path)]] = []
+    artefacts: list[ArtefactShape] = []
+    certificate: CertificateShape | None = None
+    log_most_bytes: Annotated[int, Field(ge=1_000_000, le=10**13)] = 1_000_000_000
 
     @model_validator(mode="after")
     def _has_one_spec(self) -> "ServiceShape":

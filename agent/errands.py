@@ -4,7 +4,7 @@ In: a `Request`, claimed from the inbox or asked in the foreground. Out: a `Requ
 sentence why not. A person's run goes through the same lock, gate, halt and ledger as every attempt, outside the budget.
 """
 
-from agent import look, parameters
+from agent import look, parameters, standing
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
     Health,
@@ -97,7 +97,8 @@ def _run(request: Request, service: Service, world: World, workflows: Workflows)
     runbook = runbook_of(request.runbook, world.runbooks)
     why = f"asked for by {request.by}"
     copy = good_copy(service, world)
-    plan = parameters.plan(runbook, service, good_copy=copy, settings=dict(request.settings), why=why)
+    around = standing.surroundings(service, world.store, world.good_copies, world.clock.now())
+    plan = parameters.plan(runbook, service, good_copy=copy, settings=dict(request.settings), why=why, around=around)
     verdict = look.at(service, world.prober, world.clock)
     incident = world.store.incidents.request(service, verdict, plan, by=request.by, now=world.clock.now())
     workflows.start(incident.id, incident.round)

@@ -13,18 +13,75 @@ from typing import TypeVar
 
 from agent import codec
 from agent.errors import ConfigError
-from agent.model import ComposeSpec, NginxCheck, Parameter, ParameterSource, Plan, Runbook, RunSpec, Service
+from agent.model import ComposeSpec, Mode, NginxCheck, Parameter, ParameterSource, Plan, Runbook, RunSpec, Service, Surroundings
 
 T = TypeVar("T")
 
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", re.ASCII)
 """Docker's own rule for names (moby 20.10, daemon/names/names.go), with a bound: no pattern, no variable, no list."""
 
+ALONE = Surroundings()
+"""Nothing is known around the service."""
+
+_WORDS = {
+    "spec": "a `run:` or `compose:` spec",
+    "run-spec": "a `run:` spec",
+    "config-file": "a `config_file:` with a template or a kept good copy",
+    "nginx-check": "a check of kind nginx",
+    "networks": "a `run:` spec with networks",
+    "network-of": "a `run:` spec with network_of",
+    "cache-paths": "a `cache_paths:`",
+    "artefacts": "a list of `artefacts:`",
+    "certificate": "a `certificate:`",
+    "good-image": "a good image (it was never seen well)",
+    "own-images": "a `run:` spec with an image of a repository",
+    "nginx-config": "a service of its nginx's container, with a `config_file:`",
+    "upstream": "a check of kind nginx with an `upstream_file:`",
+    "group": "a group with another member on its host",
+    "parent": "a single parent (`depends_on:`) on its host that nobody works on",
+}
+"""What a person would have to declare, by the word of `when.needs`."""
+_OF_SOURCE = {
+    "networks": ParameterSource.NETWORKS,
+    "network-of": ParameterSource.NETWORK_OF,
+    "cache-paths": ParameterSource.CACHE_PATHS,
+    "artefacts": ParameterSource.ARTEFACTS,
+    "certificate": ParameterSource.CERTIFICATE_HOOK,
+    "good-image": ParameterSource.GOOD_IMAGE,
+    "own-images": ParameterSource.OWN_IMAGES,
+    "nginx-config": ParameterSource.NGINX_GOOD_COPY,
+    "upstream": ParameterSource.UPSTREAM,
+    "parent": ParameterSource.PARENT,
+}
+"""Needs that are met where a parameter of this source could be filled."""
+NEEDS = tuple(_WORDS)
+"""The closed list of what a runbook may need declared."""
+NEEDED: Mapping[ParameterSource, tuple[str, ...]] = {
+    ParameterSource.SPEC: ("spec", "run-spec"),
+    ParameterSource.CONFIG_PATH: ("config-file",),
+    ParameterSource.CONFIG_GOOD_COPY: ("config-file",),
+    ParameterSource.NGINX: ("nginx-check",),
+    ParameterSource.NGINX_CONFIG: ("nginx-config",),
+    ParameterSource.CERTIFICATE_PATH: ("certificate",),
+    ParameterSource.KEPT_IMAGES: ("own-images",),
+    ParameterSource.PARENT_STOP_TIMEOUT: ("parent",),
+    **{source: (need,) for need, source in _OF_SOURCE.items()},
+}
+"""Sources of parameters that the declaration may not have: one of these needs makes sure that it does."""
+
 DEFAULT_STOP_TIMEOUT = 10
 """Seconds; Docker's own default."""
 
 
-def plan(runbook: Runbook, service: Service, *, good_copy: str | None, settings: Mapping[str, str], why: str) -> Plan:
+def plan(
+    runbook: Runbook,
+    service: Service,
+    *,
+    good_copy: str | None,
+    settings: Mapping[str, str],
+    why: str,
+    around: Surroundings = ALONE,
+) -> Plan:
     """Return the runbook with its parameters filled in. Raises ConfigError naming what is missing or wrong."""
     _refuse_unknown(runbook, settings)
     return Plan(
@@ -33,7 +90,7 @@ def plan(runbook: Runbook, service: Service, *, good_copy: str | None, settings:
         title=runbook.title,
         risk=runbook.risk,
         playbook=runbook.playbook,
-        parameters=tuple((p.name, _value(p, runbook, service, good_copy, settings)) for p in runbook.parameters),
+        parameters=tuple((p.name, _value(p, runbook, service, good_copy, around, settings)) for p in runbook.parameters),
         timeout=runbook.timeout,
         settle=runbook.settle,
         rerun=runbook.rerun,
@@ -56,18 +113,36 @@ def _refuse_unknown(runbook: Runbook, settings: Mapping[str, str]) -> None:
         raise ConfigError(f"cannot set {unknown[0]!r} for runbook {runbook.id!r}: it takes {', '.join(known) or 'no settings'}")
 
 
-def unmet(runbook: Runbook, service: Service, *, good_copy: str | None) -> str | None:
+def unmet(runbook: Runbook, service: Service, *, good_copy: str | None, around: Surroundings = ALONE) -> str | None:
     """Return which declaration a runbook needs and the service lacks, as words, or None."""
-    needs = {
-        "spec": ("a `run:` or `compose:` spec", service.spec is not None),
-        "networks": ("a `run:` spec with networks", isinstance(service.spec, RunSpec) and bool(service.spec.networks)),
-        "config-file": (
-            "a `config_file:` with a template or a kept good copy",
-            service.config_file is not None and good_copy is not None,
-        ),
-        "nginx-check": ("a check of kind nginx", nginx_of(service) is not None),
-    }
-    return next((words for need, (words, met) in needs.items() if need in runbook.needs and not met), None)
+    lacking = (_lacking(need, service, good_copy, around) for need in runbook.needs)
+    return next((words for words in lacking if words is not None), None)
+
+
+def _lacking(need: str, service: Service, good_copy: str | None, around: Surroundings) -> str | None:
+    """Return what is missing for one need, as words, or None. Needs are the closed list of `when.needs`."""
+    parent, source = around.parent, _OF_SOURCE.get(need)
+    if source is not None:
+        met = bool(_declared(source, service, around)[0])
+    else:
+        met = {
+            "spec": service.spec is not None,
+            "run-spec": isinstance(service.spec, RunSpec),
+            "config-file": service.config_file is not None and good_copy is not None,
+            "nginx-check": nginx_of(service) is not None,
+            "group": len(around.members) > 1,
+        }[need]
+    if not met:
+        return _WORDS[need]
+    # What is done to the parent is the parent's business, too.
+    if need == "parent" and parent is not None and (parent.mode is not Mode.ACT or parent.dry_run or parent.group):
+        return "a parent that may be restarted for its sake (its mode is act, and it is nobody's replica)"
+    return None
+
+
+def stop_timeout(service: Service) -> int:
+    """Return the seconds that its declared spec gives a container to stop."""
+    return service.spec.stop_timeout if isinstance(service.spec, RunSpec) else DEFAULT_STOP_TIMEOUT
 
 
 def good_copy(service: Service, kept: tuple[str, Path] | None) -> str | None:
@@ -87,7 +162,14 @@ def nginx_of(service: Service) -> str | None:
     return next((check.nginx for check in service.checks if isinstance(check, NginxCheck)), None)
 
 
-def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: str | None, settings: Mapping[str, str]) -> str:
+def _value(
+    parameter: Parameter,
+    runbook: Runbook,
+    service: Service,
+    good_copy: str | None,
+    around: Surroundings,
+    settings: Mapping[str, str],
+) -> str:
     match parameter.source:
         case ParameterSource.CONTAINER:
             return json.dumps(_target(service.container, runbook, service))
@@ -101,13 +183,45 @@ def _value(parameter: Parameter, runbook: Runbook, service: Service, good_copy: 
             return json.dumps(_present(path, "a `config_file:`", runbook, service))
         case ParameterSource.CONFIG_GOOD_COPY:
             return json.dumps(_present(good_copy, "a template or a kept good copy of its configuration", runbook, service))
-        case ParameterSource.NETWORKS:
-            networks = service.spec.networks if isinstance(service.spec, RunSpec) else ()
-            return json.dumps(_present(networks or None, "a `run:` spec with networks", runbook, service))
         case ParameterSource.STOP_TIMEOUT:
-            return json.dumps(service.spec.stop_timeout if isinstance(service.spec, RunSpec) else DEFAULT_STOP_TIMEOUT)
+            return json.dumps(stop_timeout(service))
         case ParameterSource.PERSON:
             return _typed(parameter, settings.get(parameter.name, parameter.default), runbook)
+        case _:
+            value, what = _declared(parameter.source, service, around)
+            return json.dumps(_present(value or None, what, runbook, service))
+
+
+def _declared(source: ParameterSource, service: Service, around: Surroundings) -> tuple[codec.JSON, str]:
+    """Return what one kind of declaration holds, empty where there is none, and its name in a sentence."""
+    spec, certificate, parent, proxy = service.spec, service.certificate, around.parent, around.proxy
+    of_spec: tuple[codec.JSON, codec.JSON] = ([*spec.networks], spec.network_of) if isinstance(spec, RunSpec) else ([], None)
+    held: dict[ParameterSource, codec.JSON] = {
+        ParameterSource.NETWORKS: of_spec[0],
+        ParameterSource.NETWORK_OF: of_spec[1],
+        ParameterSource.CACHE_PATHS: [*service.cache_paths],
+        ParameterSource.ARTEFACTS: [codec.as_dict(each) for each in service.artefacts],
+        ParameterSource.CERTIFICATE_PATH: certificate.path if certificate else None,
+        ParameterSource.CERTIFICATE_HOOK: [*certificate.renew] if certificate else [],
+        ParameterSource.GOOD_IMAGE: around.good_image,
+        ParameterSource.OWN_IMAGES: [*around.own_images],
+        ParameterSource.KEPT_IMAGES: [*around.kept_images],
+        ParameterSource.NGINX_CONFIG: proxy.config_file.path if proxy and proxy.config_file else None,
+        ParameterSource.NGINX_GOOD_COPY: around.proxy_good_copy,
+        ParameterSource.UPSTREAM: _upstream(service, around),
+        ParameterSource.PARENT: parent.container if parent else None,
+        ParameterSource.PARENT_STOP_TIMEOUT: stop_timeout(parent) if parent else None,
+    }
+    return held[source], _WORDS[NEEDED[source][0]]
+
+
+def _upstream(service: Service, around: Surroundings) -> codec.JSON:
+    """Return the upstream block that a service declares, None without one."""
+    check = next((check for check in service.checks if isinstance(check, NginxCheck)), None)
+    if check is None or service.upstream_file is None:
+        return None
+    members: list[codec.JSON] = [member for member in around.members if _CONTAINER.fullmatch(member)]
+    return {"name": service.group or service.name, "file": service.upstream_file, "port": check.port, "members": members}
 
 
 def _target(container: str, runbook: Runbook, service: Service) -> str:

@@ -147,6 +147,15 @@ class HostFiles(Protocol):
     def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
         """Return at most `limit` bytes of a file, None when there is none. Raises OutsideError."""
 
+    def size(self, host: HostName, path: str) -> int | None:
+        """Return the bytes of a file, None when there is none. Raises OutsideError."""
+
+    def usage(self, host: HostName, path: str) -> tuple[float, float] | None:
+        """Return which share (0 to 1) of the space and of the inodes is used on the disk that a folder or file lies on.
+
+        As those see it who are not root. None when the path is not there. Raises OutsideError.
+        """
+
     def modified(self, host: HostName, path: str) -> datetime | None:
         """Return when a file was last written, None when there is none. Raises OutsideError."""
 

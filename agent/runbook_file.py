@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar  # Any: YAML and what pydant
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from agent import spans, yaml_text
+from agent import parameters, spans, yaml_text
 from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
 from agent.model import Cause, ContainerState, Parameter, ParameterSource, Rerun, Risk, Runbook, RunbookId
@@ -79,17 +79,22 @@ LONGEST = timedelta(hours=1)
 Shape = TypeVar("Shape", bound=BaseModel)
 
 _ID = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-_NEEDED: Mapping[ParameterSource, str] = {
-    ParameterSource.SPEC: "spec",
-    ParameterSource.NETWORKS: "networks",
-    ParameterSource.CONFIG_PATH: "config-file",
-    ParameterSource.CONFIG_GOOD_COPY: "config-file",
-    ParameterSource.NGINX: "nginx-check",
-}
 _KINDS: Mapping[ParameterSource, str] = {
-    ParameterSource.SPEC: "json",
-    ParameterSource.NETWORKS: "json",
+    **dict.fromkeys(
+        (
+            ParameterSource.SPEC,
+            ParameterSource.NETWORKS,
+            ParameterSource.CACHE_PATHS,
+            ParameterSource.ARTEFACTS,
+            ParameterSource.CERTIFICATE_HOOK,
+            ParameterSource.OWN_IMAGES,
+            ParameterSource.KEPT_IMAGES,
+            ParameterSource.UPSTREAM,
+        ),
+        "json",
+    ),
     ParameterSource.STOP_TIMEOUT: "integer",
+    ParameterSource.PARENT_STOP_TIMEOUT: "integer",
 }
 """Kinds of values that come from the declaration; every other source of it gives a string."""
 
@@ -104,6 +109,12 @@ def _span(value: object) -> timedelta:
 def _symptom(word: object) -> object:
     if isinstance(word, str) and word not in SYMPTOMS:
         raise ValueError(f"there is no symptom {word!r}{yaml_text.mean(word, SYMPTOMS)}")
+    return word
+
+
+def _need(word: object) -> object:
+    if isinstance(word, str) and word not in parameters.NEEDS:
+        raise ValueError(f"there is no need {word!r}{yaml_text.mean(word, parameters.NEEDS)}")
     return word
 
 
@@ -147,7 +158,7 @@ class WhenShape(_Keys):
     """Pre-conditions."""
 
     container_states: list[Annotated[ContainerState, Field(strict=False)]] = []
-    needs: list[Literal["spec", "networks", "config-file", "nginx-check"]] = []
+    needs: list[Annotated[str, BeforeValidator(_need), WithJsonSchema({"type": "string", "enum": list(parameters.NEEDS)})]] = []
     facts: dict[Annotated[str, BeforeValidator(_fact)], Annotated[str, Field(min_length=1)]] = {}
 
 
@@ -189,18 +200,21 @@ class RunbookShape(_Keys):
     timeout: Span
     settle: Span
     rerun: Annotated[Rerun, Field(strict=False)]
+    interrupts: bool = True
     undo: str | None = None
     evidence: Literal["required", "optional"] = "required"
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunbookShape":
         for name, parameter in self.parameters.items():
-            need = _NEEDED.get(parameter.source)
-            if need is not None and need not in self.when.needs:
-                raise ValueError(f"parameter {name!r} comes from the declaration, so when.needs must name {need!r}")
+            enough = parameters.NEEDED.get(parameter.source)
+            if enough is not None and not set(enough) & set(self.when.needs):
+                raise ValueError(f"parameter {name!r} comes from the declaration, so when.needs must name {enough[0]!r}")
         both = [cause.value for cause in self.treats.causes if cause in self.never_for]
         if both:
             raise ValueError(f"treats.causes and never_for both name {both[0]!r}")
+        if not self.interrupts and self.risk is not Risk.SAFE:
+            raise ValueError(f"interrupts: only a safe runbook may say false, and this one is {self.risk.value}")
         if self.undo == self.id:
             raise ValueError("undo names the runbook itself")
         return self
@@ -290,6 +304,7 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         timeout=shape.timeout,
         settle=shape.settle,
         rerun=shape.rerun,
+        interrupts=shape.interrupts,
         undo=RunbookId(shape.undo) if shape.undo else None,
         evidence_required=shape.evidence == "required",
         hash=hash_,

@@ -224,6 +224,11 @@ def _service(service: Service) -> dict[str, object]:
         runbooks=_modes(service.runbook_modes),
         dry_run=service.dry_run,
         group=service.group,
+        upstream_file=service.upstream_file,
+        cache_paths=list(service.cache_paths) or None,
+        artefacts=[codec.as_dict(each) for each in service.artefacts] or None,
+        certificate=service.certificate and {"path": service.certificate.path, "renew": list(service.certificate.renew)},
+        log_most_bytes=service.log_most_bytes,
     )
 
 

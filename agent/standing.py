@@ -6,9 +6,10 @@ In: the store, the kill switch, the kept copies. Out: a plain value, so that the
 from collections.abc import Sequence
 from datetime import datetime
 
-from agent import parameters
+from agent import parameters, words
 from agent.model import (
     MEDIC,
+    ContainerCheck,
     FleetLimits,
     Health,
     Incident,
@@ -17,10 +18,12 @@ from agent.model import (
     Permissions,
     Recorded,
     Runbook,
+    RunSpec,
     Service,
     ServiceName,
     Silence,
     Standing,
+    Surroundings,
 )
 from agent.policy import alive, breaker, dependencies, trust
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
@@ -51,6 +54,7 @@ def read(
         now=now,
         halted=kill_switch.halted(),
         good_copy=parameters.good_copy(service, good_copies.latest(service.name)),
+        around=surroundings(service, store, good_copies, now),
         heals_in_window=store.incidents.heals_since(service.name, now - service.limits.window),
         silence=silence(service.name, store, now),
         starts=store.starts.of(service.name),
@@ -117,6 +121,28 @@ def peers(service: Service, store: Store) -> tuple[Peer, ...]:
             well = runs and bool(streaks) and all(streak.settled is Health.WELL for streak in streaks)
             found.append(Peer(service=each.name, well=well))
     return tuple(found)
+
+
+def surroundings(service: Service, store: Store, good_copies: GoodCopies, now: datetime) -> Surroundings:
+    """Return what stands around one service, and how it looked when it was last WELL. A parent that is silenced is left alone."""
+    record = store.services.record(service.name)
+    on_host = [each for each in store.services.services() if each.host == service.host]
+    parent = next((each for each in on_host if (each.name,) == service.depends_on), None)
+    group = [each for each in on_host if service.group is not None and each.group == service.group]
+    nginx = parameters.nginx_of(service)
+    proxy = next((each for each in on_host if each.container == nginx), None)
+    declared = {each.spec.image for each in on_host if isinstance(each.spec, RunSpec)}
+    pinned = {check.image_digest for each in on_host for check in each.checks if isinstance(check, ContainerCheck)}
+    last_well = {each.image_id for each in store.services.records() if each.host == service.host}
+    return Surroundings(
+        good_image=record.image_id if record is not None else None,
+        parent=parent if parent is not None and silence(parent.name, store, now) is None else None,
+        members=tuple(sorted({each.container for each in group} | {service.container})),
+        proxy=proxy,
+        proxy_good_copy=parameters.good_copy(proxy, good_copies.latest(proxy.name)) if proxy is not None else None,
+        own_images=tuple(sorted({words.repository(image) for image in declared} - {""})),
+        kept_images=tuple(sorted(filter(None, declared | pinned | last_well))),
+    )
 
 
 def silence(service: ServiceName, store: Store, now: datetime) -> Silence | None:

@@ -242,7 +242,7 @@ def check(using: Settings, service: ServiceName | None) -> tuple[Verdict, ...]:
 
 def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: Mapping[str, str]) -> PlaybookRun:
     """Run one runbook in Ansible's check mode with diff: says what it would change, and changes nothing."""
-    from agent import errands, parameters
+    from agent import errands, parameters, standing
 
     with build(using) as world:
         declared = errands.service_of(service, world)
@@ -252,6 +252,7 @@ def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: M
             good_copy=errands.good_copy(declared, world),
             settings=values,
             why="dry run",
+            around=standing.surroundings(declared, world.store, world.good_copies, world.clock.now()),
         )
         run_id = f"dry-{os.getpid()}"
         return world.playbooks.run(plan, run_id=run_id, check=True, on_task=lambda _task: None, should_stop=lambda: None)

@@ -5,6 +5,7 @@ Pure. A ValueError's sentence is shown to a person behind the name of the file a
 
 import re
 import shlex
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 import jmespath
@@ -130,3 +131,40 @@ def host_name(text: str) -> str:
     if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in text.rstrip(".").split(".")):
         raise ValueError(f"{text[:60]!r} is no host name: letters, digits, `-`, `_`, with dots between")
     return text
+
+
+_OF_THE_SYSTEM = tuple(
+    PurePosixPath(path)
+    for path in (
+        "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+        "/var/lib/containerd", "/var/lib/docker", "/var/lib/medic",
+    )
+)  # fmt: skip
+"""Nothing in them is a service's own, and Docker's folder holds volumes. Certificates and configurations have keys of their own."""
+_SHARED = tuple(PurePosixPath(path) for path in ("/", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var", "/var/cache"))  # noqa: S108 -- refused here, not used
+"""Everybody's: a folder inside may be a service's own, they themselves are not."""
+
+
+def absolute_path(text: str) -> str:
+    """Return a path that is absolute and says where it leads: no `..`, no doubled slash, nothing unprintable."""
+    plain = text.isprintable() and str(PurePosixPath(text)) == text and ".." not in text.split("/")
+    if not plain or not text.startswith("/") or text.startswith("//"):
+        raise ValueError(f"{text[:60]!r} is no absolute path: write it out from `/`, without `..` and without a `/` at its end")
+    return text
+
+
+def own_path(text: str) -> str:
+    """Return a path that a remedy may change, because nothing but the service can live there. Raises ValueError."""
+    path = PurePosixPath(absolute_path(text))
+    if path in _SHARED or any(path == each or each in path.parents or path in each.parents for each in _OF_THE_SYSTEM):
+        raise ValueError(f"{text[:60]!r} is not the service's own: name a folder or file inside, for example /srv/web/cache")
+    return text
+
+
+def repository(image: str) -> str:
+    """Return an image's name without tag and digest: `registry:5000/team/app:1.2` -> `registry:5000/team/app`; "" for an id."""
+    if image.startswith("sha256:"):
+        return ""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"

@@ -230,6 +230,12 @@ class Machine:
     def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
         return self.files[path][0][:limit] if path in self.files else None
 
+    def size(self, host: HostName, path: str) -> int | None:
+        return len(self.files[path][0]) if path in self.files else None
+
+    def usage(self, host: HostName, path: str) -> tuple[float, float] | None:
+        return None
+
     def modified(self, host: HostName, path: str) -> datetime | None:
         return self.files[path][1] if path in self.files else None
 

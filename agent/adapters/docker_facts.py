@@ -76,6 +76,7 @@ def from_inspect(found: Object) -> ContainerFacts:
         volumes=_volumes(found.get("Mounts")),
         exit_code=None if alive else _whole(state.get("ExitCode")),  # Docker says 0 of what has not exited
         oom_killed=state.get("OOMKilled") is True,
+        network_mode=_text(host.get("NetworkMode")) or None,
         restart_count=_whole(found.get("RestartCount")),
         restart_policy=_text(_object(host.get("RestartPolicy")).get("Name")) or None,
         error=_text(state.get("Error")) or None,

@@ -42,6 +42,8 @@ TASK_EVENTS = {
 }
 BOILERPLATE = ("", "non-zero return code", "All items completed")
 """What Ansible says when it has nothing to say."""
+LOOP_FAILED = "One or more items failed"
+"""What it says of a loop: what went wrong stands with the pass that did."""
 
 
 class Stop:
@@ -203,8 +205,11 @@ class _Teller:
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    """Return what a task said: its own sentence; of a command that failed, what it printed."""
+    """Return what a task said: its own sentence; of a command that failed, what it printed; of a loop, its first that failed."""
     said = result.get("msg") or ""
+    wrong = next((each for each in result.get("results") or () if each.get("failed")), None) if said == LOOP_FAILED else None
+    if wrong is not None:
+        return _message(wrong)
     if said in BOILERPLATE:
         said = (result.get("stderr") or result.get("stdout") or said) if result.get("rc") else ""
     return cut(str(said).strip(), playbook_order.MESSAGE_LIMIT)

@@ -7,7 +7,9 @@ import typer
 from agent.cli import options
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
-    from agent.model import PlaybookRun, Runbook
+    from rich.console import Console
+
+    from agent.model import PlaybookRun, Rehearsal, Runbook
     from agent.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, run and test the remedies that Medic knows.")
@@ -127,39 +129,60 @@ def rehearse(
 ) -> None:
     """Put a runbook to the test.
 
-    On a throw-away container: break it, see it, explain it, choose, mend, see again, remove. A pass makes a demoted or changed
-    runbook act by itself again.
+    On throw-away containers: break, see, explain, choose, dry run, mend, see again, run once more, remove. A pass makes a
+    demoted or changed runbook act by itself again.
     """
     from agent import wiring
     from agent.cli import screen
-    from agent.model import Rehearsal, RehearsalStep
 
     settings = options.settings(ctx)
     lines = as_json or options.given(ctx).as_json
     chosen = _chosen(id_, all_)
-    to = screen.console(stderr=lines)
-
-    def tell(step: RehearsalStep) -> None:
-        mark = "ok" if step.passed else "NO"
-        to.print(screen.plain(f"  {mark:<2} {step.name:<13}{step.said}"), soft_wrap=True, markup=False, highlight=False)
-
-    results: list[Rehearsal] = []
-    for runbook in chosen:
-        _stop_if_halted(settings)
-        to.print(screen.plain(runbook.id), markup=False, highlight=False)
-        done = wiring.rehearse(settings, runbook, image or wiring.IMAGE, nginx_image or wiring.NGINX_IMAGE, tell)
-        results.append(done)
+    _stop_if_halted(settings)
+    results = _rehearsed(
+        settings, chosen, image or wiring.IMAGE, nginx_image or wiring.NGINX_IMAGE, screen.console(stderr=lines)
+    )
+    for done in results:
         if done.passed:
             wiring.keep_pass(settings, done)
-        word = "passed" if done.passed else "did not pass"
-        to.print(screen.plain(f"{runbook.id} {word} in {done.took.total_seconds():.1f} s"), markup=False, highlight=False)
     if lines:
         screen.print_json(results)
+    elif len(results) > 1:
+        screen.console().print(screen.rehearsals_table(results))
     _stop_if_halted(settings)
-    passed = all(done.passed for done in results)
+    passed = {done.runbook for done in results if done.passed}
     if record and passed:
-        typer.echo(f"recorded in {wiring.record_tested(chosen)}", err=True)
-    raise typer.Exit(options.WELL if passed else options.SICK)
+        typer.echo(f"recorded in {wiring.record_tested([each for each in chosen if each.id in passed])}", err=True)
+    raise typer.Exit(options.WELL if len(passed) == len(chosen) else options.SICK)
+
+
+AT_ONCE = 2
+"""Rehearsals at a time: each has its own names, folder and state; more only wait for one another on two cores."""
+
+
+def _rehearsed(settings: "Settings", chosen: "list[Runbook]", image: str, nginx_image: str, to: "Console") -> "list[Rehearsal]":
+    """Put each runbook to the test, some at a time, and say each step as it ends. None begins once people have said stop."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from agent import wiring
+    from agent.cli import screen
+    from agent.model import Rehearsal, RehearsalStep, Runbook
+
+    def say(text: str) -> None:
+        to.print(screen.plain(text), soft_wrap=True, markup=False, highlight=False)
+
+    def one(runbook: Runbook) -> Rehearsal | None:
+        def tell(step: RehearsalStep) -> None:
+            say(f"{runbook.id:<24} {'ok' if step.passed else 'NO':<2} {step.name:<13}{step.said}")
+
+        if wiring.kill_file(settings).halted() is not None:
+            return None
+        done = wiring.rehearse(settings, runbook, image, nginx_image, tell)
+        say(f"{runbook.id} {'passed' if done.passed else 'did not pass'} in {done.took.total_seconds():.1f} s")
+        return done
+
+    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="rehearsal") as pool:
+        return [done for done in pool.map(one, chosen) if done is not None]
 
 
 def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
@@ -214,6 +237,7 @@ def _rows(runbook: "Runbook") -> list[tuple[str, str]]:
         ("never for", ", ".join(cause.value for cause in runbook.never_for) or "-"),
         ("container is", ", ".join(state.value for state in runbook.container_states) or "in any state"),
         ("needs", ", ".join(runbook.needs) or "-"),
+        ("facts", ", ".join(f"{name} is {accepted.replace('|', ' or ')}" for name, accepted in runbook.facts) or "-"),
         ("risk", runbook.risk.value),
         ("rung", str(runbook.rung)),
         ("playbook", runbook.playbook),

@@ -23,6 +23,7 @@ from agent.model import (
     IncidentState,
     Judgement,
     Recorded,
+    Rehearsal,
     Runbook,
     RunbookId,
     Service,
@@ -253,6 +254,16 @@ def runbooks_table(
     for runbook in runbooks:
         why = (_text(column.get(runbook.id, "")) for column in said.values())
         table.add_row(_text(runbook.id), _text(runbook.risk.value), _text(str(runbook.rung)), _text(runbook.title), *why)
+    return table
+
+
+def rehearsals_table(results: Sequence[Rehearsal]) -> Table:
+    """Return one row per runbook that was put to the test: how it ended, how long it took, and where it first failed."""
+    table = _table("runbook", "ended", "took", "first that did not pass")
+    for done in results:
+        wrong = next((f"{step.name}: {step.said}" for step in done.steps if not step.passed), "-")
+        ended, took = "passed" if done.passed else "did not pass", f"{done.took.total_seconds():.1f} s"
+        table.add_row(_text(done.runbook), _text(ended), _text(took), _text(wrong))
     return table
 
 

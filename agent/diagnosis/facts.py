@@ -11,6 +11,7 @@ from agent.model import ContainerFacts, ContainerState, Evidence, Health, Judgem
 
 NAMES = frozenset(
     {"container_state", "exit_code", "oom_killed", "docker_health", "symptom", "changed", "restart_loop"}
+    | {"artefact", "cache_disk", "container_log", "namespace"}
     | {f"plane.{plane.value}" for plane in Plane}
 )
 """Every fact name that a rule may use."""
@@ -32,6 +33,9 @@ def facts(evidence: Evidence) -> Mapping[str, frozenset[str]]:
     }
     found["symptom"] = frozenset(symptom.word for symptom in evidence.verdict.symptoms)
     found["changed"] = frozenset(change.what for change in evidence.changes)
+    found.update(
+        {name: frozenset(f.value for f in evidence.on_host if f.name == name) for name in {f.name for f in evidence.on_host}}
+    )
     if evidence.container is not None:
         found.update({name: frozenset({value}) for name, value in _of_container(evidence.container, evidence).items()})
     return found

@@ -44,6 +44,7 @@ from agent.model.decisions import (
     Silence,
     Standing,
     Start,
+    Surroundings,
 )
 from agent.model.evidence import (
     Cause,
@@ -52,6 +53,7 @@ from agent.model.evidence import (
     Diagnosis,
     Evidence,
     Findings,
+    HostFact,
     LogLine,
     ProjectSeen,
     Rule,
@@ -135,8 +137,10 @@ from agent.model.records import (
     SweepReport,
 )
 from agent.model.services import (
+    Artefact,
     BreakerRule,
     Budget,
+    Certificate,
     ComposeSpec,
     ConfigFile,
     FleetLimits,
@@ -155,6 +159,7 @@ __all__ = [
     "Action",
     "Answer",
     "Approval",
+    "Artefact",
     "Attempt",
     "AuditHead",
     "AuditKind",
@@ -164,6 +169,7 @@ __all__ = [
     "BreakerRule",
     "Budget",
     "Cause",
+    "Certificate",
     "CertificateCheck",
     "CertificateRequest",
     "CertificateSeen",
@@ -200,6 +206,7 @@ __all__ = [
     "HoldCode",
     "Host",
     "HostCheck",
+    "HostFact",
     "HostName",
     "HostRequest",
     "HttpCheck",
@@ -269,6 +276,7 @@ __all__ = [
     "StoryKind",
     "Streak",
     "Sureness",
+    "Surroundings",
     "SweepReport",
     "Symptom",
     "TaskResult",

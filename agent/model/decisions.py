@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from agent.model.evidence import Cause
 from agent.model.health import ContainerState, HostName, IncidentId, Mode, RunbookId, ServiceName
-from agent.model.services import Budget
+from agent.model.services import Budget, Service
 
 
 class Risk(enum.Enum):
@@ -40,6 +40,30 @@ class ParameterSource(enum.Enum):
     """The template or last good copy to put in its place."""
     NETWORKS = "networks"
     """The networks of the service's declared spec, as JSON."""
+    NETWORK_OF = "network-of"
+    """The container whose network namespace the declared spec shares."""
+    CACHE_PATHS = "cache-paths"
+    """The folders that the service marks as cache, as JSON."""
+    ARTEFACTS = "artefacts"
+    """The declared artefacts, as JSON: path, source, sha256 of each."""
+    CERTIFICATE_PATH = "certificate-path"
+    CERTIFICATE_HOOK = "certificate-hook"
+    """The declared program that renews the certificate: its words, as JSON."""
+    GOOD_IMAGE = "good-image"
+    """The id of the image that ran when the service was last WELL."""
+    OWN_IMAGES = "own-images"
+    """Repositories of the images that the services of this host are made from, as JSON."""
+    KEPT_IMAGES = "kept-images"
+    """Images that are never removed: those declared and those that ran when their service was last WELL, as JSON."""
+    PARENT = "parent"
+    """The container of the one service that it depends on."""
+    PARENT_STOP_TIMEOUT = "parent-stop-timeout"
+    NGINX_CONFIG = "nginx-config"
+    """The configuration file of the service whose container the nginx runs in."""
+    NGINX_GOOD_COPY = "nginx-good-copy"
+    """The template or last good copy of it."""
+    UPSTREAM = "upstream"
+    """The upstream block of the service, as JSON: name, file, port, members (the containers of its group)."""
     STOP_TIMEOUT = "stop-timeout"
     """Seconds that the declared spec gives the container to stop; 10 without one."""
     PERSON = "person"
@@ -91,6 +115,8 @@ class Runbook:
     """False: may run although no evidence could be saved."""
     hash: str
     """sha256 over the runbook's folder and its playbook: what an approval and a receipt are bound to."""
+    interrupts: bool = True
+    """False: the service goes on serving while it runs, although it acts on its container."""
     tested: bool = False
     """`medic runbook test` passed on this very hash before it was shipped: it stands in `runbooks/TESTED`."""
 
@@ -225,6 +251,26 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What parameters are filled from beside a service's own declaration: the inventory around it, and how it looked when WELL."""
+
+    good_image: str | None = None
+    """The id of the image that ran when the service was last WELL."""
+    parent: Service | None = None
+    """The one service that it depends on; None where it has none, or several."""
+    members: tuple[str, ...] = ()
+    """The containers of its group on its host, its own among them; its own alone without a group."""
+    proxy: Service | None = None
+    """The service whose container the nginx of its nginx check runs in."""
+    proxy_good_copy: str | None = None
+    """The template or kept copy of that service's configuration: a path."""
+    own_images: tuple[str, ...] = ()
+    """Repositories of the images that the services of its host are made from."""
+    kept_images: tuple[str, ...] = ()
+    """Names and ids of images that those services are declared with, or were last WELL with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
     """People work on a service, or on all of them: it is watched and left alone until the time is up."""
 
@@ -255,6 +301,7 @@ class Standing:
     """Who said stop, and why."""
     good_copy: str | None = None
     """The template or kept copy that the service's configuration can be restored from: a path."""
+    around: Surroundings = field(default_factory=Surroundings)
     heals_in_window: int = 0
     """Incidents of this service that closed as healed inside `limits.window`."""
     silence: Silence | None = None

@@ -49,6 +49,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostFact:
+    """One structural fact about what a service declares on its host: a name of `diagnosis/facts.py`, its value, and the figures."""
+
+    name: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Everything gathered for one diagnosis, saved before any change is made."""
 
@@ -61,6 +70,8 @@ class Evidence:
     """How the log was cut: `whole`, or what was left out, or why there is none."""
     events: tuple[ContainerEvent, ...]
     changes: tuple[Change, ...]
+    on_host: tuple[HostFact, ...] = ()
+    """What was seen of the files, disks and namespaces that the service declares."""
     deploying: str | None = None
     """What is known of the service's declared deploy lock: that it stands, or that nobody can say; None without one."""
     project: ProjectSeen | None = None

@@ -140,6 +140,8 @@ class ContainerFacts:
     """Volumes and folders of the host that it may write, by name or path; not the folders of the system itself."""
     exit_code: int | None = None
     oom_killed: bool | None = None
+    network_mode: str | None = None
+    """`bridge`, `host`, `none`, a network's name, or `container:<id>` for one that shares another's namespace."""
     restart_count: int | None = None
     restart_policy: str | None = None
     error: str | None = None

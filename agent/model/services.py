@@ -30,6 +30,8 @@ class RunSpec:
     memory: str | None = None
     restart_policy: str = "no"
     user: str | None = None
+    network_of: str | None = None
+    """A container whose network namespace it shares (`--network container:NAME`); then `networks` and `ports` are empty."""
     stop_timeout: int = 10
     """Seconds Docker waits after SIGTERM before SIGKILL."""
 
@@ -55,6 +57,25 @@ class ConfigFile:
 
     path: str
     template: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """One file that a service reads and never writes (weights, a bundle), and where the very same content can be had again."""
+
+    path: str
+    source: str
+    sha256: str
+    """In hex; what is not this is not put in place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A certificate file on the host, and the program that renews it."""
+
+    path: str
+    renew: tuple[str, ...]
+    """Its words: no shell reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,3 +174,11 @@ class Service:
     """Who declared it: the config file's path, or `label`."""
     group: str | None = None
     """Replicas of one thing carry one group: the last that serves is not disrupted."""
+    upstream_file: str | None = None
+    """A file on the host that holds one nginx `upstream` block, named after the group (or the service), and nothing else."""
+    cache_paths: tuple[str, ...] = ()
+    """Folders on the host whose content can be made again, and may be deleted."""
+    artefacts: tuple[Artefact, ...] = ()
+    certificate: Certificate | None = None
+    log_most_bytes: int = 1_000_000_000
+    """A Docker log larger than this is oversized. Docker rotates none by default (json-file, `max-size` -1)."""

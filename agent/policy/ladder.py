@@ -16,6 +16,7 @@ from agent.model import (
     RunbookId,
     Service,
     Sureness,
+    Surroundings,
     Symptom,
     Verdict,
 )
@@ -31,6 +32,7 @@ def remedy(
     runbooks: tuple[Runbook, ...],
     good_copy: str | None,
     out_of_service: tuple[RunbookId, ...] = (),
+    around: Surroundings = parameters.ALONE,
 ) -> Plan | Refusal:
     """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom."""
     # What was called off before its first change was not tried.
@@ -42,7 +44,7 @@ def remedy(
         by_cause = _treats_cause(runbook, findings.diagnosis)
         if not by_cause and not any(symptom.word in runbook.treats_symptoms for symptom in symptoms):
             continue
-        objection = _objection(runbook, service, findings, used, good_copy)
+        objection = _objection(runbook, service, findings, used, good_copy, around)
         if runbook.id in out_of_service:
             objection = f"out of service until `medic runbook restore {runbook.id}`"
         if objection:
@@ -57,7 +59,7 @@ def remedy(
         f"treats {', '.join(sorted({s.word for s in symptoms}))}" if for_symptom else f"treats {findings.diagnosis.cause.value}"
     )
     try:
-        return parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why)
+        return parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why, around=around)
     except ConfigError as exc:
         return Refusal(code=RefusalCode.NO_TARGET, because=str(exc))
 
@@ -77,7 +79,12 @@ def _treats_cause(runbook: Runbook, diagnosis: Diagnosis) -> bool:
 
 
 def _objection(
-    runbook: Runbook, service: Service, findings: Findings, used: set[RunbookId], good_copy: str | None
+    runbook: Runbook,
+    service: Service,
+    findings: Findings,
+    used: set[RunbookId],
+    good_copy: str | None,
+    around: Surroundings,
 ) -> str | None:
     """Return why this runbook may not run now, as words, or None."""
     container = findings.evidence.container
@@ -93,5 +100,5 @@ def _objection(
     absent = next((fact for fact in runbook.facts if structural.agrees(found, *fact) is None), None)
     if absent is not None:
         return f"nothing shows that {absent[0]} is {absent[1].replace('|', ' or ')}"
-    lacking = parameters.unmet(runbook, service, good_copy=good_copy)
+    lacking = parameters.unmet(runbook, service, good_copy=good_copy, around=around)
     return f"the service declares no {lacking.removeprefix('a ')}" if lacking else None

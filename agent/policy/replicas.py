@@ -53,8 +53,11 @@ def serves(findings: Findings) -> bool:
 def interrupts(runbook: Runbook) -> bool:
     """Say whether a runbook takes a running container of the service down, if only for a moment.
 
-    Source: what the shipped ones do: a safe one that acts on the service's container while it runs is a restart.
+    Source: what the shipped ones do: a safe one that acts on the service's container while it runs is a restart, unless it
+    says that it is none.
     """
+    if not runbook.interrupts:
+        return False
     on_container = any(parameter.source is ParameterSource.CONTAINER for parameter in runbook.parameters)
     while_running = not runbook.container_states or ContainerState.RUNNING in runbook.container_states
     return runbook.risk is not Risk.SAFE or (on_container and while_running)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from agent import codec
+from agent import codec, host_facts
 from agent.diagnosis import log_cut, match
 from agent.errors import OutsideError, StoreError
 from agent.model import (
@@ -99,6 +99,8 @@ class _Gathering:
         events = self._try(lambda: containers.events(service.host, service.container, since=now - EVENTS_OF)) or ()
         changes = self._changes(container, record, files)
         deploying = self._deploying(files)
+        looks = host_facts.looks(service, container, files, containers)
+        on_host = tuple(fact for each in looks if (fact := self._try(each)) is not None)
         return Evidence(
             incident=incident,
             at=now,
@@ -108,6 +110,7 @@ class _Gathering:
             log_note=note,
             events=tuple(_redacted_event(event, self.clean) for event in events[-MOST_EVENTS:]),
             changes=changes,
+            on_host=on_host,
             deploying=deploying,
             project=self._project(container, events, containers, now - EVENTS_OF),
             gaps=tuple(self.gaps),

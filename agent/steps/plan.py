@@ -44,7 +44,7 @@ def choose(
 def _remedy(
     incident: Incident, service: Service, findings: Findings, runbooks: tuple[Runbook, ...], standing: Standing
 ) -> Plan | Refusal:
-    found = ladder.remedy(incident, service, findings, runbooks, standing.good_copy, standing.out_of_service)
+    found = ladder.remedy(incident, service, findings, runbooks, standing.good_copy, standing.out_of_service, standing.around)
     return replicas.spared(found, service, findings, runbooks, standing)
 
 

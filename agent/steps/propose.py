@@ -5,6 +5,7 @@ and, as the hold's code demands, a request for approval or a suggestion, with it
 the preview is made once per plan and attempt, the request has a natural key, the notice a dedup key.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 from agent import notices
@@ -88,7 +89,8 @@ def is_whole(preview: str) -> bool:
 def impact(plan: Plan, service: Service) -> str:
     """Return what a plan touches and how far that goes, as a sentence."""
     seconds = plan.timeout.total_seconds()
-    return f"{plan.risk.value}: {_MEANS[plan.risk]}; container {service.container} on {service.host}, {seconds:.0f} s at most"
+    container = json.loads(dict(plan.parameters).get("container", json.dumps(service.container)))
+    return f"{plan.risk.value}: {_MEANS[plan.risk]}; container {container} on {service.host}, {seconds:.0f} s at most"
 
 
 def _preview(plan: Plan, run_id: str, playbooks: Playbooks, kill_switch: KillSwitch, stopping: Callable[[], bool]) -> str:
@@ -108,7 +110,11 @@ def _preview(plan: Plan, run_id: str, playbooks: Playbooks, kill_switch: KillSwi
 
 def _text(run: PlaybookRun) -> str:
     ended = "" if run.end is RunEnd.COMPLETED else f"{_CUT_SHORT} {run.end.value}: {run.message}\n"
-    tasks = "".join(f"{task.status}: {task.name}\n" for task in run.tasks if task.status != "skipped")
+    tasks = "".join(
+        f"{task.status}: {task.name}{f' - {task.message}' if task.message else ''}\n"
+        for task in run.tasks
+        if task.status != "skipped"
+    )
     return "\n".join(f"{ended}{tasks}{run.diff}".splitlines())  # Ansible's diffs come with CRLF
 
 

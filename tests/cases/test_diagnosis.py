@@ -21,6 +21,7 @@ from agent.model import (
     ContainerState,
     Evidence,
     Health,
+    HostFact,
     IncidentId,
     Judgement,
     LogLine,
@@ -34,7 +35,7 @@ CASES = Path(__file__).parent / "diagnosis"
 RULES = rule_file.load_rules(Path(__file__).parents[2] / "agent" / "rules")
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = {
-    "name", "container", "planes", "symptoms", "changed", "log", "oom_event_minutes_ago", "cause", "sure", "plane", "line", "summary"
+    "name", "container", "seen", "planes", "symptoms", "changed", "log", "oom_event_minutes_ago", "cause", "sure", "plane", "line", "summary"
 }  # fmt: skip
 
 
@@ -73,6 +74,7 @@ def evidence(told: dict[str, Any]) -> Evidence:
         log=tuple(LogLine(id=f"L{number}", text=text) for number, text in enumerate(cut.lines, start=1)),
         log_note=cut.note,
         events=events,
+        on_host=tuple(HostFact(name=name, value=value, detail="") for name, value in told.get("seen", {}).items()),
         changes=tuple(Change(what=what, before="a", after="b") for what in told.get("changed", ())),
     )
 

@@ -6,15 +6,19 @@ A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`
     planes       what each plane's check says: a health, or the symptoms that make it sick
     container    its state, or {state, started: seconds ago}; none means that it could not be inspected
     diagnosis    [cause, sureness]; [inconclusive, none] unless given
-    declares     of spec, networks, config-file, nginx-check: what the service's declaration holds; spec and config-file unless given
+    declares     what the service's declaration and inventory hold, in the words of a runbook's `when.needs`; spec, config-file
+                 and own-images unless given
+    seen         facts of the host, as name: value; changed, what is not as it was when the service was last well
     tried        [runbook, outcome] of each attempt of this incident
     events       [action, seconds ago, signal] of Docker's events, oldest first
     first        the health that opened the incident; sick unless given
     silence      why people work on it; flips, when the verdict changed, in seconds ago
+    parent_mode  the mode of the one parent; act unless given
+    asks         true: every runbook has the mode of its risk; else each may act by itself
     parents_down, monitor_blind    what stands about its parents and about Medic's own network
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,8 +28,11 @@ import yaml
 
 from agent import runbook_file
 from agent.model import (
+    Artefact,
     Attempt,
     Cause,
+    Certificate,
+    Change,
     ConfigFile,
     ContainerCheck,
     ContainerEvent,
@@ -37,6 +44,7 @@ from agent.model import (
     Findings,
     Health,
     Hold,
+    HostFact,
     HostName,
     Incident,
     IncidentId,
@@ -56,6 +64,7 @@ from agent.model import (
     Silence,
     Standing,
     Sureness,
+    Surroundings,
     Symptom,
     Thresholds,
     Verdict,
@@ -68,8 +77,8 @@ ROOT = Path(__file__).parents[2]
 RUNBOOKS = {each.id: each for each in runbook_file.load_runbooks(ROOT / "runbooks", ROOT / "ansible" / "playbooks")}
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = {
-    "name", "planes", "container", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
-    "silence", "parents_down", "monitor_blind", "flips",
+    "name", "planes", "container", "seen", "changed", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
+    "silence", "parents_down", "monitor_blind", "flips", "parent_mode", "asks",
     "saved", "requested", "plan", "hold", "refusal", "because",
 }  # fmt: skip
 ENDINGS = {"plan": Plan, "hold": Hold, "refusal": Refusal}
@@ -104,6 +113,8 @@ def service(told: dict[str, Any]) -> Service:
     declares = told.get("declares", ["spec", "config-file"])
     every, thresholds = timedelta(seconds=5), Thresholds()
     nginx = NginxCheck(name="nginx", every=every, thresholds=thresholds, nginx="proxy", port=8000)
+    networks = ("backend",) if "networks" in declares else ()
+    sha256 = "0" * 64
     return Service(
         name=ServiceName("web"),
         host=HostName("local"),
@@ -112,8 +123,28 @@ def service(told: dict[str, Any]) -> Service:
             ContainerCheck(name="container", every=every, thresholds=thresholds),
             *([nginx] if "nginx-check" in declares else []),
         ),
-        spec=RunSpec(image="app:1", networks=("backend",) if "networks" in declares else ()) if "spec" in declares else None,
+        spec=RunSpec(image="app:1", networks=networks, network_of="vpn" if "network-of" in declares else None)
+        if "spec" in declares
+        else None,
         config_file=ConfigFile(path="/etc/web.conf") if "config-file" in declares else None,
+        cache_paths=("/srv/web/cache",) if "cache-paths" in declares else (),
+        artefacts=(Artefact(path="/srv/m", source="/mnt/m", sha256=sha256),) if "artefacts" in declares else (),
+        certificate=Certificate(path="/etc/tls/web.pem", renew=("renew",)) if "certificate" in declares else None,
+        upstream_file="/srv/nginx/web.conf" if "upstream" in declares else None,
+    )
+
+
+def around(told: dict[str, Any]) -> Surroundings:
+    declares = told.get("declares", [])
+    parent = replace(service({}), name=ServiceName("db"), container="db", mode=Mode(told.get("parent_mode", "act")))
+    return Surroundings(
+        good_image="sha256:good" if "good-image" in declares else None,
+        parent=parent if "parent" in declares else None,
+        members=("web", "web-2") if "group" in declares else ("web",),
+        proxy=replace(parent, name=ServiceName("proxy"), container="proxy") if "nginx-config" in declares else None,
+        proxy_good_copy="/var/lib/medic/good/proxy" if "nginx-config" in declares else None,
+        own_images=("app",) if "own-images" in declares else (),
+        kept_images=("app:1",) if "own-images" in declares else (),
     )
 
 
@@ -141,7 +172,8 @@ def findings(told: dict[str, Any]) -> Findings:
                 ContainerEvent(container="web", action=action, at=ago(seconds), signal=None if signal is None else str(signal))
                 for action, seconds, signal in happened
             ),
-            changes=(),
+            changes=tuple(Change(what=what, before="a", after="b") for what in told.get("changed", [])),
+            on_host=tuple(HostFact(name=name, value=value, detail="") for name, value in told.get("seen", {}).items()),
         ),
         diagnosis=Diagnosis(cause=Cause(cause), sureness=Sureness(sureness), said_by="rule:case", summary=cause, plane=None),
         saved=saved,
@@ -149,8 +181,8 @@ def findings(told: dict[str, Any]) -> Findings:
     )
 
 
-def carried_out(declared: Service, number: int, runbook: str, outcome: str) -> Attempt:
-    chosen = filled_in(RUNBOOKS[runbook], declared, good_copy="/good", settings={}, why="before")
+def carried_out(declared: Service, surrounding: Surroundings, number: int, runbook: str, outcome: str) -> Attempt:
+    chosen = filled_in(RUNBOOKS[runbook], declared, good_copy="/good", settings={}, why="before", around=surrounding)
     began = ago(600 - 60 * number)
     return Attempt(
         incident=IncidentId("I1"),
@@ -175,7 +207,9 @@ def decide(told: dict[str, Any]) -> Decision:
         opened_at=ago(600),
         first=first,
         fingerprint="web:case",
-        attempts=tuple(carried_out(declared, number, *tried) for number, tried in enumerate(told.get("tried", []), start=1)),
+        attempts=tuple(
+            carried_out(declared, around(told), number, *tried) for number, tried in enumerate(told.get("tried", []), start=1)
+        ),
         requested=filled_in(RUNBOOKS[requested], declared, good_copy=None, settings={}, why="asked for") if requested else None,
     )
     return plan.choose(
@@ -185,6 +219,7 @@ def decide(told: dict[str, Any]) -> Decision:
         tuple(RUNBOOKS.values()),
         Standing(
             now=NOW,
+            around=around(told),
             good_copy="/var/lib/medic/good/web" if told.get("good_copy") else None,
             heals_in_window=told.get("heals", 0),
             halted=told.get("halted"),
@@ -192,7 +227,7 @@ def decide(told: dict[str, Any]) -> Decision:
             parents_down=tuple(told.get("parents_down", ())),
             monitor_blind=told.get("monitor_blind"),
             flips=tuple(ago(seconds) for seconds in told.get("flips", ())),
-            permissions=Permissions(runbook_modes=tuple((id_, Mode.ACT) for id_ in RUNBOOKS)),
+            permissions=Permissions(runbook_modes=() if "asks" in told else tuple((id_, Mode.ACT) for id_ in RUNBOOKS)),
         ),
     )
 

@@ -82,3 +82,24 @@ def test_files_of_another_machine_are_not_looked_for_on_this_one(tmp_path: Path,
     path.write_bytes(b"ours")
     with pytest.raises(OutsideError, match="only files of this machine"):
         FILES.read(host, str(path), limit=10)
+
+
+def test_a_file_has_a_size_and_a_disk_its_used_shares(tmp_path: Path) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"x" * 1234)
+    assert FILES.size(LOCAL, str(path)) == 1234
+    for place in (path, tmp_path):
+        space, inodes = FILES.usage(LOCAL, str(place)) or (-1.0, -1.0)
+        assert 0.0 < space <= 1.0
+        assert 0.0 <= inodes <= 1.0
+
+
+def test_what_is_not_there_has_neither_size_nor_disk(tmp_path: Path) -> None:
+    assert FILES.size(LOCAL, str(tmp_path / "none")) is None
+    assert FILES.usage(LOCAL, str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize("host_and_path", [(FAR, "/srv"), (LOCAL, "srv")])
+def test_a_disk_elsewhere_or_nowhere_is_not_looked_at(host_and_path: tuple[HostName, str]) -> None:
+    with pytest.raises(OutsideError, match="cannot read"):
+        FILES.usage(*host_and_path)

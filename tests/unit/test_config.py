@@ -50,6 +50,16 @@ def secret(folder: Path, name: str, content: str = "s3cr3t-value", mode: int = 0
 
 
 WRONG = [
+    # what remedies may use
+    (WEB % "cache_paths: [/var/lib/docker]", "services.web.cache_paths[0]: '/var/lib/docker' is not the service's own: name a folder or file inside, for example /srv/web/cache"),
+    (WEB % "cache_paths: [cache]", "services.web.cache_paths[0]: 'cache' is no absolute path: write it out from `/`, without `..` and without a `/` at its end"),
+    (WEB % "upstream_file: /etc/nginx/nginx.conf", "services.web.upstream_file: '/etc/nginx/nginx.conf' is not the service's own: name a folder or file inside, for example /srv/web/cache"),
+    (WEB % "artefacts: [{path: /srv/m, source: /mnt/m}]", "services.web.artefacts[0].sha256: is missing"),
+    (WEB % "certificate: {path: /etc/tls/web.pem, renew: renew web}", "services.web.certificate.renew: must be a list, not 'renew web'"),
+    (
+        WEB % "run: {image: a, network_of: vpn, ports: ['80:80']}",
+        "services.web.run: network_of gives it the networks and ports of another container: leave out networks and ports",
+    ),
     # the document
     ("hello", "must be a mapping of keys, not 'hello'"),
     ("[1, 2]", "must be a mapping of keys, not a list"),

@@ -106,6 +106,12 @@ class Files:
     def modified(self, host: HostName, path: str) -> datetime | None:
         return None
 
+    def size(self, host: HostName, path: str) -> int | None:
+        return None
+
+    def usage(self, host: HostName, path: str) -> tuple[float, float] | None:
+        return None
+
 
 class Bundles:
     def __init__(self, *, full: bool = False) -> None:

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.main import get_command
 
-from agent import checks, runbook_file
+from agent import checks, runbook_file, wiring
 from agent.cli import main
 from agent.model import HoldCode, Outcome, RefusalCode, RunEnd
 
@@ -64,6 +64,12 @@ def test_the_glossary_says_which_outcomes_count() -> None:
     glossary = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
     for outcome in Outcome:
         assert re.search(rf"^\| `{outcome.value}` \|.*\| {'yes' if outcome.counts else 'no'} \|$", glossary, re.MULTILINE)
+
+
+def test_the_table_of_runbooks_is_what_ships() -> None:
+    page = (ROOT / "docs/how-to/write-a-runbook.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (\d+) \| \S", page.partition("## What ships")[2], re.MULTILINE)
+    assert listed == [(each.id, each.risk.value, str(each.rung)) for each in wiring.runbooks()]
 
 
 @BY_PAGE

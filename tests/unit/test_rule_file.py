@@ -49,7 +49,7 @@ def test_every_shipped_rule_is_read_and_every_cause_has_one() -> None:
         ("order: 10", "order: 10\n    colour: red", "rule 'disk': colour: unknown key"),
         ("cause: disk_full", "cause: gremlins", "rule 'disk': cause: unknown cause 'gremlins': one of gpu_out_of_memory"),
         ("cause: disk_full", "cause: inconclusive", "rule 'disk': cause: unknown cause 'inconclusive'"),
-        ("exit_code:", "exit:", "rule 'disk': agree: unknown fact 'exit': one of changed, container_state"),
+        ("exit_code:", "exit:", "rule 'disk': agree: unknown fact 'exit': one of artefact, cache_disk, changed"),
         ('"1"', "1", "rule 'disk': agree.exit_code: Input should be a valid string"),
         ("'no space'", "'no (space'", "rule 'disk': log.0: pattern 'no (space' is no regular expression"),
         ("'no space'", "'no.*space'", "rule 'disk': log.0: pattern 'no.*space' may run away: write `.{0,80}` for `.*`"),

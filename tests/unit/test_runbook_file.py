@@ -210,12 +210,23 @@ def shipped() -> dict[str, Runbook]:
 
 def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
     assert [(runbook.id, runbook.rung) for runbook in shipped().values()] == [
+        ("rollback-image", 5),
         ("reconnect-network", 8),
+        ("recreate-namespace-child", 9),
+        ("regenerate-nginx-routes", 9),
         ("reload-nginx", 10),
         ("start-container", 10),
         ("unpause-container", 10),
+        ("restore-nginx-config", 12),
+        ("truncate-container-log", 12),
+        ("evict-cache", 14),
+        ("restore-artefact", 14),
         ("restore-config", 15),
+        ("renew-certificate", 16),
+        ("restart-dependency", 18),
+        ("restart-replica", 19),
         ("restart-container", 20),
+        ("prune-unused-images", 30),
         ("recreate-container", 40),
         ("put-back-config", 90),
     ]
