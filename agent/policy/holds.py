@@ -118,8 +118,8 @@ def blind_network(findings: Findings, standing: Standing) -> Hold | None:
 def deploying(findings: Findings, standing: Standing) -> Hold | None:
     """Somebody else replaces the container right now: the declared lock stands, or another was made under its name a moment ago.
 
-    A careful deploy renames the old one away, and Docker's events of the name then tell of a new container alone; that it is
-    not the one that was last WELL is what tells. Where there is none, nothing was put in its place.
+    A careful deploy renames the old one away, and Docker's events of the name then tell of no removal; that another one lived
+    under the name, or was last WELL, is what tells. Where there is none, nothing was put in its place.
     """
     evidence = findings.evidence
     until = "the deploy is over"
@@ -129,7 +129,9 @@ def deploying(findings: Findings, standing: Standing) -> Hold | None:
     theirs = [event for event in evidence.events if not any(within(event.at, begin, end) for begin, end in ours)]
     recent = [event for event in theirs if standing.now - event.at < DEPLOY_QUIET]
     actions = {event.action for event in recent}
-    other = "destroy" in actions or any(change.what == "container" for change in evidence.changes)
+    made = max((event.at for event in recent if event.action in MADE), default=standing.now)
+    lived = any(event.action in ("destroy", "start") and event.at < made for event in theirs)
+    other = "destroy" in actions or lived or any(change.what == "container" for change in evidence.changes)
     if not (other and actions & MADE) or evidence.container is None or evidence.container.state is ContainerState.MISSING:
         return None
     last = max(event.at for event in recent if event.action in MADE | {"destroy", "start"})

@@ -110,12 +110,22 @@ class TestDeploy:
             ((ago(30, "destroy"), ago(29, "create"), ago(28, "start")), 32),
             ((ago(30, "destroy"), ago(29, "rename"), ago(28, "start")), 32),
             ((ago(59, "destroy"), ago(1, "create")), 59),
+            ((ago(99, "start"), ago(9, "create"), ago(8, "start")), 52),
             ((ago(61, "destroy"), ago(60, "create")), None),
             ((ago(20, "create"), ago(19, "start")), None),
             ((ago(20, "destroy"),), None),
             ((ago(20, "die"), ago(19, "start"), ago(10, "die"), ago(9, "start")), None),
         ],
-        ids=["replaced", "by compose", "slowly", "a while ago", "new", "removed by force", "a restart policy at work"],
+        ids=[
+            "replaced",
+            "by compose",
+            "slowly",
+            "the old one was renamed away",
+            "a while ago",
+            "new",
+            "removed by force",
+            "a restart policy at work",
+        ],
     )
     def test_a_container_that_was_just_replaced_is_left_alone(
         self, events: tuple[ContainerEvent, ...], held_for: float | None
