@@ -46,10 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 3
     begun = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a lab that is told to end cleans up as after ^C
-    rows = _play_all(found, others, wish)
-    if rows is None:
-        console.print("interrupted")
-        return 130
+    rows, is_whole = _play_all(found, others, wish)
     by_id = {each.id: each for each in found}
     for table in score.tables(rows, by_id):
         console.print(table)
@@ -60,17 +57,21 @@ def main(words: Sequence[str] | None = None) -> int:
     console.print(f"{len(rows)} runs in {time.monotonic() - begun:.0f} s, {wish.jobs} at a time, seed {wish.seed}")
     if wish.json:
         score.write(wish.json, rows, by_id, seed=wish.seed)
+    if not is_whole:
+        console.print("interrupted")
+        return 130
     return 0 if score.is_good(rows) else 1
 
 
-def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse.Namespace) -> list[Row] | None:
-    """Play every scenario with every player, `jobs` at once, in an order that the seed gives. None when interrupted."""
+def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse.Namespace) -> tuple[list[Row], bool]:
+    """Play every scenario with every player, `jobs` at once, in an order that the seed gives. False: cut short by ^C."""
     runs: list[tuple[Scenario, Rival | None]] = [(each, None) for each in found]
     runs += [(each, rival) for each in found if each.rivals for rival in others]
     runs = [(each, rival) for each, rival in runs if _plays(rival.name if rival else score.MEDIC, wish.players)]
     random.Random(wish.seed).shuffle(runs)
     quit_ = threading.Event()
-    rows = []
+    rows: list[Row] = []
+    is_whole = True
     with ThreadPoolExecutor(wish.jobs) as pool:
         futures: list[Future[Row]] = [
             pool.submit(play.play, each, rival, quit_, patience=wish.patience, keep=wish.keep) for each, rival in runs
@@ -83,11 +84,11 @@ def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse
                 console.print(f"{len(rows)}/{len(runs)} {mark} {row.scenario} ({row.player}): {row.ended}, {row.took:.0f} s")
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second ^C must not cut the clean-up
-            return None
+            is_whole = False
         finally:
             quit_.set()  # after a bug of the lab's own, too, the runs that are under way end through their clean-up
             pool.shutdown(cancel_futures=True)
-    return sorted(rows, key=lambda row: (row.player != score.MEDIC, row.player, row.scenario))
+    return sorted(rows, key=lambda row: (row.player != score.MEDIC, row.player, row.scenario)), is_whole
 
 
 def _plays(player: str, globs: str) -> bool:
