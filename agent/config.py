@@ -8,7 +8,7 @@ come from files (`*_file`) that not everybody may read.
 import os
 import pwd
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -54,9 +54,10 @@ from agent.model import (
     Spec,
     TcpCheck,
     Thresholds,
+    Window,
 )
 from agent.policy import dependencies
-from agent.settings import AppriseChannel, Channel, FileChannel, Retention, Settings, Supervision, WebhookChannel
+from agent.settings import DAYS, AppriseChannel, Channel, FileChannel, Retention, Settings, Supervision, WebhookChannel
 
 VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
 HOME = "XDG_STATE_HOME"
@@ -239,6 +240,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
             budget=Budget(**_fields(file.budget)),
             breaker=BreakerRule(**_fields(file.breaker)),
             runbooks=RunbookRule(**_fields(file.runbook_limits)),
+            maintenance=_windows(file.maintenance),
         ),
         permissions=Permissions(
             runbook_modes=_modes(file.runbooks), dry_run=file.dry_run, approval_expires=file.approval.expires
@@ -384,6 +386,7 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         log_most_bytes=service.log_most_bytes,
         depends_on=tuple(ServiceName(parent) for parent in service.depends_on),
         deploy_lock=None if service.deploy_lock is None else str(place.at("deploy_lock").path(service.deploy_lock)),
+        maintenance=_windows(service.maintenance),
         mode=Mode(service.mode),
         runbook_modes=_modes(service.runbooks),
         dry_run=service.dry_run,
@@ -395,6 +398,24 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
 def _fields(shape: BaseModel) -> dict[str, Any]:
     """Return what a shape holds, for the noun of the model that has the same fields."""
     return {field: getattr(shape, field) for field in type(shape).model_fields}
+
+
+def _windows(windows: Sequence[config_shape.WindowShape]) -> tuple[Window, ...]:
+    return tuple(
+        Window(
+            days=tuple(sorted({DAYS.index(day) for day in window.days})),
+            begin=_minutes(window.begin),
+            end=_minutes(window.end),
+            timezone=window.timezone,
+            why=window.why,
+        )
+        for window in windows
+    )
+
+
+def _minutes(of_clock: str) -> int:
+    hours, minutes = of_clock.split(":")
+    return 60 * int(hours) + int(minutes)
 
 
 def _modes(runbooks: Mapping[str, config_shape.RunbookModeShape]) -> tuple[tuple[RunbookId, Mode], ...]:

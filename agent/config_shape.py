@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from agent import words
 from agent.check_shapes import CheckShape
 from agent.model import BreakerRule, Budget, Limits, Permissions, RunbookRule
-from agent.settings import LogFormat, Retention
+from agent.settings import DAYS, Day, LogFormat, Retention
 from agent.shapes import Count, Keys, Name, Text, Timing, empty, matching, span, wait
 
 SECRET_KEY = re.compile(r"(pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credentials?)$", re.IGNORECASE)
@@ -125,6 +125,16 @@ class RunbookLimitsShape(Keys):
     window: Annotated[timedelta, span("1m", "30d")] = RunbookRule().window
 
 
+class WindowShape(Keys):
+    """One entry of `maintenance:`, for all services or for one."""
+
+    days: Annotated[list[Day], Field(min_length=1)] = list(DAYS)
+    begin: Annotated[str, matching(words.of_clock)]
+    end: Annotated[str, matching(words.of_clock)]
+    timezone: Annotated[str, matching(words.timezone)] = "UTC"
+    why: Text = "planned work"
+
+
 class RunbookModeShape(Keys):
     """One entry of `runbooks:`, for all services or for one."""
 
@@ -148,6 +158,7 @@ class ServiceShape(Timing):
     config_file: ConfigFileShape | None = None
     depends_on: list[Name] = []
     deploy_lock: Text | None = None
+    maintenance: list[WindowShape] = []
     limits: LimitsShape = LimitsShape()
     mode: ModeWord = "act"
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}
@@ -227,6 +238,7 @@ class MedicFile(Keys):
     budget: BudgetShape = BudgetShape()
     breaker: BreakerShape = BreakerShape()
     runbook_limits: RunbookLimitsShape = RunbookLimitsShape()
+    maintenance: list[WindowShape] = []
     dry_run: bool = False
     approval: ApprovalShape = ApprovalShape()
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}

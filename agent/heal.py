@@ -221,7 +221,9 @@ def _tell_restarts(incident_id: IncidentId, service: Service, now: Standing, wor
 
 def _recovered(incident_id: IncidentId, service: Service, world: World) -> Ending:
     """Close it, unless the service comes and goes: then this one incident stays open until it is steady."""
-    now = standing.of_hold(service, store=world.store, kill_switch=world.kill_switch, clock=world.clock)
+    now = standing.of_hold(
+        service, store=world.store, kill_switch=world.kill_switch, fleet_limits=world.fleet_limits, clock=world.clock
+    )
     flaps = alive.flapping(now) or alive.looping(now)
     return _close(incident_id, Closing.RECOVERED, world) if flaps is None else _hold(incident_id, flaps, world)
 
@@ -291,10 +293,12 @@ def _why_not_any_more(incident: Incident, number: int, chosen: Plan, service: Se
     now = world.clock.now()
     open_ = breaker.over(service, world.store.breakers.standing())
     silence = standing.silence(service.name, world.store, now)
+    window = standing.window(service, world.fleet_limits, now)
     return (
         permission.lapsed(chosen, number, world.store.approvals.of(incident.id), now)
         or (None if open_ is None else f"the breaker of {open_.scope} has opened")
         or (None if silence is None else f"{silence.by} silenced it: {silence.why}")
+        or (None if window is None else f"a maintenance window began: {window[1]}")
     )
 
 

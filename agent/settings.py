@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 
@@ -40,9 +40,13 @@ from agent.model import (
     Spec,
     TcpCheck,
     Thresholds,
+    Window,
 )
 
 LogFormat = Literal["text", "json"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS = get_args(Day)
+"""How medic.yaml calls the days of a week, in the order that `Window.days` counts."""
 
 KINDS: Mapping[type[Check], str] = {
     ContainerCheck: "container",
@@ -179,6 +183,7 @@ def as_document(settings: Settings) -> dict[str, object]:
         "budget": _plain(settings.fleet_limits.budget),
         "breaker": _plain(settings.fleet_limits.breaker),
         "runbook_limits": _plain(settings.fleet_limits.runbooks),
+        "maintenance": _windows(settings.fleet_limits.maintenance),
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
         "runbooks": _modes(settings.permissions.runbook_modes),
@@ -219,6 +224,7 @@ def _service(service: Service) -> dict[str, object]:
         config_file=service.config_file and _present(path=service.config_file.path, template=service.config_file.template),
         depends_on=list(service.depends_on) or None,
         deploy_lock=service.deploy_lock,
+        maintenance=_windows(service.maintenance) or None,
         limits=_plain(service.limits),
         mode=service.mode.value,
         runbooks=_modes(service.runbook_modes),
@@ -230,6 +236,19 @@ def _service(service: Service) -> dict[str, object]:
         certificate=service.certificate and {"path": service.certificate.path, "renew": list(service.certificate.renew)},
         log_most_bytes=service.log_most_bytes,
     )
+
+
+def _windows(windows: tuple[Window, ...]) -> list[dict[str, object]]:
+    return [
+        {
+            "days": [DAYS[day] for day in window.days],
+            "begin": f"{window.begin // 60:02}:{window.begin % 60:02}",
+            "end": f"{window.end // 60:02}:{window.end % 60:02}",
+            "timezone": window.timezone,
+            "why": window.why,
+        }
+        for window in windows
+    ]
 
 
 def _modes(modes: tuple[tuple[RunbookId, Mode], ...]) -> dict[str, object]:

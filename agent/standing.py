@@ -25,7 +25,7 @@ from agent.model import (
     Standing,
     Surroundings,
 )
-from agent.policy import alive, breaker, dependencies, trust
+from agent.policy import alive, breaker, dependencies, maintenance, trust
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
 
 LATEST = 5
@@ -57,6 +57,7 @@ def read(
         around=surroundings(service, store, good_copies, now),
         heals_in_window=store.incidents.heals_since(service.name, now - service.limits.window),
         silence=silence(service.name, store, now),
+        maintenance=window(service, fleet_limits, now),
         starts=store.starts.of(service.name),
         flips=store.starts.flips(service.name),
         own_changes=own_changes(service.name, store),
@@ -78,13 +79,14 @@ def read(
     )
 
 
-def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, clock: Clock) -> Standing:
+def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, fleet_limits: FleetLimits, clock: Clock) -> Standing:
     """Return the part that says whether a Hold is over before its time: cheap enough for every sweep."""
     now = clock.now()
     return Standing(
         now=now,
         halted=kill_switch.halted(),
         silence=silence(service.name, store, now),
+        maintenance=window(service, fleet_limits, now),
         flips=store.starts.flips(service.name),
         own_changes=own_changes(service.name, store),
         restarts=store.foreign_restarts.since(service.host, service.container, now - alive.FLAPS_WITHIN),
@@ -149,6 +151,11 @@ def silence(service: ServiceName, store: Store, now: datetime) -> Silence | None
     """Return the silence in force that ends last, None without one."""
     active = [each for each in store.silences.active(now) if each.service in (None, service)]
     return max(active, key=lambda each: each.until, default=None)
+
+
+def window(service: Service, fleet_limits: FleetLimits, now: datetime) -> tuple[datetime, str] | None:
+    """Return when the maintenance window that is in force for a service ends, and why it is."""
+    return maintenance.in_force((*service.maintenance, *fleet_limits.maintenance), now)
 
 
 def own_changes(service: ServiceName, store: Store) -> tuple[tuple[datetime, datetime | None], ...]:

@@ -417,7 +417,10 @@ class Sweep:
         return None
 
     def _standing(self, service: Service) -> Standing:
-        return standing.of_hold(service, store=self._world.store, kill_switch=self._world.kill_switch, clock=self._world.clock)
+        world = self._world
+        return standing.of_hold(
+            service, store=world.store, kill_switch=world.kill_switch, fleet_limits=world.fleet_limits, clock=world.clock
+        )
 
     def _held(self) -> tuple[tuple[ServiceName, HoldCode], ...]:
         """Return the services about which nothing is done, and why."""

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -53,6 +54,22 @@ def address(text: str) -> str:
 def control(text: str) -> str:
     """Return a control target: a URL, or `host:port`. Raises ValueError with what would be right."""
     return url(text) if "://" in text else address(text)
+
+
+def of_clock(text: str) -> str:
+    """Return a time of the wall clock, `HH:MM`. Raises ValueError with what would be right."""
+    if not re.fullmatch(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", text, re.ASCII):
+        raise ValueError(f"{text[:20]!r} is no time of day: write hours and minutes, 00:00 to 23:59")
+    return text
+
+
+def timezone(text: str) -> str:
+    """Return the name of a time zone that this machine knows. Raises ValueError with what would be right."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        raise ValueError(f"{text[:60]!r} is no time zone that this machine knows: write a name such as Europe/Berlin") from exc
+    return text
 
 
 def digest(text: str) -> str:

@@ -150,6 +150,7 @@ from agent.model.services import (
     RunSpec,
     Service,
     Spec,
+    Window,
 )
 
 __all__ = [
@@ -286,4 +287,5 @@ __all__ = [
     "Thresholds",
     "Tie",
     "Verdict",
+    "Window",
 ]

@@ -306,6 +306,8 @@ class Standing:
     """Incidents of this service that closed as healed inside `limits.window`."""
     silence: Silence | None = None
     """The silence in force that ends last."""
+    maintenance: tuple[datetime, str] | None = None
+    """When the window of medic.yaml that is in force ends, and why it is."""
     starts: tuple[Start, ...] = ()
     """The service's latest starts."""
     flips: tuple[datetime, ...] = ()

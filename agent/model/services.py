@@ -141,12 +141,29 @@ class RunbookRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A part of the week in which people work on services by plan: these are watched and left alone.
+
+    days: of the week it begins on, 0 is Monday. begin, end: minutes of the wall clock in `timezone` (an IANA name); an end
+    that is not after the begin is on the next day.
+    """
+
+    days: tuple[int, ...]
+    begin: int
+    end: int
+    timezone: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetLimits:
-    """The budgets that are not one service's own."""
+    """What bounds the whole fleet and is not one service's own."""
 
     budget: Budget = field(default_factory=Budget)
     breaker: BreakerRule = field(default_factory=BreakerRule)
     runbooks: RunbookRule = field(default_factory=RunbookRule)
+    maintenance: tuple[Window, ...] = ()
+    """Windows of every service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +187,8 @@ class Service:
     """Its parents: while one of them is not well, this one is not healed."""
     deploy_lock: str | None = None
     """A path on the host: while a file stands there, somebody deploys."""
+    maintenance: tuple[Window, ...] = ()
+    """Windows of this service alone."""
     origin: str = "medic.yaml"
     """Who declared it: the config file's path, or `label`."""
     group: str | None = None

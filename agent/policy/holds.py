@@ -163,7 +163,7 @@ def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standi
     """
     match hold.code:
         case HoldCode.MAINTENANCE:
-            return standing.silence is None
+            return standing.silence is None and standing.maintenance is None
         case HoldCode.HALTED:
             return standing.halted is None
         case HoldCode.PARENT_DOWN:

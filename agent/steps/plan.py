@@ -8,7 +8,7 @@ function of `agent/policy/`.
 """
 
 from agent.model import Decision, Findings, Incident, Plan, Refusal, Runbook, Service, Standing
-from agent.policy import alive, breaker, deploys, holds, ladder, limits, permission, replicas, starting
+from agent.policy import alive, breaker, deploys, holds, ladder, limits, maintenance, permission, replicas, starting
 
 
 def choose(
@@ -19,6 +19,7 @@ def choose(
         holds.halted(standing.halted)
         or permission.asked_for(incident, runbooks)
         or holds.silenced(standing)
+        or maintenance.hold(standing)
         or breaker.hold(standing.breaker)
         or holds.cannot_see(incident, findings)
         or holds.blind_network(findings, standing)

@@ -50,6 +50,10 @@ def secret(folder: Path, name: str, content: str = "s3cr3t-value", mode: int = 0
 
 
 WRONG = [
+    ("maintenance: [{begin: '2', end: '04:00'}]", "maintenance[0].begin: '2' is no time of day: write hours and minutes, 00:00 to 23:59"),
+    ("maintenance: [{begin: '02:00'}]", "maintenance[0].end: is missing"),
+    ("maintenance: [{begin: '02:00', end: '04:00', timezone: Berlin}]", "maintenance[0].timezone: 'Berlin' is no time zone that this machine knows: write a name such as Europe/Berlin"),
+    (WEB % "maintenance: [{begin: '02:00', end: '24:00'}]", "services.web.maintenance[0].end: '24:00' is no time of day: write hours and minutes, 00:00 to 23:59"),
     # what remedies may use
     (WEB % "cache_paths: [/var/lib/docker]", "services.web.cache_paths[0]: '/var/lib/docker' is not the service's own: name a folder or file inside, for example /srv/web/cache"),
     (WEB % "cache_paths: [cache]", "services.web.cache_paths[0]: 'cache' is no absolute path: write it out from `/`, without `..` and without a `/` at its end"),
@@ -64,7 +68,7 @@ WRONG = [
     ("hello", "must be a mapping of keys, not 'hello'"),
     ("[1, 2]", "must be a mapping of keys, not a list"),
     ("servces: {}", "servces: there is no such key (did you mean 'services'?)"),
-    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, discover_labels, control, retention, budget, breaker, runbook_limits, dry_run, approval, runbooks, hosts, channels, services)"),
+    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, discover_labels, control, retention, budget, breaker, runbook_limits, maintenance, dry_run, approval, runbooks, hosts, channels, services)"),
     ("a: [1", "line 1, column 6: expected ',' or ']', but got '<stream end>'"),
     ("services:\n  web:\n  web:\n", "line 3, column 3: the key 'web' is there twice"),
     ("hosts: &a {}\nchannels: *a", "line 2, column 11: aliases (`*name`) are not read here: write the value out"),
