@@ -34,6 +34,7 @@ lab: ## Break things in every way we know, and score Medic beside a restart poli
 
 KILLS ?= 60
 SEED ?= 1
-crash: ## Kill Medic at seeded moments while it heals; count what was lost, repeated or left (KILLS=60 SEED=1)
+STORE ?=
+crash: ## Kill, end and stop Medic at every step of a heal; count what was lost, repeated or left (KILLS=60 SEED=1 STORE=sqlite|postgres)
 	@scripts/setup.sh dev
-	@scripts/docker.sh .venv/bin/python -m tests.lab.crash --kills $(KILLS) --seed $(SEED)
+	@scripts/docker.sh .venv/bin/python -m tests.lab.crash --kills $(KILLS) --seed $(SEED) $(if $(STORE),--store $(STORE))

@@ -232,6 +232,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         store_url=store_url,
         engine_url=engine_url,
         store_password_file=password_file,
+        lease=file.store.lease,
         interval=file.interval,
         hosts=hosts,
         services=services,

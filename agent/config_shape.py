@@ -211,6 +211,7 @@ class StoreShape(Keys):
     url: Text | None = None
     engine_url: Text | None = None
     password_file: Text | None = None
+    lease: Annotated[timedelta, span("5s", "10m")] = timedelta(seconds=30)
 
 
 class RetentionShape(Keys):

@@ -3,7 +3,8 @@
 In: `heal` as a plain function. Out: it runs in the background, step by step; after a crash it goes on where it was. Steps
 are at-least-once, so the facts that count (attempts) live in our own tables under natural keys (docs/decisions/0003).
 
-SQLite: one process per file, which the watch lock guarantees. Postgres: the same code by URL.
+SQLite: one process per file, which the watch lock guarantees. Postgres: the same code by URL, one process at a time, which the
+lease guarantees; each has a name of its own (`executor`), and adopts what it finds under another (docs/decisions/0008).
 """
 
 import contextlib
@@ -29,6 +30,9 @@ Body = Callable[[IncidentId, Engine], Ending]
 
 APPLICATION_VERSION = "heal-1"
 """Fixed on purpose: by default DBOS hashes our source and strands every waiting heal after an edit (docs/decisions/0003)."""
+
+SOLE_EXECUTOR = "local"
+"""The executor of a database that one process at a time can open: what it finds is always its own."""
 
 RECOVERIES = 20
 """A heal whose process died this often stops being resumed; the sweep then starts its next round, and the ledger still counts."""
@@ -73,10 +77,12 @@ class DbosEngine:
     """DBOS on SQLite or Postgres, with `heal` registered as its only workflow.
 
     redact: every text that a step returns or raises passes it before it is remembered on the disk.
+    executor: the name under which this process owns heals. Of two that live at the same time, each needs its own.
     """
 
-    def __init__(self, url: str, body: Body, clock: Clock, redact: Callable[[str], str]) -> None:
+    def __init__(self, url: str, body: Body, clock: Clock, redact: Callable[[str], str], executor: str = SOLE_EXECUTOR) -> None:
         self._clock = clock
+        self._executor = executor
         self._redact = redact
         self._stopping = threading.Event()
         self._active: list[str] = []
@@ -86,7 +92,7 @@ class DbosEngine:
         config: DBOSConfig = {
             "name": "medic",
             "system_database_url": url,
-            "executor_id": "local",
+            "executor_id": executor,
             "application_version": APPLICATION_VERSION,
             "serializer": DBOSPortableJSONSerializer(),
             "log_level": "ERROR",
@@ -161,6 +167,18 @@ class DbosEngine:
         with _outside("list the running heals"):
             rows = DBOS.list_workflows(status=["PENDING", "ENQUEUED"], name="heal", load_input=False, load_output=False)
         return tuple(IncidentId(row.workflow_id.split(":")[1]) for row in rows)
+
+    def adopt(self) -> int:
+        """Go on with the heals of executors that do not lead any more; return how many. Raises OutsideError.
+
+        DBOS resumes at launch what the same executor left. This takes over what another left, and what an executor that was
+        stopped and let go again has picked up since: it lost the lease, so nobody but us may carry on with it.
+        """
+        with _outside("take over the heals of another Medic"):
+            rows = DBOS.list_workflows(status="PENDING", name="heal", load_input=False, load_output=False)
+            others = sorted({row.executor_id for row in rows if row.executor_id and row.executor_id != self._executor})
+            # The public resume_workflow would also restart a heal that we ourselves run by now: it does not ask whose it is.
+            return len(DBOS._recover_pending_workflows(others)) if others else 0  # noqa: SLF001
 
     def prune(self, before: datetime, most: int) -> int:
         """Delete finished heals older than `before`, and the oldest beyond `most`; return how many. DBOS keeps them for ever.

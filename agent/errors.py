@@ -25,3 +25,10 @@ class OutsideError(MedicError):
 
 class StoreError(OutsideError):
     """The store cannot be read or written. Nothing may be changed in the world while this lasts: no count, no act."""
+
+
+class LeaseLost(StoreError):  # noqa: N818  it is named after what is so, as the other sentences are
+    """This Medic may not change anything, in the world or in the store: another one leads, or may by now."""
+
+    def __init__(self, verb: str, why: str) -> None:
+        super().__init__(f"cannot {verb}: {why}", transient=False)

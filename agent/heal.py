@@ -14,7 +14,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 
 import logging
 
-from agent import breakers, closing, foreign, look, neighbourhood, notices, standing
+from agent import breakers, closing, foreign, gate, look, neighbourhood, notices, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -251,11 +251,10 @@ def _propose(incident_id: IncidentId, number: int, hold: Hold, service: Service,
             store=world.store,
             playbooks=world.playbooks,
             bundles=world.bundles,
-            kill_switch=world.kill_switch,
+            gate=gate.of(world),
             permissions=world.permissions,
             channels=world.channels,
             clock=world.clock,
-            stopping=world.stopping,
         )
 
 
@@ -272,9 +271,8 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         playbooks=world.playbooks,
         attempts=world.store.attempts,
         story=world.store.story,
-        kill_switch=world.kill_switch,
+        gate=gate.of(world),
         clock=world.clock,
-        stopping=world.stopping,
         room=_room(service, world),
         lapsed=lambda: _why_not_any_more(incident, number, chosen, service, world),
     )
@@ -383,9 +381,8 @@ def _undo(incident_id: IncidentId, number: int, before: Verdict, service: Servic
         playbooks=world.playbooks,
         attempts=world.store.attempts,
         story=world.store.story,
-        kill_switch=world.kill_switch,
+        gate=gate.of(world),
         clock=world.clock,
-        stopping=world.stopping,
     )
 
 

@@ -34,6 +34,7 @@ from agent.model import (
     HostName,
     Incident,
     IncidentId,
+    Lead,
     Notice,
     Observation,
     Outcome,
@@ -177,7 +178,7 @@ class Playbooks(Protocol):
         run_id: names the run folder and the marker on the target, for example `I12-1`.
         check: Ansible's check mode with diff; changes nothing.
         on_task: called as each task ends.
-        should_stop: asked every 100 ms; a word (`halt`, `stopping`) ends the run with CANCELLED or INTERRUPTED.
+        should_stop: asked every 100 ms; a word (`halt`, `stopping`, `lease`) ends the run with CANCELLED or INTERRUPTED.
         """
 
     def finished(self, plan: Plan, *, run_id: str) -> bool | None:
@@ -198,7 +199,40 @@ class KillSwitch(Protocol):
         """Return who halted and why, or None. Cheap: asked before every change and every 100 ms during one."""
 
 
+class Lease(Protocol):
+    """The right of this Medic to change things. Where several share a store, one has it at a time."""
+
+    @property
+    def place(self) -> str:
+        """Return the name of the state folder that this Medic works from (`Lead.place`)."""
+
+    def held(self) -> bool:
+        """Say whether it certainly is ours. Cheap: asked every 100 ms during a change."""
+
+    def until(self) -> float | None:
+        """Return up to when it certainly is ours, as CLOCK_BOOTTIME of this machine; None for ever."""
+
+    def confirm(self) -> None:
+        """Ask the store, right before a change. Raises LeaseLost when another leads, StoreError when it does not answer."""
+
+
 # ----------------------------------------------------------------------------------------------------------- the store
+
+
+class LeadStore(Protocol):
+    """Who leads. Every time in here is the database's own: the clocks of two hosts need not agree."""
+
+    def take(self, holder: str, place: str, span: timedelta) -> Lead | None:
+        """Lead for `span` from now if nobody does any more, or if the one that did worked from `place`. None if another does."""
+
+    def renew(self, term: int, span: timedelta) -> bool:
+        """Lead for `span` from now. False if another has taken it: then this term never leads again."""
+
+    def release(self, term: int) -> None:
+        """Let the next one take it at once. Nothing happens if another has taken it already."""
+
+    def standing(self) -> tuple[Lead, bool] | None:
+        """Return the last lead and whether it still stands; None where nobody ever led."""
 
 
 class ServiceStore(Protocol):
@@ -296,8 +330,8 @@ class AttemptStore(Protocol):
     def reserve(self, incident: IncidentId, number: int, plan: Plan, room: "Room", *, now: datetime) -> Attempt | Hold:
         """Do as `begin` where `room` allows it, else write nothing and return its Hold. One transaction counts and writes."""
 
-    def started(self, incident: IncidentId, number: int) -> int:
-        """Count one more start of the playbook; return how many there are now."""
+    def started(self, incident: IncidentId, number: int, *, place: str) -> int:
+        """Count one more start of the playbook, and from where; return how many there are now."""
 
     def ran(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the playbook ended. The first writer wins."""
@@ -320,8 +354,8 @@ class AttemptStore(Protocol):
     def harmed(self, incident: IncidentId, number: int, harm: Harm) -> None:
         """Write what it made worse. The first writer wins."""
 
-    def undo_started(self, incident: IncidentId, number: int) -> int:
-        """Count one more start of the undo's playbook; return how many there are now."""
+    def undo_started(self, incident: IncidentId, number: int, *, place: str) -> int:
+        """Count one more start of the undo's playbook, and from where; return how many there are now."""
 
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:
         """Write how the undo of this attempt ended. The first writer wins."""
@@ -593,6 +627,7 @@ class Store:
     foreign_restarts: ForeignRestartStore
     runbook_standing: RunbookStandingStore
     audit: AuditStore
+    leads: LeadStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -605,6 +640,7 @@ class World:
     files: HostFiles
     playbooks: Playbooks
     kill_switch: KillSwitch
+    lease: Lease
     store: Store
     bundles: EvidenceFiles
     good_copies: GoodCopies

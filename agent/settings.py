@@ -128,6 +128,8 @@ class Settings:
     """SQLAlchemy URL, with the password where there is one."""
     engine_url: str = field(repr=False)
     store_password_file: Path | None = None
+    lease: timedelta = timedelta(seconds=30)
+    """How long the Medic that leads may be silent before another on the same store takes over."""
     interval: timedelta = timedelta(seconds=5)
     """Between two beats."""
     hosts: tuple[Host, ...] = ()
@@ -170,6 +172,7 @@ def as_document(settings: Settings) -> dict[str, object]:
             url=_without_password(settings.store_url),
             engine_url=_without_password(settings.engine_url),
             password_file=settings.store_password_file and str(settings.store_password_file),
+            lease=spans.text(settings.lease),
         ),
         "log": settings.log,
         "discover_labels": settings.discover_labels,

@@ -36,6 +36,8 @@ GRACE = timedelta(seconds=10)
 DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
 READ_RUNBOOKS = timedelta(seconds=5)
+ADOPT_EVERY = timedelta(seconds=2)
+"""Between two looks for heals that a Medic which led before has left."""
 
 NUDGING = ("die", "oom", "destroy", "pause", "unpause", "start", "health_status")
 """Docker events after which a service is looked at at once."""
@@ -53,6 +55,9 @@ class DurableEngine(Workflows, Protocol):
 
     def stop(self, within: timedelta) -> None:
         """Suspend every heal and close."""
+
+    def adopt(self) -> int:
+        """Go on with the heals of a Medic that led before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +116,9 @@ def one_beat(sweep: Sweep, distress: Distress, slot: int) -> None:
 
 
 def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
-    """The caller's thread: stories out, requests in, old rows away."""
+    """The caller's thread: stories out, requests in, orphaned heals on, old rows away."""
     read_at = parts.world.clock.monotonic()
+    adopted_at = read_at
     while True:
         stopping = parts.stop.wait(TICK.total_seconds())
         try:
@@ -123,6 +129,9 @@ def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | No
             if parts.world.clock.monotonic() - read_at >= READ_RUNBOOKS.total_seconds():
                 read_at = parts.world.clock.monotonic()
                 parts.world.catalogue.runbooks()  # whoever edits one is told at once, and not when it is needed
+            if not stopping and parts.world.clock.monotonic() - adopted_at >= ADOPT_EVERY.total_seconds():
+                adopted_at = parts.world.clock.monotonic()
+                parts.engine.adopt()
             parts.housekeeping.keep_house()
         except MedicError as exc:
             # The store is away (disk full, locked, restarting): the beat goes on blind, nothing is started without a row.

@@ -7,6 +7,7 @@ it uses: `medic check` opens no store and no engine.
 import contextlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from agent import labels, look
 from agent.adapters.kill_file import KillFile
+from agent.adapters.lease import KeptLease, SoleLease
 from agent.adapters.system_clock import SystemClock
-from agent.errors import ConfigError, OutsideError
+from agent.errors import ConfigError, LeaseLost, OutsideError
 from agent.model import (
     AuditRow,
     Closing,
@@ -26,6 +28,7 @@ from agent.model import (
     HttpRequest,
     IncidentId,
     IncidentState,
+    Lead,
     Permissions,
     PlaybookRun,
     ProbeRequest,
@@ -44,7 +47,7 @@ from agent.model import (
     TcpRequest,
     Verdict,
 )
-from agent.ports import Containers, Notifier, Prober, Store, World
+from agent.ports import Containers, Lease, Notifier, Prober, Store, World
 from agent.settings import AppriseChannel, Channel, FileChannel, Settings, WebhookChannel
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
@@ -88,14 +91,17 @@ def eyes(using: Settings) -> Iterator[tuple[Containers, Prober]]:
 
 
 @contextlib.contextmanager
-def open_store(using: Settings) -> Iterator[Store]:
-    """Open the store, upgrading it if it is older. Raises ConfigError (newer, corrupt, unwritable) or StoreError."""
+def open_store(using: Settings, term: int | None = None) -> Iterator[Store]:
+    """Open the store, upgrading it if it is older. Raises ConfigError (newer, corrupt, unwritable) or StoreError.
+
+    term: of the lead that every write is to belong to; None for a command of a person.
+    """
     from agent.adapters import state_folder
     from agent.redact import Redactor
     from agent.store import store
 
     state_folder.private_folder(using.state_dir)
-    opened = store.open_store(using.store_url, CLOCK, Redactor(using.secrets))
+    opened = store.open_store(using.store_url, CLOCK, Redactor(using.secrets), term)
     try:
         yield opened
     finally:
@@ -144,7 +150,11 @@ def shipped(folder: str) -> Path:
 
 
 @contextlib.contextmanager
-def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iterator[World]:
+def build(
+    using: Settings,
+    stopping: Callable[[], bool] = lambda: False,
+    lease: Lease = SoleLease(),  # noqa: B008  it is a constant
+) -> Iterator[World]:
     """Build the whole world: every port, joined. Raises ConfigError or OutsideError."""
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
     from agent.adapters.bundles import BundleFiles
@@ -156,10 +166,15 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
 
     redact = Redactor(using.secrets)
     playbooks = AnsiblePlaybooks(
-        ansible=shipped("ansible"), state_dir=using.state_dir, redact=redact, docker=using.hosts[0].docker
+        ansible=shipped("ansible"),
+        state_dir=using.state_dir,
+        redact=redact,
+        docker=using.hosts[0].docker,
+        until=lease.until,
     )
+    term = lease.lead.term if isinstance(lease, KeptLease) else None
     try:
-        with open_store(using) as store, eyes(using) as (docker, prober):
+        with open_store(using, term) as store, eyes(using) as (docker, prober):
             _enrol(using, store)
             yield World(
                 clock=CLOCK,
@@ -168,6 +183,7 @@ def build(using: Settings, stopping: Callable[[], bool] = lambda: False) -> Iter
                 files=LocalFiles(using.hosts),
                 playbooks=playbooks,
                 kill_switch=kill_file(using),
+                lease=lease,
                 store=store,
                 bundles=BundleFiles(using.state_dir),
                 good_copies=GoodCopyFiles(using.state_dir),
@@ -359,7 +375,7 @@ def stopped_since(using: Settings, began: datetime, within: timedelta) -> tuple[
 
     Makes no store where there is none. Raises ConfigError or StoreError when the store cannot be asked.
     """
-    if using.store_url.startswith("sqlite") and watch_is_running(using) is None:
+    if _is_file(using) and watch_is_running(using) is None:
         return ()  # a store that is one file has one daemon: without it nothing is under way
     end = CLOCK.monotonic() + within.total_seconds()
     with open_store(using) as store:
@@ -381,8 +397,17 @@ def stopped_since(using: Settings, began: datetime, within: timedelta) -> tuple[
 # ------------------------------------------------------------------------------------------------------------ the daemon
 
 
-def watch(using: Settings, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]) -> None:
-    """Run the daemon until SIGTERM or SIGINT; a second one ends the process at once. Raises OutsideError if one runs already."""
+def watch(
+    using: Settings,
+    on_story: Callable[[StoryEvent], None],
+    once_ready: Callable[[], None],
+    stands_by: Callable[[Lead], None],
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT; a second one ends the process at once. Where several share a store, stand by
+    until this one leads.
+
+    Raises OutsideError if one runs already on this state folder, LeaseLost when another has taken over meanwhile.
+    """
     from agent import watch as daemon
     from agent.adapters.service_manager import ServiceManager
     from agent.adapters.watch_lock import WatchLock
@@ -400,11 +425,17 @@ def watch(using: Settings, on_story: Callable[[StoryEvent], None], once_ready: C
         manager.ready()
         once_ready()
 
+    def waits(lead: Lead) -> None:
+        manager.ready()  # standing by is what it was started for
+        stands_by(lead)
+
     with WatchLock(using.state_dir).held():
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, told)
-        with _parts(using, stop, on_story, ready) as parts:
-            daemon.run(parts)
+        with _leading(using, stop, waiting_for=waits) as lease:
+            if lease is not None:
+                with _parts(using, stop, lease, on_story, ready) as parts:
+                    daemon.run(parts)
 
 
 def watch_is_running(using: Settings) -> int | None:
@@ -414,25 +445,99 @@ def watch_is_running(using: Settings) -> int | None:
     return WatchLock(using.state_dir).owner()
 
 
+def leader(using: Settings) -> Lead | None:
+    """Return the Medic that leads on a store that several share; None where nobody does, or the store is a file."""
+    if _is_file(using):
+        return None
+    with open_store(using) as store:
+        standing = store.leads.standing()
+    return standing[0] if standing is not None and standing[1] else None
+
+
+def leader_elsewhere(using: Settings) -> Lead | None:
+    """Return the Medic that leads from another state folder than ours, if there is one."""
+    from agent.adapters import state_folder
+
+    lead = leader(using)
+    return None if lead is None or lead.place == state_folder.place(using.state_dir) else lead
+
+
+def _is_file(using: Settings) -> bool:
+    return using.store_url.startswith("sqlite")
+
+
+@contextlib.contextmanager
+def _leading(using: Settings, stop: threading.Event, *, waiting_for: Callable[[Lead], None]) -> Iterator[Lease | None]:
+    """Lead for as long as the body lasts; `stop` is set when another takes over meanwhile. None if `stop` came first.
+
+    waiting_for: called where another leads; it may raise rather than stand by. Raises LeaseLost after the body.
+    The state folder must be ours: that is why one that an earlier process of it held is taken back at once.
+    """
+    from agent.adapters import lease, state_folder
+    from agent.adapters.service_manager import ServiceManager
+    from heartbeat.pulse import Pulse
+
+    if _is_file(using):
+        yield SoleLease()
+        return
+    seconds = using.interval.total_seconds()
+    pulse = Pulse(using.interval, using.state_dir / "beat", stuck=lambda: None)
+
+    def alive() -> None:  # who stands by lives as well
+        pulse.end(int(CLOCK.now().timestamp() // seconds))
+        ServiceManager(using.supervision.socket).alive()
+
+    with open_store(using) as store:
+        kept = lease.stand_by(
+            store.leads,
+            f"{socket.gethostname()} (pid {os.getpid()})",
+            state_folder.place(using.state_dir),
+            using.lease,
+            stop=stop,
+            waiting_for=waiting_for,
+            alive=alive,
+        )
+        if kept is None:
+            yield None
+            return
+        kept.keep(on_lost=stop.set)
+        try:
+            yield kept
+        finally:
+            kept.end()
+        if kept.lost:
+            raise LeaseLost("go on", "another Medic has taken over; start this one again to stand by")
+
+
 @contextlib.contextmanager
 def _parts(
-    using: Settings, stop: threading.Event, on_story: Callable[[StoryEvent], None], once_ready: Callable[[], None]
+    using: Settings,
+    stop: threading.Event,
+    lease: Lease,
+    on_story: Callable[[StoryEvent], None],
+    once_ready: Callable[[], None],
 ) -> Iterator["Parts"]:
     from agent import heal, watch
     from agent.adapters import own_limits
     from agent.adapters.retention import OldFiles
     from agent.adapters.service_manager import ServiceManager
     from agent.distress import Distress
-    from agent.engine import DbosEngine, StoppableClock
+    from agent.engine import SOLE_EXECUTOR, DbosEngine, StoppableClock
     from agent.housekeeping import Housekeeping
     from agent.sweep import Sweep
     from heartbeat.pulse import Pulse
     from heartbeat.schedule import Heartbeat
 
     own_limits.raise_open_files()
-    with build(using, stop.is_set) as world:
+    with build(using, stop.is_set, lease) as world:
         healing = replace(world, clock=StoppableClock(CLOCK, stop.is_set))
-        engine = DbosEngine(using.engine_url, lambda incident, steps: heal.heal(incident, steps, healing), CLOCK, world.redact)
+        engine = DbosEngine(
+            using.engine_url,
+            lambda incident, steps: heal.heal(incident, steps, healing),
+            CLOCK,
+            world.redact,
+            executor=f"term-{lease.lead.term}" if isinstance(lease, KeptLease) else SOLE_EXECUTOR,
+        )
         hosts = [host.name for host in using.hosts]
         sweep = Sweep(world, engine, hosts, discover=using.discover_labels, control=_control(using))
         notifiers = {channel.name: notifier(channel, world.redact) for channel in using.channels}
@@ -480,7 +585,7 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
     """
     from agent.adapters.watch_lock import WatchLock
 
-    if watch_is_running(using) is not None:
+    if watch_is_running(using) is not None or leader(using) is not None:
         with open_store(using) as store:
             store.requests.ask(request)
             answer = _sensible(_wait_for_answer(store, request.id))
@@ -489,8 +594,14 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
             return answer
 
     stop = threading.Event()
-    with WatchLock(using.state_dir).held(), _parts(using, stop, on_story, lambda: None) as parts:
-        return _in_the_foreground(parts, request, on_story)
+
+    def refuse(lead: Lead) -> None:
+        raise OutsideError(f"cannot ask: {lead.holder} has just begun to lead; ask again", transient=True)
+
+    with WatchLock(using.state_dir).held(), _leading(using, stop, waiting_for=refuse) as lease:
+        assert lease is not None  # noqa: S101  nothing sets `stop` before
+        with _parts(using, stop, lease, on_story, lambda: None) as parts:
+            return _in_the_foreground(parts, request, on_story)
 
 
 def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[StoryEvent], None]) -> RequestAnswer:

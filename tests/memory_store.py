@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from agent import audit as chain
 from agent import codec, notices
@@ -29,6 +29,7 @@ from agent.model import (
     Incident,
     IncidentId,
     IncidentState,
+    Lead,
     Notice,
     Origin,
     Outcome,
@@ -75,6 +76,7 @@ def memory_store() -> Store:
         breakers=MemoryBreakers(lock, audit),
         foreign_restarts=MemoryForeignRestarts(lock),
         audit=audit,
+        leads=MemoryLeads(lock),
     )
 
 
@@ -287,6 +289,35 @@ class MemoryIncidents:
             return True
 
 
+class MemoryLeads:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._lead: Lead | None = None
+
+    def take(self, holder: str, place: str, span: timedelta) -> Lead | None:
+        with self._lock:
+            now, before = datetime.now(UTC), self._lead
+            if before is not None and before.expires_at > now and before.place != place:
+                return None
+            term = before.term + 1 if before else 1
+            self._lead = Lead(holder=holder, place=place, term=term, expires_at=now + span)
+            return self._lead
+
+    def renew(self, term: int, span: timedelta) -> bool:
+        with self._lock:
+            if self._lead is None or self._lead.term != term:
+                return False
+            self._lead = replace(self._lead, expires_at=datetime.now(UTC) + span)
+            return True
+
+    def release(self, term: int) -> None:
+        self.renew(term, timedelta(0))
+
+    def standing(self) -> tuple[Lead, bool] | None:
+        with self._lock:
+            return None if self._lead is None else (self._lead, self._lead.expires_at > datetime.now(UTC))
+
+
 class MemoryAttempts:
     def __init__(self, lock: threading.RLock, incidents: MemoryIncidents) -> None:
         self._lock = lock
@@ -311,11 +342,11 @@ class MemoryAttempts:
             hold = None if begun else room.none_left(self.actions_since(room.since))
             return hold or self.begin(incident, number, plan, now=now)
 
-    def started(self, incident: IncidentId, number: int) -> int:
+    def started(self, incident: IncidentId, number: int, *, place: str) -> int:
         with self._lock:
             attempt = self._one(incident, number)
-            self._put(replace(attempt, runs=attempt.runs + 1))
-            entry = chain.about(AuditKind.STARTED, incident, attempt=number, start=attempt.runs + 1)
+            self._put(replace(attempt, runs=attempt.runs + 1, started_at_place=place))
+            entry = chain.about(AuditKind.STARTED, incident, attempt=number, start=attempt.runs + 1, place=place)
             self._incidents.audit.append(entry)
             return attempt.runs + 1
 
@@ -358,11 +389,13 @@ class MemoryAttempts:
                 self._put(replace(attempt, harm=harm))
                 self._incidents.audit.append(chain.of_attempt(AuditKind.HARMED, incident, number, harm=harm))
 
-    def undo_started(self, incident: IncidentId, number: int) -> int:
+    def undo_started(self, incident: IncidentId, number: int, *, place: str) -> int:
         with self._lock:
-            self._one(incident, number)
+            self._put(replace(self._one(incident, number), started_at_place=place))
             starts = self._undo_starts[incident, number] = self._undo_starts.get((incident, number), 0) + 1
-            self._incidents.audit.append(chain.about(AuditKind.STARTED, incident, attempt=number, undo_start=starts))
+            self._incidents.audit.append(
+                chain.about(AuditKind.STARTED, incident, attempt=number, place=place, undo_start=starts)
+            )
             return starts
 
     def undone(self, incident: IncidentId, number: int, run: PlaybookRun, *, now: datetime) -> None:

@@ -57,6 +57,7 @@ class AnsiblePlaybooks:
     ansible: the folder with `playbooks/`, `roles/` and `ansible.cfg`. state_dir: run folders, locks and markers go under it.
     redact: applied to every text a playbook printed, before anyone else sees it. docker: the engine the modules speak to.
     markers: the folder on the target for run markers; `state_dir/markers` unless given.
+    until: up to when this Medic may change things, in CLOCK_BOOTTIME; None for ever. Asked again and again during a run.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class AnsiblePlaybooks:
         redact: Callable[[str], str],
         docker: str = "unix:///var/run/docker.sock",
         markers: Path | None = None,
+        until: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._ansible = ansible.resolve()
         self._state_dir = state_dir.resolve()
         self._redact = redact
         self._docker = docker
+        self._until = until
         self._markers = (markers or state_dir / "markers").resolve()
         # The kernel signals a guard when the thread that started it ends, so all guards start from this one, which lives on.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guard-starter")
@@ -99,7 +102,8 @@ class AnsiblePlaybooks:
                 tempfile.TemporaryFile() as complaints,
                 self._guard(self._order(plan, run_id, private, check=check), mark, complaints) as guard,
             ):
-                stopped = _listen(guard, run.hear, should_stop, plan.timeout.total_seconds() + LOCK_WAIT + GUARD_MARGIN)
+                asked = _Leash(guard, self._until, should_stop).word
+                stopped = _listen(guard, run.hear, asked, plan.timeout.total_seconds() + LOCK_WAIT + GUARD_MARGIN)
                 return run.result(stopped, _sweep(mark) if run.ended is None else 0, self._redact(_tail(complaints)))
         finally:
             shutil.rmtree(private, ignore_errors=True)
@@ -126,6 +130,7 @@ class AnsiblePlaybooks:
             lock=str(self._folder("locks") / f"target-{_target(variables)}.lock"),
             lock_wait=LOCK_WAIT,
             check=check,
+            until=self._until(),
         )
 
     @contextlib.contextmanager
@@ -143,7 +148,8 @@ class AnsiblePlaybooks:
             # Close first: a guard that waits for us to read would never get to its sweep.
             for pipe in (guard.stdin, guard.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with contextlib.suppress(BrokenPipeError):  # what a dead guard has not read
+                        pipe.close()
             if not _end(guard):
                 _sweep(mark)
 
@@ -239,6 +245,8 @@ def _why_stopped(word: str) -> tuple[RunEnd, str]:
     match word:
         case "stopping":
             return RunEnd.INTERRUPTED, "Medic was told to stop; the playbook was swept"
+        case "lease":
+            return RunEnd.INTERRUPTED, "another Medic may have taken over; the playbook was swept"
         case _ if word == HUNG:
             return RunEnd.TIMED_OUT, "the guard did not end in time and was killed; the playbook was swept"
         case _:
@@ -263,7 +271,27 @@ def _tell(guard: "subprocess.Popen[bytes]", line: str) -> None:
     assert guard.stdin is not None  # noqa: S101 -- opened with PIPE, which the type cannot say
     with contextlib.suppress(BrokenPipeError):
         guard.stdin.write(line.encode())
-        guard.stdin.close()
+        guard.stdin.flush()
+
+
+class _Leash:
+    """Lets the guard know, while it is listened to, up to when it may go on."""
+
+    def __init__(
+        self, guard: "subprocess.Popen[bytes]", until: Callable[[], float | None], should_stop: Callable[[], str | None]
+    ) -> None:
+        self._guard = guard
+        self._until = until
+        self._should_stop = should_stop
+        self._told = until()
+
+    def word(self) -> str | None:
+        """Lengthen the leash where there is more of it; return what `should_stop` says."""
+        until = self._until()
+        if until != self._told:
+            self._told = until
+            _tell(self._guard, f"{until}\n")
+        return self._should_stop()
 
 
 def _listen(
@@ -281,7 +309,8 @@ def _listen(
     unread = b""
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
-        while time.monotonic() < end:
+        while True:
+            # What was said is heard out even when it is late: we may have been stopped ourselves, the guard was not.
             if selector.select(ASK_EVERY):
                 heard = os.read(descriptor, 65_536)
                 if not heard:
@@ -289,10 +318,11 @@ def _listen(
                 *lines, unread = (unread + heard).split(b"\n")
                 for line in lines:
                     hear(playbook_order.read_report(line.decode("utf-8", "replace")))
+            elif time.monotonic() >= end:
+                return stopped or HUNG
             if stopped is None and (stopped := should_stop()) is not None:
                 guard.terminate()
                 end = time.monotonic() + SWEEP_GRACE
-    return stopped or HUNG
 
 
 def _end(guard: "subprocess.Popen[bytes]") -> bool:

@@ -34,6 +34,8 @@ SWEEP_WITHIN = 10.0
 WAIT = 0.02
 """Seconds between two looks, while waiting for a lock, an end or a death."""
 
+FORSAKEN = "Medic was not heard of for too long to be sure that no other has taken over"
+
 TASK_EVENTS = {
     "runner_on_ok": "ok",
     "runner_on_failed": "failed",
@@ -62,11 +64,28 @@ class Stop:
         return self._told
 
 
+class Leash:
+    """Up to when the agent lets this run go on. The agent lengthens it for as long as it may change things itself."""
+
+    def __init__(self, until: float | None) -> None:
+        self._until = until
+
+    def is_over(self) -> bool:
+        """Say whether nothing has been heard for too long."""
+        return self._until is not None and time.clock_gettime(time.CLOCK_BOOTTIME) >= self._until
+
+    def follow(self, lines: TextIO) -> None:
+        """Take in each later time, until the agent closes its end."""
+        for line in lines:
+            self._until = float(line)
+
+
 def main() -> int:
     """Run the order on standard input. Exit 0 when the last report was written, 3 when the agent was gone before the start."""
-    out = _own_stdout()
-    order = playbook_order.read_order(sys.stdin.readline())
-    stop = Stop()
+    out, agent = _own_stdout(), _own_stdin()
+    order = playbook_order.read_order(agent.readline())
+    stop, leash = Stop(), Leash(order.until)
+    threading.Thread(target=leash.follow, args=(agent,), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: stop.set())
     _tie_to_parent()
@@ -79,25 +98,29 @@ def main() -> int:
                 _say(out, Ended(end="stopped", message="was told to stop", swept=0, left=0) if stop.is_set() else Busy())
                 return 0
             _say(out, Ready())
-            _say(out, _guard(order, stop, lambda report: _say(out, report)))
+            _say(out, _guard(order, stop, leash, lambda report: _say(out, report)))
     finally:
         shutil.rmtree(order.private, ignore_errors=True)
     return 0
 
 
-def _guard(order: Order, stop: Stop, say: Callable[[Report], None]) -> Ended:
+def _guard(order: Order, stop: Stop, leash: Leash, say: Callable[[Report], None]) -> Ended:
     """Run the playbook until it ends, is stopped or is out of time; then sweep. Nothing of it lives when this returns."""
+    if leash.is_over():  # the agent was stopped between asking and starting us: another may be at work by now
+        return Ended(end="stopped", message=FORSAKEN, swept=0, left=0)
     deadline = time.monotonic() + order.timeout
     running = ThreadPoolExecutor(max_workers=1).submit(_play, order, stop, say)
-    while not (running.done() or stop.is_set() or time.monotonic() >= deadline):
+    while not (running.done() or stop.is_set() or leash.is_over() or time.monotonic() >= deadline):
         time.sleep(WAIT)  # noqa: TID251 -- a process of its own: there is no port and no test clock in here
-    ended, told = running.done(), stop.is_set()
+    ended, told, forsaken = running.done(), stop.is_set(), leash.is_over()
     stop.set()
     swept, left = sweep(until=running)
     if ended:
         end, message = running.result()  # raises what a bug of ours raised in there: after the sweep, never before
     elif told:
         end, message = "stopped", "was told to stop"
+    elif forsaken:
+        end, message = "stopped", FORSAKEN
     else:
         end, message = "timed-out", f"did not end within {order.timeout:g} s"
     return Ended(end=end, message=message, swept=swept, left=left)
@@ -262,6 +285,15 @@ def _own_stdout() -> TextIO:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return out
+
+
+def _own_stdin() -> TextIO:
+    """Return the agent's end, and give everything else that reads standard input nothing."""
+    agent = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return agent
 
 
 _saying = threading.Lock()

@@ -36,6 +36,9 @@ class Order:
     """Seconds to wait for it."""
     check: bool
     """Check mode with diff."""
+    until: float | None = None
+    """CLOCK_BOOTTIME up to which the agent may certainly change things, None for ever. Each further line on standard input
+    is a later one. An agent that is stopped or cut off sends none, and the run ends before another agent begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -379,6 +379,9 @@ def _gaps(evidence: Sequence[Evidence], incident: Incident) -> tuple[str, ...]:
     gaps = [gap for seen in evidence for gap in seen.gaps]
     if not evidence:
         gaps.append("No evidence could be read for this report; what the store holds is all there is.")
+    places = sorted({attempt.started_at_place for attempt in incident.attempts if attempt.started_at_place})
+    if len(places) > 1 or (places and len(evidence) < len(incident.attempts)):
+        gaps.append(f"Medics at {', '.join(places)} carried out attempts: what each saved of its own lies there only.")
     blind = [judgement for judgement in incident.first.judgements if judgement.health is Health.UNKNOWN]
     gaps += [f"Could not look: {judgement.check}: {judgement.detail}" for judgement in blind]
     return tuple(text(gap) for gap in dict.fromkeys(gaps))

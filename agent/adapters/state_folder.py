@@ -7,7 +7,9 @@ temporary file, fsync, rename, fsync of the folder.
 import contextlib
 import os
 import re
+import socket
 import tempfile
+import uuid
 from pathlib import Path
 
 from agent.errors import StoreError
@@ -34,6 +36,17 @@ def private_folder(path: Path) -> Path:
     except OSError as exc:
         raise StoreError(f"cannot make folder {str(path)!r}: {exc.strerror or exc}", transient=True) from exc
     return path
+
+
+def place(state_dir: Path) -> str:
+    """Return a name of this state folder that no other has, here or on another machine. Raises StoreError."""
+    marker = state_dir / "place"
+    name = read(marker)
+    if not name:
+        name = uuid.uuid4().hex.encode()
+        write(marker, name)
+    # The host as well: a folder that was copied along with its machine is another place.
+    return f"{socket.gethostname()}/{name.decode(errors='replace').strip()}"
 
 
 def write(path: Path, content: bytes) -> None:

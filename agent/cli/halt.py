@@ -38,5 +38,8 @@ def _say_what_stopped(ctx: typer.Context, began: datetime) -> None:
     try:
         for stopped in wiring.stopped_since(options.settings(ctx), began, SEEN_WITHIN):
             typer.echo(screen.plain(stopped))
+        elsewhere = wiring.leader_elsewhere(options.settings(ctx))
+        if elsewhere is not None:
+            screen.say(f"{elsewhere.holder} leads, and a halt is a file: say `medic halt` there as well")
     except MedicError as exc:
         screen.say(f"what it stopped is not known: {exc}")

@@ -256,12 +256,13 @@ def halted(settings: Settings) -> Found:
 def daemon(settings: Settings) -> Found:
     """Ask whether a watch owns the state folder."""
     try:
-        pid = wiring.watch_is_running(settings)
+        pid, lead = wiring.watch_is_running(settings), wiring.leader(settings)
     except MedicError as exc:
         return Found(what="watch", well=False, found=str(exc), how="medic watch", needed=False)
-    return Found(
-        what="watch", well=pid is not None, found=f"pid {pid}" if pid else "not running", how="medic watch", needed=False
-    )
+    found = f"pid {pid}" if pid else "not running here"
+    if lead is not None:
+        found += f"; {lead.holder} leads"
+    return Found(what="watch", well=pid is not None, found=found, how="medic watch", needed=False)
 
 
 def _first_line(*command: str) -> str | None:

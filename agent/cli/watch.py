@@ -8,14 +8,15 @@ from agent.cli import options
 def watch(ctx: typer.Context, as_json: options.Json = False) -> None:
     """Run the daemon: look, and heal what is sick.
 
-    On the beat, until SIGTERM or Ctrl-C. One daemon per state folder.
+    On the beat, until SIGTERM or Ctrl-C. One daemon per state folder; of several on one PostgreSQL store one leads, the others
+    stand by and take over.
     """
     import json
     import os
 
     from agent import codec, wiring
     from agent.cli import logs, screen
-    from agent.model import StoryEvent
+    from agent.model import Lead, StoryEvent
     from agent.redact import Redactor
 
     settings = options.settings(ctx)
@@ -37,4 +38,10 @@ def watch(ctx: typer.Context, as_json: options.Json = False) -> None:
                 f"watching {named} every {screen.span(settings.interval)}, pid {os.getpid()}, state in {settings.state_dir}"
             )
 
-    wiring.watch(settings, tell, ready)
+    def stands_by(lead: Lead) -> None:
+        if not lines:
+            typer.echo(
+                f"standing by: {screen.plain(lead.holder)} leads; this one takes over when it is silent for {screen.span(settings.lease)}"
+            )
+
+    wiring.watch(settings, tell, ready, stands_by)

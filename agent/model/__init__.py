@@ -126,6 +126,7 @@ from agent.model.receipts import AuditHead, AuditKind, AuditRow, Receipt
 from agent.model.records import (
     LONGEST_WAIT,
     Delivery,
+    Lead,
     Notice,
     NoticeKind,
     Request,
@@ -218,6 +219,7 @@ __all__ = [
     "IncidentId",
     "IncidentState",
     "Judgement",
+    "Lead",
     "Limits",
     "LogCheck",
     "LogLine",

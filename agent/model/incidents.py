@@ -114,6 +114,8 @@ class Attempt:
     ran_until: datetime | None = None
     runs: int = 0
     """How often the playbook was started inside this attempt: more than once only after a crash with `rerun: safe`."""
+    started_at_place: str | None = None
+    """The place (`Lead.place`) of the Medic that started it last: the run folder and the marker lie there."""
     outcome: Outcome | None = None
     verdict: Verdict | None = None
     """What verify saw."""

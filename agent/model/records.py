@@ -9,6 +9,20 @@ from agent.model.health import HostName, IncidentId, Recorded, RunbookId, Servic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """Which of several Medics on one store sweeps and heals. The others stand by."""
+
+    holder: str
+    """Host and process, for people."""
+    place: str
+    """The state folder that it works from, by a name that no other has: who owns that folder now knows that it is dead."""
+    term: int
+    """Each lead has the next number; what an earlier one still writes is refused."""
+    expires_at: datetime
+    """When another may take it, by the clock of the database; renewed while its holder lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
     """One beat on record: which services were checked, which had issues, what was healed, what does not match the store."""
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from agent import look, neighbourhood
 from agent.errors import OutsideError, StoreError
+from agent.gate import Gate
 from agent.model import (
     Attempt,
     Health,
@@ -27,7 +28,7 @@ from agent.model import (
     StoryKind,
     TaskResult,
 )
-from agent.ports import AttemptStore, Clock, KillSwitch, Playbooks, Prober, Room, StoryStore
+from agent.ports import AttemptStore, Clock, Playbooks, Prober, Room, StoryStore
 
 STARTS = 3
 """How often one attempt may start its playbook: once, and twice more after crashes with `rerun: safe`."""
@@ -45,9 +46,8 @@ def carry_out(
     playbooks: Playbooks,
     attempts: AttemptStore,
     story: StoryStore,
-    kill_switch: KillSwitch,
+    gate: Gate,
     clock: Clock,
-    stopping: Callable[[], bool],
     room: Room,
     lapsed: Callable[[], str | None],
 ) -> Attempt | Hold:
@@ -58,7 +58,7 @@ def carry_out(
     services: every service that should run and is not sick; how the neighbours among them are, and how they hang together
     with `changed`, the containers that the plan acts on, is written down before the first change.
     lapsed: why the plan may not run any more: its files were edited, or a person's word has expired. Asked last of all.
-    Raises StoreError when the intent cannot be written: then nothing was changed.
+    Raises StoreError when the intent cannot be written or another Medic has taken over: then nothing was changed.
     """
     attempt = _begin(incident, number, plan, attempts, room, clock)
     if isinstance(attempt, Hold):
@@ -69,7 +69,7 @@ def carry_out(
     def tell(kind: StoryKind, text: str, key: str) -> None:
         story.tell(incident.id, service.name, kind, text, now=clock.now(), key=f"{key} {number}")
 
-    standing_down = _stand_down(incident, attempt, service, prober, kill_switch, clock, lapsed)
+    standing_down = _stand_down(incident, attempt, service, prober, gate, clock, lapsed)
     if standing_down is not None:
         outcome, why = standing_down
         not_run = PlaybookRun(end=RunEnd.NOT_RUN, message=why)
@@ -78,14 +78,16 @@ def carry_out(
         tell(StoryKind.TRIED, f"{plan.runbook}: {outcome.value}, {why}", "tried")
         return replace(attempt, run=not_run, outcome=outcome)
 
-    run = _what_the_crash_left(attempt, service, prober, playbooks, clock, lapsed) if attempt.runs else None
+    place = gate.lease.place
+    run = _what_the_crash_left(attempt, service, prober, playbooks, clock, place, lapsed) if attempt.runs else None
     if run is None:
         if not attempt.runs:
             around, ties = neighbourhood.verdicts(service, changed, services, prober, clock)
             attempts.looked_around(incident.id, number, around, ties)
         tell(StoryKind.TRYING, f"attempt {number}: {plan.title} ({plan.runbook}), {plan.why}", "trying")
-        attempts.started(incident.id, number)
-        run = _run(plan, run_id(incident.id, number), playbooks, kill_switch, stopping, lambda task: _tell_task(tell, task))
+        gate.lease.confirm()  # the looks took seconds
+        attempts.started(incident.id, number, place=place)
+        run = _run(plan, run_id(incident.id, number), playbooks, gate, lambda task: _tell_task(tell, task))
     ended = clock.now()
     attempts.ran(incident.id, number, run, now=ended)
     tell(StoryKind.TRIED, f"{plan.runbook} {run.end.value}{': ' + run.message if run.message else ''}", "tried")
@@ -109,14 +111,14 @@ def _stand_down(
     attempt: Attempt,
     service: Service,
     prober: Prober,
-    kill_switch: KillSwitch,
+    gate: Gate,
     clock: Clock,
     lapsed: Callable[[], str | None],
 ) -> tuple[Outcome, str] | None:
     """Return why nothing may be changed after all, before the first change; None to go on."""
     if attempt.runs:
         return None  # something may have been changed already: what the crash left decides
-    halted = kill_switch.halted()
+    halted = gate.halted()
     if halted is not None:
         return Outcome.CANCELLED, f"halted: {halted}"
     if incident.requested is None:  # what a person asked for runs, well or not
@@ -130,11 +132,21 @@ def _stand_down(
 
 
 def _what_the_crash_left(
-    attempt: Attempt, service: Service, prober: Prober, playbooks: Playbooks, clock: Clock, lapsed: Callable[[], str | None]
+    attempt: Attempt,
+    service: Service,
+    prober: Prober,
+    playbooks: Playbooks,
+    clock: Clock,
+    place: str,
+    lapsed: Callable[[], str | None],
 ) -> PlaybookRun | None:
     """Medic died while the playbook ran. Return how it ended as far as that can be known; None to run it again."""
     if look.steadily(service, prober, clock).health is Health.WELL:
         return PlaybookRun(end=RunEnd.LOST, message="Medic died during it; the service is well")
+    if attempt.started_at_place not in (None, place):
+        # No marker here is no proof that it never started there.
+        message = "the Medic that started it is gone, and its marker with it; how far it came is not known"
+        return PlaybookRun(end=RunEnd.LOST, message=message)
     finished = playbooks.finished(attempt.plan, run_id=run_id(attempt.incident, attempt.number))
     if finished:
         return PlaybookRun(end=RunEnd.COMPLETED, message="Medic died during it; the marker on the target says it finished")
@@ -151,17 +163,11 @@ def _run(
     plan: Plan,
     run_name: str,
     playbooks: Playbooks,
-    kill_switch: KillSwitch,
-    stopping: Callable[[], bool],
+    gate: Gate,
     on_task: Callable[[TaskResult], None],
 ) -> PlaybookRun:
-    def should_stop() -> str | None:
-        if kill_switch.halted() is not None:
-            return "halt"
-        return "stopping" if stopping() else None
-
     try:
-        return playbooks.run(plan, run_id=run_name, check=False, on_task=on_task, should_stop=should_stop)
+        return playbooks.run(plan, run_id=run_name, check=False, on_task=on_task, should_stop=gate.should_stop)
     except OutsideError as exc:
         end = RunEnd.UNREACHABLE if exc.transient else RunEnd.FAILED
         return PlaybookRun(end=end, message=str(exc))

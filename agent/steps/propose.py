@@ -6,13 +6,14 @@ the preview is made once per plan and attempt, the request has a natural key, th
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from agent import notices
 from agent.errors import OutsideError
+from agent.gate import Gate
 from agent.model import Hold, HoldCode, Incident, Permissions, Plan, PlaybookRun, Risk, RunEnd, Service, StoryKind, TaskResult
 from agent.policy import permission
-from agent.ports import Clock, EvidenceFiles, KillSwitch, Playbooks, Store
+from agent.ports import Clock, EvidenceFiles, Playbooks, Store
 
 LONGEST_PREVIEW = 20_000
 """Characters of what check mode says that are kept: what a person reads before deciding."""
@@ -36,18 +37,17 @@ def to_people(
     store: Store,
     playbooks: Playbooks,
     bundles: EvidenceFiles,
-    kill_switch: KillSwitch,
+    gate: Gate,
     permissions: Permissions,
     channels: Sequence[str],
     clock: Clock,
-    stopping: Callable[[], bool],
 ) -> None:
     """Lay `plan`, which would be attempt `number`, open to people. Raises StoreError when it cannot be written down."""
     bound = permission.digest(plan)
     file = preview_file(number, plan)
     saved = bundles.read(incident.id, file)
     if saved is None:
-        saved = _preview(plan, f"dry-{incident.id}-{number}", playbooks, kill_switch, stopping).encode()
+        saved = _preview(plan, f"dry-{incident.id}-{number}", playbooks, gate).encode()
         bundles.keep(incident.id, file, saved)
     diff, now = saved.decode(errors="replace"), clock.now()
 
@@ -93,16 +93,10 @@ def impact(plan: Plan, service: Service) -> str:
     return f"{plan.risk.value}: {_MEANS[plan.risk]}; container {container} on {service.host}, {seconds:.0f} s at most"
 
 
-def _preview(plan: Plan, run_id: str, playbooks: Playbooks, kill_switch: KillSwitch, stopping: Callable[[], bool]) -> str:
+def _preview(plan: Plan, run_id: str, playbooks: Playbooks, gate: Gate) -> str:
     """Return what check mode says that the plan would change, or why it does not say."""
-
-    def should_stop() -> str | None:
-        if kill_switch.halted() is not None:
-            return "halt"
-        return "stopping" if stopping() else None
-
     try:
-        run = playbooks.run(plan, run_id=run_id, check=True, on_task=_leave_untold, should_stop=should_stop)
+        run = playbooks.run(plan, run_id=run_id, check=True, on_task=_leave_untold, should_stop=gate.should_stop)
     except OutsideError as exc:
         return f"{_UNKNOWN}: {exc}\n"[:LONGEST_PREVIEW]
     return _text(run)[:LONGEST_PREVIEW]

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from agent import look, parameters
-from agent.errors import ConfigError, OutsideError
+from agent.errors import ConfigError, OutsideError, StoreError
+from agent.gate import Gate
 from agent.model import Attempt, Plan, PlaybookRun, Rerun, RunEnd, Service, StoryKind, TaskResult, Verdict
 from agent.policy import neighbours
-from agent.ports import AttemptStore, Catalogue, Clock, KillSwitch, Playbooks, Prober, StoryStore
+from agent.ports import AttemptStore, Catalogue, Clock, Playbooks, Prober, StoryStore
 
 STARTS = 3
 """How often one undo may be started: once, and twice more after it was cut, by a crash or by people. Then it is handed over."""
@@ -29,9 +30,8 @@ def take_back(
     playbooks: Playbooks,
     attempts: AttemptStore,
     story: StoryStore,
-    kill_switch: KillSwitch,
+    gate: Gate,
     clock: Clock,
-    stopping: Callable[[], bool],
 ) -> Attempt:
     """Run the undo runbook of the attempt's plan, look until it has done its work or time is up, and write both.
 
@@ -40,9 +40,7 @@ def take_back(
     """
     if attempt.undo_seen:
         return attempt
-    run = attempt.undo or _run(
-        attempt, service, catalogue, playbooks, attempts, kill_switch, stopping, _teller(attempt, service, story, clock)
-    )
+    run = attempt.undo or _run(attempt, service, catalogue, playbooks, attempts, gate, _teller(attempt, service, story, clock))
     if run is None:
         return attempt
     attempts.undone(attempt.incident, attempt.number, run, now=clock.now())
@@ -60,12 +58,11 @@ def _run(
     catalogue: Catalogue,
     playbooks: Playbooks,
     attempts: AttemptStore,
-    kill_switch: KillSwitch,
-    stopping: Callable[[], bool],
+    gate: Gate,
     on_task: Callable[[TaskResult], None],
 ) -> PlaybookRun | None:
-    """Return how the undo ended; None where it was told to stop, before it began or in the middle."""
-    if kill_switch.halted() is not None or stopping():
+    """Return how the undo ended; None where it was told to stop, before it began or in the middle. Raises LeaseLost."""
+    if gate.halted() is not None or gate.stopping():
         return None
     runbook = next((runbook for runbook in catalogue.runbooks() if runbook.id == attempt.plan.undo), None)
     if runbook is None:
@@ -76,27 +73,27 @@ def _run(
         changed = catalogue.changed(plan)
         if changed is not None:
             return PlaybookRun(end=RunEnd.NOT_RUN, message=f"cannot undo: {changed}")
-        left = _what_a_crash_left(plan, run_id, playbooks)
-        if left is None and attempts.undo_started(attempt.incident, attempt.number) > STARTS:
+        here = gate.lease.place
+        left = _what_a_crash_left(plan, run_id, playbooks, elsewhere=attempt.started_at_place not in (None, here))
+        if left is None and attempts.undo_started(attempt.incident, attempt.number, place=here) > STARTS:
             left = PlaybookRun(end=RunEnd.LOST, message=f"it was cut {STARTS} times; how far it came is not known")
-        run = left or playbooks.run(
-            plan,
-            run_id=run_id,
-            check=False,
-            on_task=on_task,
-            should_stop=lambda: "halt" if kill_switch.halted() is not None else ("stopping" if stopping() else None),
-        )
+        run = left or playbooks.run(plan, run_id=run_id, check=False, on_task=on_task, should_stop=gate.should_stop)
+    except StoreError:
+        raise
     except (ConfigError, OutsideError) as exc:
         return PlaybookRun(end=RunEnd.FAILED, message=str(exc))
     return None if run.end in (RunEnd.CANCELLED, RunEnd.INTERRUPTED) else run
 
 
-def _what_a_crash_left(plan: Plan, run_id: str, playbooks: Playbooks) -> PlaybookRun | None:
-    """Return how an undo that was cut ended, as far as that can be known; None to run it, again or for the first time."""
+def _what_a_crash_left(plan: Plan, run_id: str, playbooks: Playbooks, *, elsewhere: bool) -> PlaybookRun | None:
+    """Return how an undo that was cut ended, as far as that can be known; None to run it, again or for the first time.
+
+    elsewhere: another Medic began this attempt, and may have begun its undo: what markers there are lie with it.
+    """
     finished = playbooks.finished(plan, run_id=run_id)
     if finished:
         return PlaybookRun(end=RunEnd.COMPLETED, message="Medic died during it; the marker on the target says it finished")
-    if finished is False and plan.rerun is Rerun.NEVER:
+    if (finished is False or elsewhere) and plan.rerun is Rerun.NEVER:
         return PlaybookRun(end=RunEnd.LOST, message="Medic died during it; how far it came is not known")
     return None
 

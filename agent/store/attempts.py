@@ -63,22 +63,23 @@ class Attempts:
         append(self._database, connection, audit.of_attempt(AuditKind.INTENT, incident, number, plan=plan))
         return _attempt(connection.execute(select(attempts).filter_by(**key)).one())
 
-    def started(self, incident: IncidentId, number: int) -> int:
-        """Count one more start of the playbook; return how many there are now."""
-        entry = partial(audit.about, AuditKind.STARTED, incident, attempt=number)
-        return self._count("count a start of", incident, number, attempts.c.runs, lambda starts: entry(start=starts))
+    def started(self, incident: IncidentId, number: int, *, place: str) -> int:
+        """Count one more start of the playbook, and from where; return how many there are now."""
+        entry = partial(audit.about, AuditKind.STARTED, incident, attempt=number, place=place)
+        return self._count("count a start of", incident, number, attempts.c.runs, place, lambda starts: entry(start=starts))
 
-    def undo_started(self, incident: IncidentId, number: int) -> int:
-        """Count one more start of the undo's playbook; return how many there are now."""
-        entry = partial(audit.about, AuditKind.STARTED, incident, attempt=number)
+    def undo_started(self, incident: IncidentId, number: int, *, place: str) -> int:
+        """Count one more start of the undo's playbook, and from where; return how many there are now."""
+        entry = partial(audit.about, AuditKind.STARTED, incident, attempt=number, place=place)
         verb = "count a start of the undo of"
-        return self._count(verb, incident, number, attempts.c.undo_runs, lambda starts: entry(undo_start=starts))
+        return self._count(verb, incident, number, attempts.c.undo_runs, place, lambda starts: entry(undo_start=starts))
 
     def _count(
-        self, verb: str, incident: IncidentId, number: int, column: Column[int], entry: Callable[[int], audit.Entry]
+        self, verb: str, incident: IncidentId, number: int, column: Column[int], place: str, entry: Callable[[int], audit.Entry]
     ) -> int:
         key = {"incident": row_number(incident), "number": number}
-        one_more = update(attempts).filter_by(**key).values({column: func.coalesce(column, 0) + 1}).returning(column)
+        values: dict[Any, Any] = {column: func.coalesce(column, 0) + 1, attempts.c.started_at_place: place}
+        one_more = update(attempts).filter_by(**key).values(values).returning(column)
 
         def count_one(connection: Connection) -> int:
             starts: int | None = connection.execute(one_more).scalar_one_or_none()
@@ -166,6 +167,7 @@ def _attempt(row: Row[Any]) -> Attempt:
         run=row.run,
         ran_until=row.ran_until,
         runs=row.runs,
+        started_at_place=row.started_at_place,
         outcome=row.outcome,
         verdict=row.verdict,
         ended_at=row.ended_at,

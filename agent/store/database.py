@@ -32,10 +32,11 @@ BUSY = timedelta(milliseconds=500)
 """How long SQLite itself waits for another writer inside one try; our longest write takes some milliseconds."""
 
 # Bounds of the server's own for one statement, one lock and one forgotten transaction, and of the kernel for a dead peer.
+# A process that is stopped inside a write holds up every other writer for the last of them: it is under `PATIENCE`.
 _POSTGRES_BOUNDS = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
-    "options": "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+    "options": "-c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=5s",
 }
 
 _ONE_WRITER = 0x6D65646963
@@ -50,10 +51,13 @@ _LONGEST_CAUSE = 300
 class Database:
     """Transactions over one database, with a bounded retry of what passes by itself."""
 
-    def __init__(self, url: URL, clock: Clock, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, url: URL, clock: Clock, redact: Callable[[str], str], fence: Callable[[Connection], None] | None = None
+    ) -> None:
         """Prepare the connections; none is made yet. Raises ConfigError when the driver is not installed.
 
         redact: every text column passes it on its way in (`tables.redact_for`).
+        fence: called first in every write; what it raises ends the write (`lead.fence`).
         """
         arguments: dict[str, Any] = {"timeout": BUSY.total_seconds()} if is_sqlite(url) else dict(_POSTGRES_BOUNDS)
         try:
@@ -68,6 +72,7 @@ class Database:
         self.clock = clock
         self.redact = redact
         self._file: tuple[Path, tuple[int, int]] | None = None
+        self._fence = fence
         tables.redact_for(self._engine.dialect, redact)
         self._writer = self._engine.execution_options(writes=True)
         if is_sqlite(url):
@@ -96,6 +101,8 @@ class Database:
 
     def _run(self, call: Callable[[Connection], T], *, writes: bool) -> T:
         with (self._writer if writes else self._engine).begin() as connection:
+            if writes and self._fence is not None:
+                self._fence(connection)
             return call(connection)
 
     def _patiently(self, what: str, transaction: Callable[[], T]) -> T:

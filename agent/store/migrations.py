@@ -206,6 +206,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE attempts ADD COLUMN ties TEXT",),  # how neighbours hang together with what an attempt changes
     ("ALTER TABLE attempts ADD COLUMN undo_runs INTEGER",),  # how often an undo was started; NULL: never
+    (  # several Medics on one store: who leads, and from where an attempt was started
+        """CREATE TABLE lead (
+            one INTEGER PRIMARY KEY CHECK (one = 1),
+            holder TEXT NOT NULL,
+            place TEXT NOT NULL,
+            term {number} NOT NULL,
+            expires_at {time} NOT NULL
+        )""",
+        "ALTER TABLE attempts ADD COLUMN started_at_place TEXT",
+    ),
 )
 
 

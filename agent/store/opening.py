@@ -21,14 +21,16 @@ CHECK_FOR = 0.2
 whole in that time; damage beyond it is found by the first query that meets it."""
 
 
-def open_database(url: str, clock: Clock, redact: Callable[[str], str]) -> Database:
+def open_database(
+    url: str, clock: Clock, redact: Callable[[str], str], fence: Callable[[Connection], None] | None = None
+) -> Database:
     """Return the database behind `sqlite:///path` or `postgresql://user@host/name`, with the schema of this version.
 
     Raises ConfigError where a person must do something (a path that cannot be written, a damaged or lost file, a store of a
     newer version, a missing driver), StoreError where the database does not answer.
     """
     parsed = _parse(url)
-    database = Database(parsed, clock, redact)
+    database = Database(parsed, clock, redact, fence)
     try:
         if is_sqlite(parsed):
             _open_file(database, Path(parsed.database or ""), clock)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from agent import ports
 from agent.redact import Redactor
+from agent.store import lead
 from agent.store.approvals import Approvals
 from agent.store.attempts import Attempts
 from agent.store.audit import Audit
@@ -34,14 +35,20 @@ class OpenStore(ports.Store):
         self.database.close()
 
 
-def open_store(url: str, clock: ports.Clock, redact: Callable[[str], str] = Redactor()) -> OpenStore:  # noqa: B008  it is a constant
+def open_store(
+    url: str,
+    clock: ports.Clock,
+    redact: Callable[[str], str] = Redactor(),  # noqa: B008  it is a constant
+    term: int | None = None,
+) -> OpenStore:
     """Open the store behind `sqlite:///path` or `postgresql://user@host/name`, making or upgrading its schema.
 
     redact: every text passes it on its way in; without one, the rules alone are known and no literal secret.
+    term: of the daemon that leads; once another term has begun, every write is a LeaseLost.
     Safe to share between threads. The folder of a SQLite file must exist.
     Raises ConfigError where a person must do something first, StoreError where the database does not answer.
     """
-    database = open_database(url, clock, redact)
+    database = open_database(url, clock, redact, None if term is None else lead.fence(term))
     return OpenStore(
         services=Services(database),
         incidents=Incidents(database),
@@ -57,5 +64,6 @@ def open_store(url: str, clock: ports.Clock, redact: Callable[[str], str] = Reda
         breakers=Breakers(database),
         foreign_restarts=ForeignRestarts(database),
         audit=Audit(database),
+        leads=lead.Leads(database),
         database=database,
     )

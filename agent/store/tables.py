@@ -197,6 +197,17 @@ attempts = Table(
     Column("undo_seen", Coded),
     Column("ties", Coded),
     Column("undo_runs", Integer),
+    Column("started_at_place", PlainText),
+)
+
+lead = Table(
+    "lead",
+    metadata,
+    Column("one", Integer, primary_key=True),
+    Column("holder", PlainText),
+    Column("place", PlainText),
+    Column("term", _ROW_NUMBER),
+    Column("expires_at", UtcTime),
 )
 
 approvals = Table(

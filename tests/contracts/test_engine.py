@@ -31,14 +31,14 @@ class RealClock:
 
 
 class DbosRig:
-    """Starts and stops the real engine on one file, as a daemon that is stopped and started again does."""
+    """Starts and stops the real engine on one database, as a daemon that is stopped and started again does."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:///{folder / 'engine.db'}"
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.engine: DbosEngine | None = None
 
-    def boot(self, body: Body) -> DbosEngine:
-        self.engine = DbosEngine(self.url, body, RealClock(), redact=str)
+    def boot(self, body: Body, executor: str = "local") -> DbosEngine:
+        self.engine = DbosEngine(self.url, body, RealClock(), redact=str, executor=executor)
         self.engine.launch()
         return self.engine
 
@@ -66,9 +66,13 @@ class MemoryRig:
         pass
 
 
-@pytest.fixture(params=["memory", "dbos"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.live)])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    made = MemoryRig() if request.param == "memory" else DbosRig(tmp_path)
+    made: Any = MemoryRig()
+    if request.param == "sqlite":
+        made = DbosRig(f"sqlite:///{tmp_path / 'engine.db'}")
+    elif request.param == "postgres":
+        made = DbosRig(request.getfixturevalue("postgres_url"))
     yield made
     made.stop()
 
@@ -192,7 +196,7 @@ class TestAfterACrash:
 
 
 def test_stopping_does_not_wait_for_a_settle_time(tmp_path: Path) -> None:
-    rig = DbosRig(tmp_path)
+    rig = DbosRig(f"sqlite:///{tmp_path / 'engine.db'}")
     asleep = threading.Event()
 
     def body(_incident: IncidentId, engine: Engine) -> Ending:
@@ -209,7 +213,7 @@ def test_stopping_does_not_wait_for_a_settle_time(tmp_path: Path) -> None:
 
 @pytest.mark.abuse("90")
 def test_finished_heals_go_by_age_and_by_number_and_running_ones_stay(tmp_path: Path) -> None:
-    rig, go_on = DbosRig(tmp_path), threading.Event()
+    rig, go_on = DbosRig(f"sqlite:///{tmp_path / 'engine.db'}"), threading.Event()
 
     def body(incident: IncidentId, engine: Engine) -> Ending:
         if incident == "I9":
@@ -229,3 +233,25 @@ def test_finished_heals_go_by_age_and_by_number_and_running_ones_stay(tmp_path: 
     finally:
         go_on.set()
         rig.stop()
+
+
+@pytest.mark.live
+def test_the_heals_of_an_executor_that_is_gone_are_adopted_once_and_go_on_where_they_were(postgres_url: str) -> None:
+    rig, ran = DbosRig(postgres_url), list[str]()
+
+    def body(_incident: IncidentId, engine: Engine) -> Ending:
+        engine.step("one", lambda: ran.append("one"))
+        engine.sleep("settle", timedelta(seconds=1.5))
+        engine.step("two", lambda: ran.append("two"))
+        return Ending.HEALED
+
+    rig.boot(body, "term-1").start(IncidentId("I1"), 1)
+    until(lambda: ran == ["one"])
+    rig.stop()
+    engine = rig.boot(body, "term-2")
+    assert engine.running() == (IncidentId("I1"),), "launching resumes only what the same executor left"
+    assert engine.adopt() == 1
+    assert engine.adopt() == 0
+    until(lambda: not engine.running())
+    assert ran == ["one", "two"]
+    rig.stop()

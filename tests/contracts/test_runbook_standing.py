@@ -59,7 +59,7 @@ def test_the_first_writer_of_harm_and_of_what_came_after_it_wins(store: Store) -
 def test_every_start_of_an_undo_is_counted(store: Store) -> None:
     incident = opened(store)
     store.attempts.begin(incident, 1, RESTART, now=START)
-    assert [store.attempts.undo_started(incident, 1) for _ in range(3)] == [1, 2, 3]
+    assert [store.attempts.undo_started(incident, 1, place="here") for _ in range(3)] == [1, 2, 3]
     found = store.incidents.get(incident)
     assert found is not None
     assert found.attempts[0].runs == 0, "an undo is no start of its attempt"
@@ -79,7 +79,7 @@ def test_nobody_around_is_an_answer_too(store: Store) -> None:
     [
         lambda store, incident: store.attempts.looked_around(incident, 1, (WELL,), (TIE,)),
         lambda store, incident: store.attempts.harmed(incident, 1, HARM),
-        lambda store, incident: store.attempts.undo_started(incident, 1),
+        lambda store, incident: store.attempts.undo_started(incident, 1, place="here"),
         lambda store, incident: store.attempts.undo_seen(incident, 1, (WELL,)),
     ],
 )

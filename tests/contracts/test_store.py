@@ -468,7 +468,7 @@ def test_every_start_of_the_playbook_is_counted(connect: Callable[[], Store]) ->
     one, two = connect(), connect()
     incident = opened(one)
     one.attempts.begin(incident, 1, RESTART, now=START)
-    counts = at_once(*[lambda s=s: s.attempts.started(incident, 1) for s in (one, two, one, two)])
+    counts = at_once(*[lambda s=s: s.attempts.started(incident, 1, place="") for s in (one, two, one, two)])
     assert sorted(counts) == [1, 2, 3, 4]
 
 
@@ -501,7 +501,7 @@ def test_an_attempt_can_end_without_having_run(store: Store) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda store, incident: store.attempts.started(incident, 1),
+        lambda store, incident: store.attempts.started(incident, 1, place=""),
         lambda store, incident: store.attempts.ran(incident, 1, RUN, now=START),
         lambda store, incident: store.attempts.end(incident, 1, Outcome.HEALED, WELL, now=START),
         lambda store, incident: store.attempts.undone(incident, 1, RUN, now=START),

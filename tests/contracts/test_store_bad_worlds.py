@@ -247,7 +247,7 @@ def every_lookup(store: Store) -> None:
     store.incidents.recent(service=WEB.name)
     store.incidents.heals_since(WEB.name, START)
     store.attempts.begin(incident, 1, RESTART, now=START)
-    store.attempts.started(incident, 1)
+    store.attempts.started(incident, 1, place="")
     store.attempts.end(incident, 1, Outcome.HEALED, WELL, now=START)
     store.story.tell(incident, WEB.name, StoryKind.SEEN, "sick", now=START, key="k")
     store.story.since(0, incident=incident)

