@@ -1,6 +1,7 @@
-"""The lab's images, built on the spot without any registry: `python -m tests.lab.images` builds both.
+"""The lab's images, built on the spot without any registry: `python -m tests.lab.images` builds the first two.
 
 tiny: busybox and nothing else, a second. base: a small Debian with nginx, redis and python3, half a minute.
+servers: a Debian with the servers whose logs `tests.lab.logs` makes, some minutes; no test needs it.
 In: this machine's Debian or Ubuntu package sources. Out: images labelled `medic.lab=true` and with the key of the recipe
 they were made by, so that a second call finds them and a changed recipe replaces them.
 """
@@ -22,9 +23,18 @@ from pathlib import Path
 
 TINY = "medic-lab/tiny"
 BASE = "medic-lab/base"
+SERVERS = "medic-lab/servers"
 
 BASE_PACKAGES = ("nginx-light", "python3", "redis-server", "procps", "curl", "ca-certificates")
 """python3 and not python3-minimal: the minimal one has no `http.server`, which the lab's services are made of."""
+
+SERVER_PACKAGES = (
+    *("nginx-light", "haproxy", "caddy", "apache2", "php-fpm", "openssl", "ca-certificates", "procps", "curl"),
+    *("postgresql", "mariadb-server", "redis-server", "memcached", "etcd-server", "rabbitmq-server", "mosquitto", "prometheus"),
+    *("python3", "gunicorn", "uvicorn", "celery", "python3-flask", "python3-fastapi", "python3-django", "python3-sqlalchemy"),
+    *("python3-psycopg2", "python3-redis", "python3-requests", "nodejs", "default-jdk-headless"),
+)
+"""Every server here is Debian's own build, and prints what it prints in anybody's container."""
 
 APT_SOURCES = ("sources.list.d/debian.sources", "sources.list.d/ubuntu.sources", "sources.list")
 """Where a distribution keeps its own package sources, below /etc/apt; the first that exists is used, third parties never."""
@@ -54,7 +64,7 @@ class Recipe:
 
 
 def ensure(image: str, say: Callable[[str], None] = print) -> str:
-    """Make sure that `image` (TINY or BASE) is in the local engine as its recipe says today; return its name.
+    """Make sure that `image` (TINY, BASE or SERVERS) is in the local engine as its recipe says today; return its name.
 
     Raises LabError when it cannot be built. Two processes may ask at once: the second waits for the first.
     """
@@ -88,7 +98,16 @@ def _recipes() -> tuple[Recipe, ...]:
     machine = platform.machine()
     return (
         Recipe(image=TINY, words=("busybox-static", codename, machine, "2"), build=_build_tiny),
-        Recipe(image=BASE, words=("minbase", codename, machine, *BASE_PACKAGES), build=lambda tar: _build_base(tar, codename)),
+        _debian(BASE, BASE_PACKAGES, codename, machine),
+        _debian(SERVERS, SERVER_PACKAGES, codename, machine),
+    )
+
+
+def _debian(image: str, packages: tuple[str, ...], codename: str, machine: str) -> Recipe:
+    return Recipe(
+        image=image,
+        words=("minbase", codename, machine, *packages),
+        build=lambda tar: _build_debian(tar, image, packages, codename),
     )
 
 
@@ -135,13 +154,13 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _build_base(tar: Path, codename: str) -> None:
-    """Write a tar of a minimal Debian with `BASE_PACKAGES`, from the sources this machine itself installs from."""
+def _build_debian(tar: Path, image: str, packages: tuple[str, ...], codename: str) -> None:
+    """Write a tar of a minimal Debian with `packages`, from the sources this machine itself installs from."""
     _need("mmdebstrap")
     sources = next((path for name in APT_SOURCES if (path := Path("/etc/apt", name)).is_file()), None)
     if sources is None or not codename:
-        raise LabError(f"cannot build {BASE}: this machine has no Debian or Ubuntu package sources")
-    command = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", codename, str(tar), "-")
+        raise LabError(f"cannot build {image}: this machine has no Debian or Ubuntu package sources")
+    command = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", codename, str(tar), "-")
     _run(*command, timeout=BUILD, stdin=sources.read_bytes())
 
 
@@ -185,7 +204,7 @@ def _one_builder() -> Iterator[None]:
 
 
 def main() -> int:
-    """Build both images; return 0, or 3 when this machine lacks something."""
+    """Build the images of the tests; return 0, or 3 when this machine lacks something."""
     try:
         for image in (TINY, BASE):
             print(f"{ensure(image)} is there")
