@@ -10,6 +10,9 @@ from agent.cli import options
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
     from agent.diagnosis.score import Score
 
+LINE_CHARACTERS = 120
+"""Of the line that a wrong answer rests on."""
+
 app = typer.Typer(no_args_is_help=True, help="Score the rules on labelled cases.")
 
 
@@ -22,7 +25,10 @@ def _group() -> None:
 def diagnose(
     ctx: typer.Context,
     cases: Annotated[
-        Path, typer.Option("--cases", help="JSON lines: id, service, log, exit_code, oom_killed, class, also_accept.")
+        Path,
+        typer.Option(
+            "--cases", help="JSON lines: log and class; perhaps id, service, exit_code, oom_killed, also_accept (causes)."
+        ),
     ],
     as_json: options.Json = False,
 ) -> None:
@@ -53,6 +59,9 @@ def _show(result: "Score") -> None:
     for each in result.classes:
         typer.echo(f"{each.cause.value:<28} {each.correct}/{each.total}")
     for miss in result.misses:
-        typer.echo(screen.plain(f"miss {miss.id}: {miss.expected.value} expected, {miss.given.value} given by {miss.said_by}"))
+        because = f": {miss.line[:LINE_CHARACTERS]}" if miss.line else ""
+        typer.echo(
+            screen.plain(f"miss {miss.id}: {miss.expected.value} expected, {miss.given.value} given by {miss.said_by}{because}")
+        )
     typer.echo(f"correct {result.correct}/{result.total}")
     typer.echo(f"false alarms {result.false_alarms}/{result.benign}")

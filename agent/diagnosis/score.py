@@ -5,15 +5,17 @@ many causes are right, and how many healthy logs were called sick (false alarms)
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from agent.diagnosis import log_cut, match
 from agent.model import (
     Cause,
     ContainerFacts,
     ContainerState,
+    Diagnosis,
     Evidence,
     Health,
     IncidentId,
@@ -22,6 +24,9 @@ from agent.model import (
     ServiceName,
     Verdict,
 )
+
+T = TypeVar("T")
+_KINDS = {str: "text", int: "a number", bool: "true or false"}
 
 _THEN = datetime(2026, 1, 1, tzinfo=UTC)
 """Any time will do: a labelled log carries none."""
@@ -48,6 +53,8 @@ class Miss:
     expected: Cause
     given: Cause
     said_by: str
+    line: str
+    """The first line that the answer rests on; empty without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,59 +80,87 @@ class Score:
 
 
 def read_cases(lines: Iterable[str]) -> tuple[Case, ...]:
-    """Return the cases of JSON lines {id, service, log, exit_code, oom_killed, class, also_accept}. Raises ValueError."""
-    return tuple(_case(number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    """Return the cases of JSON lines {id, service, log, exit_code, oom_killed, class, also_accept}.
+
+    Only `log` and `class` must be there; other keys and blank lines are passed over. Raises ValueError, one sentence that
+    names the line and the key.
+    """
+    return tuple(_case(number, line) for number, line in enumerate(lines, start=1) if line.strip("\ufeff \t\r\n"))
 
 
 def score(cases: Sequence[Case], rules: Sequence[Rule]) -> Score:
     """Apply `rules` to every case and count."""
-    given = [(case, match.diagnose(_evidence(case), rules)) for case in cases]
-    right = {case.id for case, diagnosis in given if diagnosis.cause in (case.cause, *case.also_accept)}
+    given = [(case, match.diagnose(evidence(case, case.log), rules)) for case in cases]
+    right = [diagnosis.cause in (case.cause, *case.also_accept) for case, diagnosis in given]
+    benign = [case.cause is Cause.BENIGN_NOISE for case in cases]
     return Score(
-        correct=len(right),
+        correct=sum(right),
         total=len(cases),
         false_alarms=sum(
-            case.cause is Cause.BENIGN_NOISE
-            and diagnosis.cause not in (Cause.BENIGN_NOISE, Cause.INCONCLUSIVE, *case.also_accept)
-            for case, diagnosis in given
+            calm and not fair and diagnosis.cause is not Cause.INCONCLUSIVE
+            for calm, fair, (_, diagnosis) in zip(benign, right, given, strict=True)
         ),
-        benign=sum(case.cause is Cause.BENIGN_NOISE for case in cases),
+        benign=sum(benign),
         classes=tuple(
-            ClassScore(
-                cause=cause,
-                correct=sum(case.id in right for case in cases if case.cause is cause),
-                total=sum(case.cause is cause for case in cases),
-            )
+            ClassScore(cause=cause, correct=sum(of_cause), total=len(of_cause))
             for cause in Cause
-            if any(case.cause is cause for case in cases)
+            if (of_cause := [fair for fair, case in zip(right, cases, strict=True) if case.cause is cause])
         ),
-        misses=tuple(
-            Miss(id=case.id, expected=case.cause, given=diagnosis.cause, said_by=diagnosis.said_by)
-            for case, diagnosis in given
-            if case.id not in right
-        ),
+        misses=tuple(_miss(case, diagnosis) for fair, (case, diagnosis) in zip(right, given, strict=True) if not fair),
+    )
+
+
+def _miss(case: Case, diagnosis: Diagnosis) -> Miss:
+    return Miss(
+        id=case.id,
+        expected=case.cause,
+        given=diagnosis.cause,
+        said_by=diagnosis.said_by,
+        line=diagnosis.lines[0].text if diagnosis.lines else "",
     )
 
 
 def _case(number: int, line: str) -> Case:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.strip("\ufeff \t\r\n"))
+    except ValueError as exc:
+        raise ValueError(f"line {number}: not JSON: {exc}") from exc
+    if not isinstance(fields, dict):
+        raise ValueError(f"line {number}: not a JSON object")  # noqa: TRY004 - read_cases promises one kind of error
+    try:
         return Case(
-            id=str(fields["id"]),
-            service=str(fields["service"]),
-            log=str(fields["log"]),
-            exit_code=fields.get("exit_code"),
-            oom_killed=fields.get("oom_killed"),
-            cause=Cause(fields["class"]),
-            also_accept=tuple(Cause(name) for name in fields.get("also_accept", ())),
+            id=str(fields.get("id", f"line-{number}")),
+            service=str(fields.get("service") or "service"),
+            log=_wanted(fields, "log", str),
+            exit_code=_wanted(fields, "exit_code", int) if fields.get("exit_code") is not None else None,
+            oom_killed=_wanted(fields, "oom_killed", bool) if fields.get("oom_killed") is not None else None,
+            cause=_cause("class", _wanted(fields, "class", str)),
+            also_accept=tuple(_cause("also_accept", name) for name in fields.get("also_accept") or ()),
         )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise ValueError(f"cannot read case on line {number}: {exc!r}") from exc
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"line {number}: {exc}") from exc
 
 
-def _evidence(case: Case) -> Evidence:
-    """Return the evidence that a labelled log amounts to: no plane was looked at."""
-    cut = log_cut.cut(log_cut.readable(case.log.encode()))
+def _wanted(fields: Mapping[str, object], key: str, kind: type[T]) -> T:
+    if key not in fields:
+        raise ValueError(f"`{key}` is missing")
+    value = fields[key]
+    # JSON's true is an int to Python, and no exit code.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"`{key}` must be {_KINDS[kind]}, not {value!r:.40}")
+    return value
+
+
+def _cause(key: str, name: object) -> Cause:
+    try:
+        return Cause(name)
+    except ValueError:
+        raise ValueError(f"`{key}`: {name!r:.40} is none of {', '.join(cause.value for cause in Cause)}") from None
+
+
+def evidence(case: Case, log: str) -> Evidence:
+    """Return the evidence that a labelled case amounts to, with `log` as its log: no plane was looked at."""
+    cut = log_cut.cut(log_cut.readable(log.encode(errors="replace")))
     known = case.exit_code is not None or case.oom_killed is not None
     container = ContainerFacts(
         name=case.service, id="", state=ContainerState.EXITED, exit_code=case.exit_code, oom_killed=case.oom_killed

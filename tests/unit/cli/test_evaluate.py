@@ -45,7 +45,7 @@ def test_the_score_is_there_as_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("{", "cannot read case on line 1"), ('{"id": "a"}', "cannot read case on line 1"), (None, "No such file")],
+    [("{", "line 1: not JSON"), ('{"id": "a"}', "line 1: `log` is missing"), (None, "No such file")],
 )
 def test_bad_cases_are_one_sentence_and_exit_2(tmp_path: Path, content: str | None, says: str) -> None:
     cases = tmp_path / "cases.jsonl"
