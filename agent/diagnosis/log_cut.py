@@ -8,6 +8,8 @@ Log text is untrusted: it is decoded with replacement and stripped of everything
 import re
 from dataclasses import dataclass
 
+from agent.diagnosis import log_lines
+
 RAW_BYTES = 524_288
 """Bytes looked at, at most: 5 000 long lines. Docker is asked for no more, and splitting more costs memory for nothing."""
 SEAM = 4_096
@@ -37,7 +39,6 @@ _OPENS_TRACE = re.compile(r"Traceback \(most recent call last\)|^\s*(?:panic: |g
 _CONTINUES = re.compile(
     r"^(?:[^|\n]{0,40}\| )?(?:\s+\S|\)|\}|Caused by: |\.\.\. \d+ more|The above exception|During handling|$)"
 )
-_DIGITS = re.compile(r"[0-9a-f]{6,}|\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def _choose(lines: list[str]) -> set[int]:
     for index, line in enumerate(lines):
         if not _TROUBLE.search(line):
             continue
-        template = _DIGITS.sub("0", line)[:200]
+        template = log_lines.template(line)
         if template in seen:
             continue  # the same error again tells nothing new; its first time is the one to read
         seen.add(template)

@@ -12,23 +12,20 @@ How the cause is told from the noise around it:
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from agent.diagnosis import facts as structural
+from agent.diagnosis import log_lines
+from agent.diagnosis.log_lines import Entry
 from agent.model import Cause, Diagnosis, Evidence, Health, LogLine, Plane, Rule, Sureness
 
 CITED_LINES = 5
-"""Lines a diagnosis carries: the first ones matched. The bundle has the rest."""
+"""Lines a diagnosis carries: the first of each kind that was matched. The bundle has the rest."""
 
-_LEVEL = re.compile(
-    r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|PANIC|SEVERE)\b"
-    r"|(?i:\blevel\"?[=:]\s?\"?(trace|debug|info|notice|warn|error|fatal|critical|panic))"
-    r"|(?i:\[(trace|debug|info|notice|warn|warning|error|crit|alert|emerg|fatal)\])"
-)
-_CALM = frozenset({"trace", "debug", "info", "notice"})
-_LEVEL_WITHIN = 120
-"""Characters from the start of a line in which its level is looked for: beyond it stands the message."""
+GUESSES = 870
+"""Rules of this order or a higher one guess, from words that could mean anything."""
+
 _TROUBLE = re.compile(
     r"\berr(?:or)?\b|exception|\bfail(?:ed|ure|ing)?\b|fatal|panic|traceback|critical|denied|refused|\bkilled|abort|cannot|can't"
     r"|could not|unable|timed? ?out|corrupt|invalid|segfault|unhealthy|no such|not found|out of memory|unreachable|rejected",
@@ -42,8 +39,7 @@ _PATH_OF_A_REQUEST = (Plane.HOST, Plane.CONTAINER, Plane.DIRECT, Plane.HOST_PORT
 """From the inside out: the first sick plane is where to look."""
 
 
-_Entries = tuple[tuple[int, LogLine, str], ...]
-"""(position, line, lower-cased text) of some lines of a log."""
+_Entries = tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +49,14 @@ class _Spoken:
     rule: Rule
     agreed: tuple[tuple[str, str], ...]
     lines: tuple[LogLine, ...]
-    first: int
-    """Position of its first line in the log; -1 without one."""
+    first: float
+    """Rank of its first line; -1 without one."""
+
+    @property
+    def precedence(self) -> tuple[float, int, str]:
+        """Of rules of one order the lowest speaks: the first before what it dragged behind, then what more facts agree with,
+        then the id, so that the order of files decides nothing."""
+        return self.first, -len(self.agreed), self.rule.id
 
 
 def diagnose(evidence: Evidence, rules: Sequence[Rule]) -> Diagnosis:
@@ -62,10 +64,21 @@ def diagnose(evidence: Evidence, rules: Sequence[Rule]) -> Diagnosis:
     found = structural.facts(evidence)
     log = _Log.of(evidence, rules)
     plane = _sick_plane(found)
-    for _, same_order in groupby(sorted(rules, key=lambda rule: rule.order), key=lambda rule: rule.order):
-        spoken = [said for rule in same_order if (said := _speak(rule, found, log)) is not None]
-        if spoken:
-            return _diagnosis(min(spoken, key=lambda said: said.first), plane)
+    said = _first_to_speak(rules, found, log)
+    if said is None and (log.has_unexplained_trouble or _ended_badly(found)):
+        # Something is wrong and no complaint names it: some programs tell their last at INFO.
+        said = _first_to_speak(rules, found, log.with_calm_lines())
+    if said is not None:
+        return _diagnosis(said, plane)
+    if evidence.log and _may_be_noise(found, log):
+        return Diagnosis(
+            cause=Cause.BENIGN_NOISE,
+            sureness=Sureness.SUSPECTED,
+            said_by="log:no-trouble",
+            summary="No line of the log tells of trouble, and no check sees any.",
+            plane=plane,
+            advice="Nothing to do.",
+        )
     return Diagnosis(
         cause=Cause.INCONCLUSIVE,
         sureness=Sureness.NONE,
@@ -76,16 +89,42 @@ def diagnose(evidence: Evidence, rules: Sequence[Rule]) -> Diagnosis:
     )
 
 
+def _first_to_speak(rules: Sequence[Rule], found: Mapping[str, frozenset[str]], log: "_Log") -> _Spoken | None:
+    """Return the rule that speaks: of the lowest order that has something to say, the one that takes precedence."""
+    for _, same_order in groupby(sorted(rules, key=lambda rule: rule.order), key=lambda rule: rule.order):
+        spoken = [said for rule in same_order if (said := _speak(rule, found, log)) is not None]
+        if spoken:
+            return min(spoken, key=lambda said: said.precedence)
+    return None
+
+
+class _Whole:
+    """A log as one text. Most patterns are ruled out by it, without reading a line: first by their trigrams, then by needle."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._trigrams = _trigrams(text)
+        self._held: dict[str, bool] = {}
+
+    def may_hold(self, pattern: str) -> bool:
+        """Tell whether some line may match `pattern`."""
+        held = self._held.get(pattern)
+        if held is None:
+            held = self._held[pattern] = _trigrams_of_needle(pattern) <= self._trigrams and needle(pattern) in self._text
+        return held
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Log:
     """The lines of one evidence, sorted into what each kind of rule may read."""
 
     telling: _Entries
     """Lines that may name a cause."""
+    calm: _Entries
+    """Those whose own level says that they are ordinary."""
     noise: _Entries
-    """Those that some `benign_noise` rule knows, that are calm by their own level, or whose complaint is over."""
-    trigrams: frozenset[str]
-    """Every three characters in a row of the whole log: most patterns are ruled out by them without reading a line."""
+    """Those that some `benign_noise` rule knows, or whose complaint is over; and the calm ones."""
+    whole: "_Whole"
 
     @classmethod
     def of(cls, evidence: Evidence, rules: Sequence[Rule]) -> "_Log":
@@ -93,26 +132,36 @@ class _Log:
         if evidence.container is not None and evidence.container.error:
             # Why Docker could not start it stands in inspect only, never in the log.
             lines = (LogLine(id="docker", text=evidence.container.error), *lines)
-        numbered = tuple((position, line, line.text.lower()) for position, line in enumerate(lines))
-        trigrams = frozenset().union(*(_trigrams(lowered) for _, _, lowered in numbered))
-        quiet = {position for position, line, _ in numbered if _is_calm(line.text)}
+        entries = log_lines.read(lines)
+        whole = _Whole(text="\n".join(entry.lowered for entry in entries))
+        known: set[int] = set()
         for rule in rules:
             if rule.cause is Cause.BENIGN_NOISE:
-                quiet.update(position for position, _, _ in _matching(rule, numbered, trigrams))
-            elif rule.cleared_by and (hits := _matching(rule, numbered, trigrams)):
-                over = max(
-                    (position for position, line, lowered in numbered if _any(rule.cleared_by, line.text, lowered)), default=-1
-                )
-                quiet.update(position for position, _, _ in hits if position < over)
+                known.update(entry.position for entry in _matching(rule, entries, whole))
+            elif rule.cleared_by and rule.order < GUESSES and (hits := _matching(rule, entries, whole)):
+                over = max((entry.position for entry in entries if _any(rule.cleared_by, entry)), default=-1)
+                known.update(entry.position for entry in hits if entry.position < over)
+        # A trace is told by its exception: where that is noise, so are the frames above it.
+        known.update(entry.position for entry in entries if entry.ends_at in known)
+        calm = {entry.position for entry in entries if entry.calm} - known
         return cls(
-            telling=tuple(entry for entry in numbered if entry[0] not in quiet),
-            noise=tuple(entry for entry in numbered if entry[0] in quiet),
-            trigrams=trigrams,
+            telling=tuple(entry for entry in entries if entry.position not in known | calm),
+            calm=tuple(entry for entry in entries if entry.position in calm),
+            noise=tuple(entry for entry in entries if entry.position in known | calm),
+            whole=whole,
         )
+
+    def with_calm_lines(self) -> "_Log":
+        """Return this log with its calm lines among those that may name a cause."""
+        both = sorted((*self.telling, *self.calm), key=lambda entry: entry.position)
+        return replace(self, telling=tuple(both))
 
     @property
     def has_unexplained_trouble(self) -> bool:
-        return any(_TROUBLE.search(line.text) and not _DENIES_TROUBLE.search(line.text) for _, line, _ in self.telling)
+        """Trouble that no rule knows, and after which the program did not go on in its ordinary way. A warning is none."""
+        went_on_until = self.calm[-1].position if self.calm else -1
+        texts = (entry.line.text for entry in self.telling if not entry.warning and entry.position > went_on_until)
+        return any(_TROUBLE.search(text) and not _DENIES_TROUBLE.search(text) for text in texts)
 
 
 def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoken | None:
@@ -126,33 +175,55 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
     if not rule.log:
         return _Spoken(rule=rule, agreed=tuple(agreed), lines=(), first=-1)
     if rule.cause is Cause.BENIGN_NOISE:
-        hits = _matching(rule, log.noise, log.trigrams)
+        hits = _matching(rule, log.noise, log.whole)
         hits = hits if hits and _may_be_noise(found, log) else ()
     else:
-        hits = _matching(rule, log.telling, log.trigrams)
+        hits = _matching(rule, log.telling, log.whole)
+        if rule.order >= GUESSES:
+            hits = _grounds_for_a_guess(rule, hits, found, log)
     if not hits:
         return None
     for name, accepted in rule.agree:
         value = structural.agrees(found, name, accepted)
         if value is not None:
             agreed.append((name, value))
-    return _Spoken(rule=rule, agreed=tuple(agreed), lines=tuple(line for _, line, _ in hits[:CITED_LINES]), first=hits[0][0])
+    first = min(entry.rank for entry in hits)
+    return _Spoken(rule=rule, agreed=tuple(agreed), lines=_cited(hits), first=first)
+
+
+def _grounds_for_a_guess(rule: Rule, hits: _Entries, found: Mapping[str, frozenset[str]], log: _Log) -> _Entries:
+    """Return `hits` without warnings and without what is over; none when the program then went on in its ordinary way.
+
+    What a guess takes to be over is over for this guess only: another rule may know that complaint for certain.
+    """
+    cleared = (entry.position for entry in (*log.telling, *log.noise) if hits and _any(rule.cleared_by, entry))
+    over = max(cleared, default=-1)
+    errors = tuple(entry for entry in hits if not entry.warning and entry.position > over)
+    went_on = errors and log.calm and log.calm[-1].position > errors[-1].position
+    return () if went_on and not _ended_badly(found) else errors
+
+
+def _cited(hits: _Entries) -> tuple[LogLine, ...]:
+    """Return the first lines that say different things: the same complaint a hundred times tells nothing new."""
+    first_of = {entry.template: entry.line for entry in reversed(hits)}
+    return tuple(entry.line for entry in hits if first_of[entry.template] is entry.line)[:CITED_LINES]
+
+
+def _ended_badly(found: Mapping[str, frozenset[str]]) -> bool:
+    """Tell whether the container ended with a code that is neither success nor the answer to SIGINT or SIGTERM."""
+    return bool(found.get("exit_code", frozenset()) - {"0", "130", "143"})
 
 
 def _may_be_noise(found: Mapping[str, frozenset[str]], log: _Log) -> bool:
     sick = any("sick" in found[f"plane.{plane.value}"] for plane in Plane)
-    return not sick and not log.has_unexplained_trouble
+    return not sick and not _ended_badly(found) and not log.has_unexplained_trouble
 
 
-def _matching(rule: Rule, entries: _Entries, trigrams: frozenset[str]) -> _Entries:
-    patterns = tuple(pattern for pattern in rule.log if _trigrams_of_needle(pattern) <= trigrams)
+def _matching(rule: Rule, entries: _Entries, whole: "_Whole") -> _Entries:
+    patterns = tuple(pattern for pattern in rule.log if whole.may_hold(pattern))
     if not patterns:
         return ()
-    return tuple(
-        entry
-        for entry in entries
-        if _any(patterns, entry[1].text, entry[2]) and not _any(rule.not_log, entry[1].text, entry[2])
-    )
+    return tuple(entry for entry in entries if _any(patterns, entry) and not _any(rule.not_log, entry))
 
 
 @functools.cache
@@ -164,8 +235,14 @@ def _trigrams(text: str) -> frozenset[str]:
     return frozenset(map("".join, zip(text, text[1:], text[2:], strict=False)))
 
 
-def _any(patterns: tuple[str, ...], text: str, lowered: str) -> bool:
-    return any(needle(pattern) in lowered and _compiled(pattern).search(text) for pattern in patterns)
+def _any(patterns: tuple[str, ...], entry: Entry) -> bool:
+    return fits(patterns, entry.line.text, entry.lowered)
+
+
+def fits(patterns: tuple[str, ...], text: str, lowered: str | None = None) -> bool:
+    """Tell whether any of `patterns` is found in `text`. lowered: the same in lower case, where the caller has it."""
+    seen = text.lower() if lowered is None else lowered
+    return any(needle(pattern) in seen and _compiled(pattern).search(text) is not None for pattern in patterns)
 
 
 @functools.cache
@@ -207,12 +284,6 @@ def needle(pattern: str) -> str:
             run = ""
         index += width
     return max((*runs, run), key=len).lower()
-
-
-def _is_calm(line: str) -> bool:
-    """Tell whether the line's own level is INFO or below."""
-    level = _LEVEL.search(line[:_LEVEL_WITHIN])
-    return level is not None and next(word for word in level.groups() if word is not None).lower() in _CALM
 
 
 def _diagnosis(said: _Spoken, plane: Plane | None) -> Diagnosis:

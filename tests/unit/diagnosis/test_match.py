@@ -71,7 +71,7 @@ def test_of_one_order_the_first_line_in_the_log_speaks(lines: tuple[str, ...], s
 
 
 def test_a_line_that_not_log_knows_does_not_count_and_others_do() -> None:
-    assert match.diagnose(evidence("no space for inode"), (DISK,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("no space for inode", exit_code=1), (DISK,)).cause is Cause.INCONCLUSIVE
     found = match.diagnose(evidence("no space for inode", "NO SPACE"), (DISK,))
     assert [line.id for line in found.lines] == ["L2"]
 
@@ -91,7 +91,7 @@ def test_every_fact_of_a_rule_must_hold() -> None:
 
 
 def test_what_is_over_does_not_count() -> None:
-    assert match.diagnose(evidence("refused", "connected"), (REFUSED,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("refused", "connected", exit_code=3), (REFUSED,)).cause is Cause.INCONCLUSIVE
     assert match.diagnose(evidence("refused", "connected", "refused"), (REFUSED,)).lines[0].id == "L3"
 
 
@@ -109,7 +109,45 @@ def test_noise_explains_nothing_on_a_sick_plane_nor_beside_unknown_trouble() -> 
     "line", ["INFO refused", "2026-01-01 [debug] refused", 'level=info msg="refused"', '{"level":"info","msg":"refused"}']
 )
 def test_a_line_that_is_calm_by_its_own_level_names_no_cause(line: str) -> None:
-    assert match.diagnose(evidence(line), (REFUSED,)).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence(line), (REFUSED,)).cause is Cause.BENIGN_NOISE
+
+
+def test_calm_lines_are_read_again_when_something_is_wrong_and_nothing_else_names_it() -> None:
+    assert match.diagnose(evidence("INFO refused", exit_code=1), (REFUSED,)).said_by == "rule:refused"
+    assert match.diagnose(evidence("INFO refused", "no space", exit_code=1), (REFUSED, UNNAMED, DISK)).said_by == "rule:disk"
+
+
+def test_a_log_without_a_word_of_trouble_is_noise_unless_something_else_says_otherwise() -> None:
+    assert match.diagnose(evidence("served 7"), ()).cause is Cause.BENIGN_NOISE
+    assert match.diagnose(evidence("served 7", exit_code=143), ()).cause is Cause.BENIGN_NOISE
+    assert match.diagnose(evidence("served 7", exit_code=1), ()).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("served 7", sick=Plane.DIRECT), ()).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence("fatal zorkmids"), ()).cause is Cause.INCONCLUSIVE
+    assert match.diagnose(evidence(), ()).cause is Cause.INCONCLUSIVE
+
+
+def test_a_guess_rests_on_the_last_words_of_a_program_only() -> None:
+    guess = rule("guess", Cause.DISK_FULL, order=match.GUESSES, log=("odd disk",))
+    assert match.diagnose(evidence("INFO up", "ERROR odd disk"), (guess,)).said_by == "rule:guess"
+    assert match.diagnose(evidence("ERROR odd disk", "INFO order 7 served"), (guess,)).said_by != "rule:guess"
+    assert match.diagnose(evidence("ERROR odd disk", "INFO bye", exit_code=1), (guess,)).said_by == "rule:guess"
+    assert match.diagnose(evidence("WARN odd disk", "fatal: gone"), (guess,)).said_by == "none"
+
+
+def test_the_root_of_a_java_chain_comes_before_what_it_brought_about() -> None:
+    log = (
+        "ERROR request was refused",
+        "\tat a.b(C.java:1)",
+        "Caused by: x.Y: refused by the pool",
+        "\tat a.c(C.java:2)",
+        "Caused by: java.net.U: unnamed",
+    )
+    assert match.diagnose(evidence(*log), (REFUSED, UNNAMED)).said_by == "rule:unnamed"
+
+
+def test_a_python_trace_is_noise_when_its_exception_is() -> None:
+    log = ("Traceback (most recent call last):", '  File "a.py", line 1, in f', "    raise Error", "Cancelled: scanner went")
+    assert match.diagnose(evidence(*log), (NOISE,)).cause is Cause.BENIGN_NOISE
 
 
 def test_the_first_level_of_a_line_is_its_own() -> None:
@@ -117,7 +155,13 @@ def test_the_first_level_of_a_line_is_its_own() -> None:
 
 
 def test_a_diagnosis_carries_five_lines_at_most() -> None:
-    assert len(match.diagnose(evidence(*["refused"] * 50), (REFUSED,)).lines) == match.CITED_LINES
+    kinds = [f"{word} refused" for word in ("one", "two", "three", "four", "five", "six", "seven")]
+    assert len(match.diagnose(evidence(*kinds * 9), (REFUSED,)).lines) == match.CITED_LINES
+
+
+def test_the_same_complaint_is_cited_once() -> None:
+    found = match.diagnose(evidence("refused by 10.0.0.1:80", "refused by 10.0.0.2:81", "all refused"), (REFUSED,))
+    assert [line.id for line in found.lines] == ["L1", "L3"]
 
 
 def test_without_a_cause_the_planes_are_told_apart() -> None:

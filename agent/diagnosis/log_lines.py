@@ -1,0 +1,133 @@
+"""What the lines of a log say of themselves, before any rule reads them: level, template, and where in a cascade they stand.
+
+In: the lines of one evidence. Out: `Entry` per line. Pure text work that knows the formats of many loggers and no cause.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.model import LogLine
+
+LEVEL_WITHIN = 160
+"""Characters from the start of a line in which its level is looked for: beyond it stands the message."""
+CHAIN_LINES = 120
+"""Lines back from a `Caused by:` in which the head of its trace is looked for."""
+
+_LEVEL = re.compile(
+    r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|PANIC|SEVERE)\b"
+    r"|(?i:\b(?:level|severity|levelname|lvl|loglevel|log\.level)\"?\s?[=:]\s?\"?"
+    r"(trace|debug|info(?:rmation)?|notice|warn|error|fatal|critical|panic))"
+    r"|(?i:[\[<](?:\w{1,20}:)?(trace|debug|info|note|notice|system|warn|warning|error|crit|alert|emerg|fatal)[\]>])"
+    r"|^(?:\S{1,40} {1,3}\| )?(?i:(trce|dbug|info|warn|fail|crit): )"  # .NET
+    r"|^(?:\S{1,40} {1,3}\| )?([IWEF])\d{4} \d\d:\d\d"  # klog, glog
+    r"|\"s\":\"([DIWEF])\d?\""  # MongoDB
+    r"|\"level\":\s?([1-6]0)\b"  # pino, bunyan
+    r"|^(?:\S{1,40} {1,3}\| )?\S{8,10}[ T]\S{5,18} ([DINWEC]) \| "  # etcd's capnslog
+    r"|^\d{1,9}:[XCSM] \d\d \w{3} \d{4} [\d:.]{8,12} ([.*-]) "  # redis, whose # is for everything that matters, errors too
+    r"|[\s\[](DBG|INF|WRN|ERR|FTL)[\s\]]"  # zerolog, Serilog
+    r"|^([DIWEF]), \["  # Ruby
+)
+"""What follows `|` after up to 40 characters at the start is docker compose's own prefix."""
+_CALM = frozenset(
+    {"trace", "debug", "info", "information", "notice", "note", "system", "trce", "dbug", "dbg", "inf", "d", "i", "n", "10", "20", "30", ".", "*", "-"}
+)  # fmt: skip
+_WARNING = frozenset({"warn", "warning", "wrn", "w", "40"})
+_CARRIES_AN_ERROR = re.compile(
+    r"\b(?:err(?:or)?|exception|exc_info|error_message|reason)\"?[=:]\s?\"?(?!null|nil|none|false|true|\[\]|\{\}|0\b|\"|<nil>)[^\s\"]",
+    re.IGNORECASE,
+)
+"""A calm line that brings an error along in a field of its own tells of trouble, whatever its level."""
+
+_DIGITS = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
+TEMPLATE_CHARACTERS = 300
+
+_CAUSED_BY = re.compile(r"^(?:[^|\n]{1,40} \| )?\s{0,12}(?:\S{1,60} )?(?:Caused by: |\[cause\]: |---> )")
+_BELONGS_TO_TRACE = re.compile(r"^(?:[^|\n]{1,40} \| )?(?:\s{1,20}\S|Caused by: |\.{3} \d+ more|\}|\))")
+_FRAME = re.compile(r"^(?:[^|\n]{1,40} \| )?\s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line as rules read it."""
+
+    position: int
+    """In the log, from 0."""
+    rank: float
+    """When its trouble began: its position, but for the root of a chain of exceptions, which comes before its effects."""
+    line: LogLine
+    lowered: str
+    calm: bool
+    """Its own level is INFO or below, and it brings no error along."""
+    warning: bool
+    """Its own level is WARN: its writer went on."""
+    template: str
+    ends_at: int
+    """Position of the exception that ends the Python trace this line belongs to; -1 outside of one."""
+
+
+def read(lines: Sequence[LogLine]) -> tuple[Entry, ...]:
+    """Return the entries of `lines`, in their order."""
+    ranks, ends = _ranks(lines), _trace_ends(lines)
+    return tuple(
+        _entry(position, rank, end, line) for position, (rank, end, line) in enumerate(zip(ranks, ends, lines, strict=True))
+    )
+
+
+def template(text: str) -> str:
+    """Return `text` with its numbers, addresses and ids taken out: equal complaints become equal."""
+    return _DIGITS.sub("0", text)[:TEMPLATE_CHARACTERS]
+
+
+def _entry(position: int, rank: float, end: int, line: LogLine) -> Entry:
+    level = _level(line.text)
+    return Entry(
+        position=position,
+        rank=rank,
+        line=line,
+        lowered=line.text.lower(),
+        calm=level in _CALM and _CARRIES_AN_ERROR.search(line.text) is None,
+        warning=level in _WARNING,
+        template=template(line.text),
+        ends_at=end,
+    )
+
+
+def _level(text: str) -> str | None:
+    """Return the level that a line gives itself, in lower case, or None."""
+    found = _LEVEL.search(text[:LEVEL_WITHIN])
+    if found is None:
+        return None
+    return next(word for word in found.groups() if word is not None).lower()
+
+
+def _ranks(lines: Sequence[LogLine]) -> list[float]:
+    """Return when the trouble of each line began.
+
+    Python prints the root of a chain first. Java, Rust's anyhow and .NET print it last, below what it brought about: the
+    deepest `Caused by:` ranks just before the head of its trace, and each one above it after that.
+    """
+    ranks = [float(position) for position in range(len(lines))]
+    for position, line in enumerate(lines):
+        if not _CAUSED_BY.search(line.text):
+            continue
+        head = position
+        while head > 0 and position - head < CHAIN_LINES and _BELONGS_TO_TRACE.search(lines[head].text):
+            head -= 1
+        # Deeper is lower on the page; a millionth of a line keeps them in that order and apart from the line before.
+        ranks[position] = head - 0.5 - (position - head) * 1e-6
+    return ranks
+
+
+def _trace_ends(lines: Sequence[LogLine]) -> list[int]:
+    """Return for each line where the Python trace around it ends: at its first line that is not indented, the exception."""
+    ends = [-1] * len(lines)
+    for start, line in enumerate(lines):
+        if "Traceback (most recent call last)" not in line.text:
+            continue
+        end = start + 1
+        while end < len(lines) and end - start < CHAIN_LINES and _FRAME.search(lines[end].text):
+            end += 1
+        if end < len(lines):
+            ends[start:end] = [end] * (end - start)
+    return ends

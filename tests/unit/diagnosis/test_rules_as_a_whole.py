@@ -1,0 +1,77 @@
+"""What holds for every rule that ships: patterns that cannot run away, and an order of files that decides nothing."""
+
+import random
+import re._constants as opcodes
+import re._parser as parser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import rule_file
+from agent.diagnosis import match, score
+from agent.model import Cause
+
+ROOT = Path(__file__).parents[3]
+RULES = rule_file.load_rules(ROOT / "agent" / "rules")
+LOGS = ROOT / "tests" / "cases" / "diagnosis" / "logs"
+MOST_WAYS = 60_000
+"""Ways to cut one match out of a line; times the 2 000 places a line has, a search stays within some 10 ms a line."""
+
+
+def ways(pattern: Any) -> int:
+    """Return in how many ways the repeats of a parsed pattern can share out one text, at most."""
+    total = 1
+    for opcode, value in pattern:
+        if opcode in (opcodes.MAX_REPEAT, opcodes.MIN_REPEAT):
+            least, most, inner = value
+            assert most != opcodes.MAXREPEAT, "an unbounded repeat"
+            total *= (most - least + 1) * ways(inner)
+        elif opcode is opcodes.SUBPATTERN:
+            total *= ways(value[-1])
+        elif opcode is opcodes.BRANCH:
+            total *= max(ways(branch) for branch in value[1])
+        elif opcode in (opcodes.ASSERT, opcodes.ASSERT_NOT):
+            total *= ways(value[1])
+    return total
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_no_pattern_of_a_rule_can_run_away(rule: Any) -> None:
+    costs = {pattern: ways(parser.parse(pattern)) for pattern in (*rule.log, *rule.not_log, *rule.cleared_by)}
+    assert {pattern: cost for pattern, cost in costs.items() if cost > MOST_WAYS} == {}
+
+
+def cases() -> list[score.Case]:
+    return [case for file in sorted(LOGS.glob("*.jsonl")) for case in score.read_cases(file.read_text().splitlines())]
+
+
+def answer(case: score.Case, log: str, rules: tuple[Any, ...] = RULES) -> Cause:
+    return match.diagnose(score.evidence(case, log), rules).cause
+
+
+def a_few(seed: int) -> list[score.Case]:
+    return random.Random(seed).sample([case for case in cases() if len(case.log) < 6_000], 40)
+
+
+def test_the_order_of_rule_files_decides_nothing() -> None:
+    for seed, case in enumerate(a_few(1)):
+        shuffled = list(RULES)
+        random.Random(seed).shuffle(shuffled)
+        assert answer(case, case.log, tuple(shuffled)) is answer(case, case.log), case.id
+
+
+def test_lines_that_are_there_twice_change_nothing() -> None:
+    for case in a_few(2):
+        twice = "\n".join(line for line in case.log.splitlines() for _ in range(2))
+        assert answer(case, twice) is answer(case, case.log), case.id
+
+
+def test_calm_lines_before_and_after_change_no_cause_that_a_rule_knows() -> None:
+    calm = "\n".join(f"2026-01-01 10:00:0{n} INFO order {n} served in 3 ms" for n in range(9))
+    for case in a_few(3):
+        said = match.diagnose(score.evidence(case, case.log), RULES)
+        by_id = {f"rule:{rule.id}": rule for rule in RULES}
+        if said.said_by not in by_id or by_id[said.said_by].order >= match.GUESSES:
+            continue  # a guess rests on a program's last words, and noise says nothing
+        assert answer(case, f"{calm}\n{case.log}\n{calm}") is said.cause, case.id
