@@ -267,6 +267,9 @@ class ServiceStore(Protocol):
     def streaks(self, service: ServiceName) -> tuple[Streak, ...]:
         """Return the current streak of each of its checks."""
 
+    def all_streaks(self) -> Mapping[ServiceName, tuple[Streak, ...]]:
+        """Return those of every service that has some, in one look."""
+
     def keep_streaks(self, service: ServiceName, streaks: Sequence[Streak]) -> None:
         """Replace the streaks."""
 
@@ -288,6 +291,9 @@ class IncidentStore(Protocol):
 
     def heals_since(self, service: ServiceName, since: datetime) -> int:
         """Count incidents of the service that closed as HEALED since then."""
+
+    def healed_since(self, since: datetime) -> tuple[ServiceName, ...]:
+        """Return the services of the incidents that closed as HEALED since then, in the order they closed."""
 
     def opened_since(self, since: datetime, *, fingerprint: str | None = None) -> tuple[Incident, ...]:
         """Return incidents of origin HEARTBEAT that were opened since then, oldest first; with `fingerprint`, only those."""
@@ -553,6 +559,13 @@ class AuditStore(Protocol):
         """Return the newest row of these kinds."""
 
 
+class ChangeStore(Protocol):
+    """Whether anything was written: what makes looking at a quiet store cheap."""
+
+    def stamp(self) -> int | None:
+        """Return a number that differs from the last one if anything changed since; None where one has to look. Never raises."""
+
+
 class EvidenceFiles(Protocol):
     """The bundle of one incident on disk: evidence, reports, Ansible output. Written with fsync before any change."""
 
@@ -628,6 +641,7 @@ class Store:
     runbook_standing: RunbookStandingStore
     audit: AuditStore
     leads: LeadStore
+    changes: ChangeStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ from agent.model import (
     ServiceRecord,
     Standing,
     StoryKind,
+    Streak,
     SweepReport,
     Symptom,
     Verdict,
@@ -166,7 +167,7 @@ class Sweep:
             sick=tuple(name for name, health in healths.items() if health is Health.SICK),
             unknown=tuple(name for name, health in healths.items() if health is Health.UNKNOWN),
             opened=tuple(opened),
-            healed=self._healed_since(self._last_at),
+            healed=self._world.store.incidents.healed_since(self._last_at),
             missing=_missing(services, observed, self._world),
             unrecorded=_unrecorded(services, observed),
             held=self._held(),
@@ -214,22 +215,24 @@ class Sweep:
         unclosed = {
             incident.service: incident for incident in self._world.store.incidents.unclosed() if incident.requested is None
         }
-        verdicts = {}
+        verdicts, streaks = {}, self._world.store.services.all_streaks()
         for service in services:
             for check, judgement in zip(due[service.name], judgements[service.name], strict=True):
                 self._asked_at[service.name, check.name] = now
                 self._judged[service.name, check.name] = judgement
-            verdicts[service.name] = self._settle(service, judgements[service.name], now)
+            verdicts[service.name] = self._settle(service, streaks.get(service.name, ()), judgements[service.name], now)
             facts = look.container_of(service, observed)
             self._learning.seen(service, verdicts[service.name], facts, self._latest(service), now)
         opened = self._watch_breakers(verdicts, unclosed, services, observed, now)
+        records = {record.service: record for record in self._world.store.services.records()}
         for service in dependencies.parents_first(services):
             verdict, incident = verdicts[service.name], unclosed.get(service.name)
             if blind is not None and verdict.health is Health.UNKNOWN:
                 continue  # one incident tells of Medic's own network, not one per service
             if incident is None and verdict.health is not Health.WELL and _saw_nothing_wrong(judgements[service.name]):
                 continue
-            fresh = self._act(service, verdict, look.container_of(service, observed), incident, now)
+            facts = look.container_of(service, observed)
+            fresh = self._act(service, verdict, facts, incident, records.get(service.name), now)
             opened += [fresh] if fresh is not None else []
         return verdicts, opened
 
@@ -304,9 +307,8 @@ class Sweep:
             self._open(_as_service(MEDIC, self._hosts[0]), _blind_verdict(MEDIC, Blind(why=silent), now, "control"), now)
         return silent
 
-    def _settle(self, service: Service, fresh: Sequence[Judgement], now: datetime) -> Verdict:
+    def _settle(self, service: Service, before: Sequence[Streak], fresh: Sequence[Judgement], now: datetime) -> Verdict:
         store = self._world.store.services
-        before = store.streaks(service.name)
         streaks = streak_rules.advance(before, service.checks, fresh, now)
         if streaks != before:
             store.keep_streaks(service.name, streaks)
@@ -315,10 +317,15 @@ class Sweep:
     # ------------------------------------------------------------------------------------------------- acting on it
 
     def _act(
-        self, service: Service, verdict: Verdict, facts: ContainerFacts | Blind, incident: Incident | None, now: datetime
+        self,
+        service: Service,
+        verdict: Verdict,
+        facts: ContainerFacts | Blind,
+        incident: Incident | None,
+        record: ServiceRecord | None,
+        now: datetime,
     ) -> IncidentId | None:
         """Open, go on with, or close the incident of one service; return it if it was opened."""
-        record = self._world.store.services.record(service.name)
         running = isinstance(facts, ContainerFacts) and facts.state is ContainerState.RUNNING
         if record is not None and record.status is Recorded.STOPPED:
             if not running:
@@ -330,7 +337,7 @@ class Sweep:
             case Health.WELL if incident is not None and neighbours.owes_undo(incident):
                 return self._sick(service, verdict, incident, now)  # it got well and a neighbour paid for it
             case Health.WELL:
-                self._well(service, facts, incident, now)
+                self._well(service, facts, incident, record, now)
                 return None
             case Health.SICK:
                 return self._sick(service, verdict, incident, now)
@@ -340,25 +347,29 @@ class Sweep:
                 # A host that cannot be seen at all is one incident of its own (`_watch_hosts`), not one per service.
                 return None if isinstance(facts, Blind) else self._sick(service, verdict, incident, now)
 
-    def _well(self, service: Service, facts: ContainerFacts | Blind, incident: Incident | None, now: datetime) -> None:
+    def _well(
+        self,
+        service: Service,
+        facts: ContainerFacts | Blind,
+        incident: Incident | None,
+        record: ServiceRecord | None,
+        now: datetime,
+    ) -> None:
         if incident is not None and not self._is_healing(incident):
             now_stands = self._standing(service)
             if alive.looping(now_stands) or (_is_held(incident, HoldCode.FLAPPING) and alive.flapping(now_stands)):
                 return  # it comes and goes: this one incident stays open until it is steady
             self._recovered(incident)
-        if isinstance(facts, ContainerFacts) and incident is None:
-            self._remember_well(service, facts, now)
+        if isinstance(facts, ContainerFacts) and incident is None and record is not None:
+            self._remember_well(service, facts, record, now)
 
     def _recovered(self, incident: Incident) -> None:
         world = self._world
         closing.close(incident, Closing.RECOVERED, by="medic", store=world.store, channels=world.channels, clock=world.clock)
 
-    def _remember_well(self, service: Service, facts: ContainerFacts, now: datetime) -> None:
+    def _remember_well(self, service: Service, facts: ContainerFacts, record: ServiceRecord, now: datetime) -> None:
         """Keep how the service looks while it is well: the base of "what changed" and of the last good configuration."""
         store = self._world.store.services
-        record = store.record(service.name)
-        if record is None:
-            return
         try:
             digest = self._good_copy(service, facts, record)
         except OutsideError as exc:
@@ -487,12 +498,6 @@ class Sweep:
                     self._recovered(over)
                 self._blind_hosts[host] = 0
         return opened
-
-    def _healed_since(self, since: datetime) -> tuple[ServiceName, ...]:
-        recent = self._world.store.incidents.recent(limit=50)
-        return tuple(
-            i.service for i in recent if i.closing is Closing.HEALED and i.closed_at is not None and i.closed_at >= since
-        )
 
 
 def _containers(host: HostName, observed: Observed) -> tuple[ContainerFacts, ...]:

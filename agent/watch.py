@@ -115,17 +115,49 @@ def one_beat(sweep: Sweep, distress: Distress, slot: int) -> None:
         distress.beat_ended()
 
 
+class _Inbox:
+    """What is new in the store for the caller's thread. While nobody writes, a look is one number and no query."""
+
+    def __init__(self, parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
+        self._parts = parts
+        self._told = told
+        self._nudges = nudges
+        self._seen: int | None = None
+        self._is_halted: bool | None = None
+
+    def look(self, *, stopping: bool) -> None:
+        """Tell what happened; unless Medic is stopping, carry out the oldest request."""
+        stamp = self._parts.world.store.changes.stamp()
+        if stopping or stamp is None or stamp != self._seen:
+            told, asked = _tell(self._parts, self._told, self._nudges), False
+            if not stopping:
+                asked = _answer_a_request(self._parts)
+            # What was found may not be all there is: the next look asks again, until it finds nothing.
+            self._seen = stamp if told == self._told and not asked else None
+            self._told = told
+        self._note_halt()
+
+    def _note_halt(self) -> None:
+        """Put into the audit that people said stop, or go on. The switch is a file, which works when the store does not."""
+        store, why = self._parts.world.store.audit, self._parts.world.kill_switch.halted()
+        if self._is_halted is None:
+            before = store.latest(AuditKind.HALTED, AuditKind.RESUMED)
+            self._is_halted = before is not None and before.kind == AuditKind.HALTED.value
+        if (why is not None) is not self._is_halted:
+            kind = AuditKind.RESUMED if why is None else AuditKind.HALTED
+            store.append(audit.by_person(kind, "person", said=why))
+            self._is_halted = why is not None
+
+
 def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
     """The caller's thread: stories out, requests in, orphaned heals on, old rows away."""
+    inbox = _Inbox(parts, told, nudges)
     read_at = parts.world.clock.monotonic()
     adopted_at = read_at
     while True:
         stopping = parts.stop.wait(TICK.total_seconds())
         try:
-            told = _tell(parts, told, nudges)
-            if not stopping:
-                _answer_requests(parts)
-            _note_halt(parts)
+            inbox.look(stopping=stopping)
             if parts.world.clock.monotonic() - read_at >= READ_RUNBOOKS.total_seconds():
                 read_at = parts.world.clock.monotonic()
                 parts.world.catalogue.runbooks()  # whoever edits one is told at once, and not when it is needed
@@ -179,20 +211,12 @@ def _last_story(world: World) -> int:
     return told
 
 
-def _answer_requests(parts: Parts) -> None:
+def _answer_a_request(parts: Parts) -> bool:
+    """Carry out the oldest request; return whether there was one."""
     request = parts.world.store.requests.claim(parts.world.clock.now())
     if request is not None:
         parts.world.store.requests.answer(errands.answer(request, parts.world, parts.engine, parts.sweep))
-
-
-def _note_halt(parts: Parts) -> None:
-    """Put into the audit that people said stop, or go on. The switch is a file, which works when the store does not."""
-    store, why = parts.world.store.audit, parts.world.kill_switch.halted()
-    before = store.latest(AuditKind.HALTED, AuditKind.RESUMED)
-    was_halted = before is not None and before.kind == AuditKind.HALTED.value
-    if (why is not None) is not was_halted:
-        kind = AuditKind.RESUMED if why is None else AuditKind.HALTED
-        store.append(audit.by_person(kind, "person", said=why))
+    return request is not None
 
 
 def _follow(parts: Parts, host: HostName, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:
@@ -200,7 +224,7 @@ def _follow(parts: Parts, host: HostName, nudges: "queue.SimpleQueue[ServiceName
     while not parts.stop.is_set():
         try:
             for event in parts.world.containers.follow(host, parts.stop.is_set):
-                for service in _concerned(event, host, parts.world.store.services.services()):
+                for service in _concerned(event, host, parts.world.store.services.services):
                     nudges.put(service)
         except OutsideError as exc:
             # Events only make Medic faster: without them the beat still sees everything, one interval later.
@@ -208,10 +232,10 @@ def _follow(parts: Parts, host: HostName, nudges: "queue.SimpleQueue[ServiceName
         parts.stop.wait(RECONNECT.total_seconds())
 
 
-def _concerned(event: ContainerEvent, host: HostName, services: Sequence[Service]) -> list[ServiceName]:
+def _concerned(event: ContainerEvent, host: HostName, services: Callable[[], Sequence[Service]]) -> list[ServiceName]:
     if not event.action.startswith(NUDGING):
-        return []
-    return [service.name for service in services if service.host == host and service.container == event.container]
+        return []  # most events are others: every `docker exec` of a HEALTHCHECK tells three
+    return [service.name for service in services() if service.host == host and service.container == event.container]
 
 
 def _nudge_each(parts: Parts, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:

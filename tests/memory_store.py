@@ -77,7 +77,15 @@ def memory_store() -> Store:
         foreign_restarts=MemoryForeignRestarts(lock),
         audit=audit,
         leads=MemoryLeads(lock),
+        changes=MemoryChanges(),
     )
+
+
+class MemoryChanges:
+    """It keeps no count: whoever asks has to look."""
+
+    def stamp(self) -> int | None:
+        return None
 
 
 class MemoryAudit:
@@ -173,6 +181,10 @@ class MemoryServices:
     def streaks(self, service: ServiceName) -> tuple[Streak, ...]:
         return self._streaks.get(service, ())
 
+    def all_streaks(self) -> dict[ServiceName, tuple[Streak, ...]]:
+        with self._lock:
+            return dict(self._streaks)
+
     def keep_streaks(self, service: ServiceName, streaks: Sequence[Streak]) -> None:
         self._streaks[service] = tuple(streaks)
 
@@ -211,6 +223,13 @@ class MemoryIncidents:
         with self._lock:
             healed = (row for row in self.rows.values() if row.service == service and row.closing is Closing.HEALED)
             return sum(row.closed_at is not None and row.closed_at >= since for row in healed)
+
+    def healed_since(self, since: datetime) -> tuple[ServiceName, ...]:
+        with self._lock:
+            healed = [
+                (row.closed_at, row.service) for row in self.rows.values() if row.closing is Closing.HEALED and row.closed_at
+            ]
+            return tuple(service for at, service in sorted(healed) if at >= since)
 
     def opened_since(self, since: datetime, *, fingerprint: str | None = None) -> tuple[Incident, ...]:
         with self._lock:

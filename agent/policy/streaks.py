@@ -27,6 +27,9 @@ LATE_BEAT = timedelta(seconds=0.5)
 just before a check's moment must not put it off by a whole interval."""
 
 
+REFRESH = timedelta(seconds=30)
+"""How old the kept time of a full streak may get, well under ASLEEP."""
+
 ASLEEP = timedelta(minutes=2)
 """Two looks further apart than this, and than three times `every`, are not in a row: the machine slept, Medic was stopped or
 starved, or the clock stepped. What was seen before that says nothing about a service that has just woken up as well."""
@@ -104,7 +107,11 @@ def _longer(streak: Streak | None, check: Check, health: Health, now: datetime) 
         first = Streak(check=check.name, health=health, length=1, settled=Health.UNKNOWN, at=now)
         return replace(first, settled=health if health is Health.WELL else _settle(first, check.thresholds))
     goes_on = streak.health is health and _in_a_row(streak.at, check.every, now)
-    longer = replace(streak, health=health, length=streak.length + 1 if goes_on else 1, at=now)
+    # Nobody asks how much longer than its threshold a streak is: one that goes on costs a write now and then, for its time.
+    length = min(streak.length + 1, _needed(health, check.thresholds)) if goes_on else 1
+    if goes_on and length == streak.length and streak.at is not None and now - streak.at < REFRESH:
+        return streak
+    longer = replace(streak, health=health, length=length, at=now)
     return replace(longer, settled=_settle(longer, check.thresholds))
 
 

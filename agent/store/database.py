@@ -8,12 +8,13 @@ A vendor's exception never leaves this module: callers see `StoreError`, worded 
 """
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, exc
+from sqlalchemy import URL, Connection, PoolProxiedConnection, create_engine, event, exc
 
 from agent.errors import ConfigError, StoreError
 from agent.model import IncidentId
@@ -78,6 +79,9 @@ class Database:
         if is_sqlite(url):
             event.listen(self._engine, "connect", _set_up_sqlite)
         event.listen(self._engine, "begin", _begin)
+        self._counts_commits = is_sqlite(url)
+        self._one_asks = threading.Lock()
+        self._asking: PoolProxiedConnection | None = None
 
     def read(self, what: str, call: Callable[[Connection], T]) -> T:
         """Return what `call` makes of one consistent view. what: `<verb> <object>`, for the error's sentence."""
@@ -95,8 +99,30 @@ class Database:
         """
         self._file = (file, _identity(file))
 
+    def commits(self) -> int | None:
+        """Return a number that every commit with a change moves; None on a server, and while it cannot be read.
+
+        SQLite tells a connection of what *other* connections committed, so this one is kept for asking and never writes.
+        Source: https://www.sqlite.org/pragma.html#pragma_data_version; measured: 6 µs, a query 500 µs.
+        """
+        if not self._counts_commits:
+            return None
+        with self._one_asks:
+            try:
+                if self._asking is None:
+                    self._asking = self._engine.raw_connection()
+                cursor = self._asking.cursor()
+                cursor.execute("PRAGMA data_version")
+                ((commits,),) = cursor.fetchall()
+                return int(commits)
+            except (exc.SQLAlchemyError, sqlite3.Error):
+                self._asking = None  # the query that is made instead says what is wrong
+                return None
+
     def close(self) -> None:
         """Close every connection."""
+        if self._asking is not None:
+            self._asking.close()
         self._engine.dispose()
 
     def _run(self, call: Callable[[Connection], T], *, writes: bool) -> T:

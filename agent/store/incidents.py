@@ -81,6 +81,12 @@ class Incidents:
         query = select(func.count()).where(incidents.c.service == service, incidents.c.closed_at >= since, HEALED)
         return self._database.read(f"count the heals of {service!r}", lambda c: c.execute(query).scalar_one())
 
+    def healed_since(self, since: datetime) -> tuple[ServiceName, ...]:
+        """Return the services of the incidents that closed as HEALED since then, in the order they closed."""
+        query = select(incidents.c.service).where(incidents.c.closed_at >= since, HEALED).order_by(incidents.c.closed_at)
+        rows = self._database.read("read what was healed", lambda c: c.execute(query).scalars().all())
+        return tuple(ServiceName(name) for name in rows)
+
     def opened_since(self, since: datetime, *, fingerprint: str | None = None) -> tuple[Incident, ...]:
         """Return incidents of origin HEARTBEAT that were opened since then, oldest first; with `fingerprint`, only those."""
         table = incidents.c

@@ -105,6 +105,11 @@ class Services:
         )
         return kept or ()
 
+    def all_streaks(self) -> dict[ServiceName, tuple[Streak, ...]]:
+        """Return those of every service that has some, in one look."""
+        rows = self._database.read("read the streaks", lambda c: c.execute(select(streak_rows)).all())
+        return {ServiceName(row.service): row.streaks for row in rows}
+
     def keep_streaks(self, service: ServiceName, streaks: Sequence[Streak]) -> None:
         """Replace the streaks."""
 

@@ -10,6 +10,7 @@ from agent.store.approvals import Approvals
 from agent.store.attempts import Attempts
 from agent.store.audit import Audit
 from agent.store.breakers import Breakers
+from agent.store.changes import Changes
 from agent.store.database import Database
 from agent.store.foreign_restarts import ForeignRestarts
 from agent.store.incidents import Incidents
@@ -65,5 +66,6 @@ def open_store(
         foreign_restarts=ForeignRestarts(database),
         audit=Audit(database),
         leads=lead.Leads(database),
+        changes=Changes(database),
         database=database,
     )

@@ -8,6 +8,7 @@ made by `agent/codec.py`.
 # ruff: noqa: ARG002  SQLAlchemy hands every column type its dialect, wanted or not
 
 import enum
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any  # SQLAlchemy hands over what the driver read, whatever it is
@@ -76,9 +77,18 @@ class Coded(TypeDecorator[Any]):
         if value is None:
             return None
         try:
-            return codec.loads(value)
+            return _value_of(value)
         except (ValueError, RecursionError) as exc:
             raise _unreadable(value, exc) from exc
+
+
+@functools.lru_cache(maxsize=4096)
+def _value_of(written: str) -> Any:
+    """Return the value of a text that was read before without reading it again: the same declarations come at every beat.
+
+    Every value of the model is frozen, so that two readers may hold the same one.
+    """
+    return codec.loads(written)
 
 
 class Member(TypeDecorator[Any]):

@@ -253,6 +253,25 @@ def test_streaks_are_replaced_as_a_whole(store: Store) -> None:
     assert store.services.streaks(WEB.name) == first[:1]
 
 
+def test_the_streaks_of_all_services_come_in_one_look(store: Store) -> None:
+    one = (Streak(check="page", health=Health.SICK, length=1, settled=Health.WELL),)
+    assert store.services.all_streaks() == {}
+    store.services.keep_streaks(WEB.name, one)
+    store.services.keep_streaks(API.name, ())
+    assert store.services.all_streaks() == {WEB.name: one, API.name: ()}
+
+
+def test_a_stamp_differs_once_anybody_has_written_or_says_that_one_must_look(connect: Callable[[], Store]) -> None:
+    store, other = connect(), connect()
+    for writer, service in ((store, WEB), (other, API)):
+        before = store.changes.stamp()
+        writer.services.enrol(service, now=START)
+        after = store.changes.stamp()
+        assert (before is None and after is None) or before != after
+        store.services.records()
+        assert store.changes.stamp() == after
+
+
 # ------------------------------------------------------------------------------------------------- silences and starts
 
 
@@ -410,6 +429,8 @@ def test_counts_only_heals_of_the_service_since_then(store: Store) -> None:
     assert store.incidents.heals_since(WEB.name, START) == 2
     assert store.incidents.heals_since(WEB.name, START + SECOND) == 1
     assert store.incidents.heals_since(WEB.name, START + 61 * SECOND) == 0
+    assert store.incidents.healed_since(START + SECOND) == (WEB.name, API.name)
+    assert store.incidents.healed_since(START + 91 * SECOND) == ()
 
 
 # ------------------------------------------------------------------------------------------------------------- attempts

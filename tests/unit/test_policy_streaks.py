@@ -126,6 +126,12 @@ def test_looks_that_a_sleep_or_a_clock_step_parts_are_not_in_a_row(every: float,
     assert again.settled is S, "two looks after the pause are in a row"
 
 
+def test_a_streak_that_goes_on_stays_as_it_is_so_that_a_well_beat_writes_nothing() -> None:
+    limits = Thresholds(sick_after=2, well_after=3, unknown_after=5)
+    assert [streak.length for streak in run([W] * 5, limits)] == [1, 2, 3, 3, 3]
+    assert [streak.length for streak in run([S] * 4 + [W], limits)] == [1, 2, 2, 2, 1]
+
+
 def test_a_check_that_was_not_due_keeps_its_streak_and_one_that_is_gone_loses_it() -> None:
     kept = Streak(check="kept", health=S, length=3, settled=S)
     gone = Streak(check="gone", health=S, length=3, settled=S)

@@ -41,7 +41,7 @@ SERVICES = (service("web"), service("api", container="api-1"), service("far", ho
 )
 def test_an_event_concerns_the_services_of_its_container_on_its_host(container: str, action: str, expected: list[str]) -> None:
     event = ContainerEvent(container=container, action=action, at=datetime(2026, 3, 1, tzinfo=UTC))
-    assert watch._concerned(event, LOCAL, SERVICES) == expected
+    assert watch._concerned(event, LOCAL, lambda: SERVICES) == expected
 
 
 class Looks:

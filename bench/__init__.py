@@ -1,0 +1,1 @@
+"""Medic measured against its budgets: `make bench`."""
