@@ -22,9 +22,9 @@ check: ## Run every rule of style that a tool can check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: ## Measure Medic against its budgets
+bench: ## Measure Medic against its budgets, beside blackbox_exporter (bench.json)
 	@scripts/setup.sh dev
-	@for each in bench/bench_*.py; do .venv/bin/python -m bench.$$(basename $$each .py) || exit 1; done
+	@scripts/docker.sh .venv/bin/python -m bench --json bench.json
 
 ONLY ?= *
 JOBS ?= 4

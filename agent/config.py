@@ -248,6 +248,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         ),
         discover_labels=file.discover_labels,
         control=tuple(file.control),
+        metrics_port=None if file.metrics is None else file.metrics.port,
         retention=Retention(**_fields(file.retention)),
         log=file.log,
         halted_by_env=_halted(variables),

@@ -226,6 +226,12 @@ class RetentionShape(Keys):
 ChannelShape = Annotated[AppriseShape | WebhookShape | FileChannelShape, Field(discriminator="kind")]
 
 
+class MetricsShape(Keys):
+    """`metrics:`."""
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 9464
+
+
 class MedicFile(Keys):
     """The whole of medic.yaml."""
 
@@ -233,6 +239,7 @@ class MedicFile(Keys):
     state_dir: Text | None = None
     store: StoreShape = StoreShape()
     log: LogFormat = "text"
+    metrics: MetricsShape | None = None
     discover_labels: bool = True
     control: list[Annotated[str, matching(words.control)]] = []
     retention: RetentionShape = RetentionShape()

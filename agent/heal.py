@@ -14,7 +14,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 
 import logging
 
-from agent import breakers, closing, foreign, gate, look, neighbourhood, notices, standing
+from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -53,15 +53,16 @@ def heal(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
 
     Raises StoreError when the store is away: nothing may be done without a row, and the sweep starts the next round.
     """
-    try:
-        return _story(incident_id, engine, world)
-    except StoreError:
-        raise
-    except Exception as bug:
-        # One of the places that catch bugs: an incident must never go silent because Medic stumbled.
-        logger.exception("heal met a bug", extra={"incident": incident_id})
-        refusal = Refusal(code=RefusalCode.UNEXPECTED, because=f"Medic itself failed: {type(bug).__name__}: {bug}")
-        return engine.step("hand over after a bug", lambda: _escalate(incident_id, refusal, world))
+    with incident_at_hand.working_on(incident_id):
+        try:
+            return _story(incident_id, engine, world)
+        except StoreError:
+            raise
+        except Exception as bug:
+            # One of the places that catch bugs: an incident must never go silent because Medic stumbled.
+            logger.exception("heal met a bug", extra={"incident": incident_id})
+            refusal = Refusal(code=RefusalCode.UNEXPECTED, because=f"Medic itself failed: {type(bug).__name__}: {bug}")
+            return engine.step("hand over after a bug", lambda: _escalate(incident_id, refusal, world))
 
 
 def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:

@@ -35,6 +35,7 @@ from agent.model import (
     Incident,
     IncidentId,
     Lead,
+    Ledger,
     Notice,
     Observation,
     Outcome,
@@ -559,6 +560,13 @@ class AuditStore(Protocol):
         """Return the newest row of these kinds."""
 
 
+class LedgerStore(Protocol):
+    """Counts over everything that ever happened."""
+
+    def read(self) -> Ledger:
+        """Return every count as of one moment."""
+
+
 class ChangeStore(Protocol):
     """Whether anything was written: what makes looking at a quiet store cheap."""
 
@@ -641,6 +649,7 @@ class Store:
     runbook_standing: RunbookStandingStore
     audit: AuditStore
     leads: LeadStore
+    ledger: LedgerStore
     changes: ChangeStore
 
 

@@ -144,6 +144,8 @@ class Settings:
     """URLs and `host:port` that should always answer: when none does, the network is Medic's own trouble."""
     retention: Retention = field(default_factory=Retention)
     log: LogFormat = "text"
+    metrics_port: int | None = None
+    """Where Prometheus may ask, on this machine's loopback; None: nowhere."""
     halted_by_env: str | None = None
     """The value of MEDIC_HALT: nothing is changed while it is set."""
     supervision: Supervision = field(default_factory=Supervision)
@@ -175,6 +177,7 @@ def as_document(settings: Settings) -> dict[str, object]:
             lease=spans.text(settings.lease),
         ),
         "log": settings.log,
+        **_present(metrics=settings.metrics_port and {"port": settings.metrics_port}),
         "discover_labels": settings.discover_labels,
         "control": list(settings.control),
         "retention": {

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from agent import breakers, closing, foreign, labels, look, notices, redact, standing
 from agent.errors import OutsideError
 from agent.learning import Learning
+from agent.metrics import Tally
 from agent.model import (
     MEDIC,
     Blind,
@@ -77,8 +78,9 @@ class Sweep:
         *,
         discover: bool,
         control: Sequence[ProbeRequest] = (),
+        tally: Tally | None = None,
     ) -> None:
-        """control: what should always answer; when none of it does, the network is Medic's own trouble."""
+        """control: what should always answer; when none of it does, the network is Medic's own trouble. tally: counts looks."""
         self._world = world
         self._workflows = workflows
         self._hosts = tuple(hosts)
@@ -89,6 +91,7 @@ class Sweep:
         self._blind_hosts: dict[HostName, int] = {}
         self._last_at = world.clock.now()
         self._control = tuple(control)
+        self._tally = tally or Tally()
         self._learning = Learning(world.store.starts)
 
     def beat(self, slot: int) -> SweepReport:
@@ -215,6 +218,7 @@ class Sweep:
         unclosed = {
             incident.service: incident for incident in self._world.store.incidents.unclosed() if incident.requested is None
         }
+        self._tally.looked([judgement.health for judged in judgements.values() for judgement in judged])
         verdicts, streaks = {}, self._world.store.services.all_streaks()
         for service in services:
             for check, judgement in zip(due[service.name], judgements[service.name], strict=True):
@@ -233,8 +237,15 @@ class Sweep:
                 continue
             facts = look.container_of(service, observed)
             fresh = self._act(service, verdict, facts, incident, records.get(service.name), now)
-            opened += [fresh] if fresh is not None else []
+            if fresh is not None:
+                opened.append(fresh)
+                self._count_detection(facts)
         return verdicts, opened
+
+    def _count_detection(self, facts: ContainerFacts | Blind) -> None:
+        """Count how long ago the container died whose incident was just opened. Of other troubles nobody knows the beginning."""
+        if isinstance(facts, ContainerFacts) and facts.state is not ContainerState.RUNNING and facts.finished_at is not None:
+            self._tally.detected(self._world.clock.now() - facts.finished_at)
 
     def _watch_breakers(
         self,

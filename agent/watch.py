@@ -19,6 +19,7 @@ from agent import audit, errands, outbox
 from agent.distress import Distress
 from agent.errors import MedicError, OutsideError
 from agent.housekeeping import Housekeeping
+from agent.metrics import Tally
 from agent.model import AuditKind, ContainerEvent, HostName, Service, ServiceName, StoryEvent, StoryKind
 from agent.policy import dependencies
 from agent.ports import Notifier, Workflows, World
@@ -72,6 +73,8 @@ class Parts:
     notifiers: Mapping[str, Notifier]
     hosts: Sequence[HostName]
     housekeeping: Housekeeping
+    tally: Tally
+    """What this process counts of itself."""
     stop: threading.Event
     """Set by a signal; `world.stopping` reads it."""
     on_story: Callable[[StoryEvent], None]
@@ -101,7 +104,7 @@ def run(parts: Parts) -> None:
             thread.join(GRACE.total_seconds())
 
 
-def one_beat(sweep: Sweep, distress: Distress, slot: int) -> None:
+def one_beat(sweep: Sweep, distress: Distress, tally: Tally, slot: int) -> None:
     """Sweep once. What is away (a full disk, a locked store) is one sentence in the log, and the next beat tries again.
 
     People hear of it when it lasts, and not through the store, which may be what is away.
@@ -109,6 +112,7 @@ def one_beat(sweep: Sweep, distress: Distress, slot: int) -> None:
     try:
         sweep.beat(slot)
     except MedicError as exc:
+        tally.stumbled("beat")
         logger.error("cannot finish a beat", extra={"slot": slot, "cause": str(exc)})
         distress.beat_failed(str(exc))
     else:
@@ -167,6 +171,7 @@ def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | No
             parts.housekeeping.keep_house()
         except MedicError as exc:
             # The store is away (disk full, locked, restarting): the beat goes on blind, nothing is started without a row.
+            parts.tally.stumbled("inbox")
             logger.error("cannot attend to the inbox", extra={"cause": str(exc)})
         if stopping:
             return
@@ -180,6 +185,7 @@ def _deliver(parts: Parts) -> None:
             parts.distress.tell()
             outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
         except MedicError as exc:
+            parts.tally.stumbled("outbox")
             logger.error("cannot deliver notices", extra={"cause": str(exc)})
         except Exception:
             # A bug in one notifier must not end all notices for good: the row stays, and the log has the trace.
@@ -250,6 +256,7 @@ def _nudge_each(parts: Parts, nudges: "queue.SimpleQueue[ServiceName | None]") -
             try:
                 parts.sweep.nudge(each)
             except MedicError as exc:
+                parts.tally.stumbled("nudge")
                 logger.warning("cannot look at a nudged service", extra={"service": each, "cause": str(exc)})
             except Exception:
                 logger.exception("a nudge met a bug", extra={"service": each})  # the beat looks at it all the same

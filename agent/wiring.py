@@ -5,6 +5,7 @@ it uses: `medic check` opens no store and no engine.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -52,6 +53,8 @@ from agent.settings import AppriseChannel, Channel, FileChannel, Settings, Webho
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
     from agent.watch import Parts
+
+logger = logging.getLogger(__name__)
 
 CLOCK = SystemClock()
 
@@ -434,8 +437,34 @@ def watch(
             signal.signal(each, told)
         with _leading(using, stop, waiting_for=waits) as lease:
             if lease is not None:
-                with _parts(using, stop, lease, on_story, ready) as parts:
+                with _parts(using, stop, lease, on_story, ready) as parts, _metrics(using, parts):
                     daemon.run(parts)
+
+
+@contextlib.contextmanager
+def _metrics(using: Settings, parts: "Parts") -> Iterator[None]:
+    """Serve what Prometheus asks for while the daemon runs. A port that is taken is said, and keeps nobody from being healed."""
+    if using.metrics_port is None:
+        yield
+        return
+    from importlib import metadata
+
+    from agent import exposition
+    from agent.adapters.metrics_server import MetricsServer
+    from agent.metrics import Metrics
+
+    version = metadata.version("medic-agent")
+    numbers = Metrics(parts.world.store, parts.tally, CLOCK, beat_age=lambda: parts.heartbeat.age, version=version)
+    try:
+        server = MetricsServer(using.metrics_port, numbers.text, exposition.CONTENT_TYPE)
+    except OutsideError as exc:
+        logger.error("healing goes on without metrics", extra={"cause": str(exc)})
+        yield
+        return
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 def watch_is_running(using: Settings) -> int | None:
@@ -524,6 +553,7 @@ def _parts(
     from agent.distress import Distress
     from agent.engine import SOLE_EXECUTOR, DbosEngine, StoppableClock
     from agent.housekeeping import Housekeeping
+    from agent.metrics import Tally
     from agent.sweep import Sweep
     from heartbeat.pulse import Pulse
     from heartbeat.schedule import Heartbeat
@@ -539,7 +569,8 @@ def _parts(
             executor=f"term-{lease.lead.term}" if isinstance(lease, KeptLease) else SOLE_EXECUTOR,
         )
         hosts = [host.name for host in using.hosts]
-        sweep = Sweep(world, engine, hosts, discover=using.discover_labels, control=_control(using))
+        tally = Tally()
+        sweep = Sweep(world, engine, hosts, discover=using.discover_labels, control=_control(using), tally=tally)
         notifiers = {channel.name: notifier(channel, world.redact) for channel in using.channels}
         distress = Distress(notifiers, CLOCK)
         manager = ServiceManager(using.supervision.socket)
@@ -554,11 +585,12 @@ def _parts(
             world=world,
             engine=engine,
             sweep=sweep,
-            heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, distress, slot), pulse),
+            heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, distress, tally, slot), pulse),
             distress=distress,
             notifiers=notifiers,
             hosts=hosts,
             housekeeping=Housekeeping(world.store, OldFiles(using.state_dir), engine, using.retention, CLOCK),
+            tally=tally,
             stop=stop,
             on_story=on_story,
             once_ready=once_ready,

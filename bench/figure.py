@@ -11,7 +11,8 @@ class Figure:
     name: str
     """Stable between versions: what a later run is compared by."""
     what: str
-    value: float
+    value: float | None
+    """None where it could not be measured; `limit` says why."""
     unit: str
     bar: float
     at_least: bool = False
@@ -24,11 +25,15 @@ class Figure:
     @property
     def is_met(self) -> bool:
         """Whether the bar is reached."""
+        if self.value is None:
+            return False
         return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
 def line(figure: Figure) -> str:
     """Return the figure as a person reads it; a miss says by how much, and what limits it."""
+    if figure.value is None:
+        return f"{figure.what:<62} not measured: {figure.limit}"
     sign = "≥" if figure.at_least else "≤"
     head = f"{figure.what:<62} {text(figure.value):>9} {figure.unit:<14} {sign} {text(figure.bar):<8}"
     if figure.is_met:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -42,12 +43,18 @@ class Ground:
             list(threads.map(lambda name: self.container(name, SLEEP, network="none"), sorted({*wanted} - {*self._names})))
         return wanted
 
-    def container(self, name: str, command: Sequence[str], network: str = "bridge") -> str:
+    def served(self, name: str, command: Sequence[str]) -> tuple[str, str]:
+        """Start one container that publishes its port 8000; return its name and its URL on this machine."""
+        port = free_port()  # one that Docker chose would be another after each start
+        self.container(name, command, ports={8000: ("127.0.0.1", port)})
+        return name, f"http://127.0.0.1:{port}/"
+
+    def container(self, name: str, command: Sequence[str], network: str = "bridge", ports: dict[int, Any] | None = None) -> str:
         """Start one container of the tiny image and return its name."""
-        config = self.engine.create_host_config(network_mode=network)
+        config = self.engine.create_host_config(network_mode=network, port_bindings=ports)
         labels = {"medic.bench": self.run}
         made = self.engine.create_container(
-            images.ensure(images.TINY), [*command], name=name, labels=labels, host_config=config
+            images.ensure(images.TINY), [*command], name=name, labels=labels, host_config=config, ports=[*(ports or ())]
         )
         self._names.append(name)
         self.engine.start(made["Id"])
@@ -135,6 +142,12 @@ def watching(services: Mapping[str, Any], **top: Any) -> Iterator[Daemon]:
 def environment() -> dict[str, str]:
     """The environment without the variables of a Medic that runs here for real."""
     return {key: value for key, value in os.environ.items() if not key.startswith("MEDIC_")}
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
 
 
 def wait_until(is_so: Callable[[], bool], within: float, otherwise: str) -> None:

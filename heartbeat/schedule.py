@@ -37,6 +37,11 @@ class Heartbeat:
             self._one_beat, IntervalTrigger(seconds=interval.total_seconds(), start_date=EPOCH), next_run_time=_now()
         )
 
+    @property
+    def age(self) -> float:
+        """Seconds since a beat last began or ended."""
+        return self._pulse.age
+
     def start(self) -> None:
         """Beat at once, then on every multiple of the interval."""
         self._scheduler.start()

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ from agent.model import (
     IncidentId,
     IncidentState,
     Lead,
+    Ledger,
     Notice,
     Origin,
     Outcome,
@@ -61,6 +63,7 @@ def memory_store() -> Store:
     lock = threading.RLock()
     audit = MemoryAudit(lock)
     incidents = MemoryIncidents(lock, audit)
+    requests = MemoryRequests(lock, audit)
     return Store(
         services=MemoryServices(lock, audit),
         incidents=incidents,
@@ -71,14 +74,34 @@ def memory_store() -> Store:
         sweeps=MemorySweeps(),
         story=MemoryStory(lock, incidents),
         outbox=MemoryOutbox(lock, audit),
-        requests=MemoryRequests(lock, audit),
+        requests=requests,
         runbook_standing=MemoryRunbookStanding(lock, audit),
         breakers=MemoryBreakers(lock, audit),
         foreign_restarts=MemoryForeignRestarts(lock),
         audit=audit,
         leads=MemoryLeads(lock),
+        ledger=MemoryLedger(incidents, requests),
         changes=MemoryChanges(),
     )
+
+
+class MemoryLedger:
+    def __init__(self, incidents: "MemoryIncidents", requests: "MemoryRequests") -> None:
+        self._incidents = incidents
+        self._requests = requests
+
+    def read(self) -> Ledger:
+        rows = self._incidents.recent(limit=100_000)
+        outcomes = [attempt.outcome for row in rows for attempt in row.attempts]
+        ended = Counter(outcome.value for outcome in outcomes if outcome is not None)
+        return Ledger(
+            opened=tuple(Counter(row.origin.value for row in rows).items()),
+            closed=tuple(Counter(row.closing.value for row in rows if row.closing is not None).items()),
+            attempts=tuple(ended.items()),
+            under_way=outcomes.count(None),
+            repairs=tuple(row.closed_at - row.opened_at for row in rows if row.closing is Closing.HEALED and row.closed_at),
+            requests=self._requests.unclaimed(),
+        )
 
 
 class MemoryChanges:
@@ -769,6 +792,9 @@ class MemoryRequests:
 
     def answered(self, request: str) -> RequestAnswer | None:
         return self._answers.get(request)
+
+    def unclaimed(self) -> int:
+        return len(self._waiting)
 
 
 class MemoryRunbookStanding:

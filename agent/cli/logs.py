@@ -5,10 +5,15 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from agent import incident_at_hand
 from agent.settings import LogFormat
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """Attributes that every record has; what else is there came with `extra=`."""
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str]:
+    return {key: str(value) for key, value in vars(record).items() if key not in _PLAIN}
 
 
 class _Lines(logging.Formatter):
@@ -20,7 +25,8 @@ class _Lines(logging.Formatter):
         self._as_json = as_json
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {key: str(value) for key, value in vars(record).items() if key not in _PLAIN}
+        incident = incident_at_hand.named()  # a line of an adapter does not know whose it is; the thread does
+        fields = {**({"incident": incident} if incident else {}), **_fields(record)}
         trace = self.formatException(record.exc_info) if record.exc_info else None
         at = datetime.fromtimestamp(record.created, UTC)
         if self._as_json:

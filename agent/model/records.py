@@ -174,3 +174,21 @@ class ServiceRecord:
     config_hash: str | None = None
     container_id: str | None = None
     well_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Counts over all incidents, attempts and requests that the store holds, by the words of their enums."""
+
+    opened: tuple[tuple[str, int], ...] = ()
+    """Incidents by origin."""
+    closed: tuple[tuple[str, int], ...] = ()
+    """Incidents that are over, by closing."""
+    attempts: tuple[tuple[str, int], ...] = ()
+    """Attempts by outcome."""
+    under_way: int = 0
+    """Attempts without an outcome."""
+    repairs: tuple[timedelta, ...] = ()
+    """How long each incident that closed as HEALED was open."""
+    requests: int = 0
+    """Requests that nobody has claimed."""

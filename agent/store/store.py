@@ -14,6 +14,7 @@ from agent.store.changes import Changes
 from agent.store.database import Database
 from agent.store.foreign_restarts import ForeignRestarts
 from agent.store.incidents import Incidents
+from agent.store.ledger import Ledgers
 from agent.store.opening import open_database
 from agent.store.outbox import Outbox
 from agent.store.requests import Requests
@@ -66,6 +67,7 @@ def open_store(
         foreign_restarts=ForeignRestarts(database),
         audit=Audit(database),
         leads=lead.Leads(database),
+        ledger=Ledgers(database),
         changes=Changes(database),
         database=database,
     )

@@ -28,6 +28,7 @@ from agent.model import (
     IncidentId,
     IncidentState,
     Judgement,
+    Ledger,
     LogLine,
     Notice,
     NoticeKind,
@@ -259,6 +260,21 @@ def test_the_streaks_of_all_services_come_in_one_look(store: Store) -> None:
     store.services.keep_streaks(WEB.name, one)
     store.services.keep_streaks(API.name, ())
     assert store.services.all_streaks() == {WEB.name: one, API.name: ()}
+
+
+def test_the_ledger_counts_what_ever_happened(store: Store) -> None:
+    assert store.ledger.read() == Ledger()
+    healed, under_way = opened(store), opened(store, API)
+    store.attempts.begin(healed, 1, RESTART, now=START)
+    store.attempts.end(healed, 1, Outcome.HEALED, None, now=START)
+    store.incidents.close(healed, Closing.HEALED, by="medic", now=START + 60 * SECOND)
+    store.attempts.begin(under_way, 1, RESTART, now=START)
+    store.requests.ask(Request(id="r1", kind=RequestKind.HEAL, service=WEB.name, by="ann", at=START))
+    ledger = store.ledger.read()
+    assert ledger.repairs == (60 * SECOND,)
+    assert replace(ledger, repairs=()) == Ledger(
+        opened=(("heartbeat", 2),), closed=(("healed", 1),), attempts=(("healed", 1),), under_way=1, requests=1
+    )
 
 
 def test_a_stamp_differs_once_anybody_has_written_or_says_that_one_must_look(connect: Callable[[], Store]) -> None:

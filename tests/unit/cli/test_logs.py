@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent import incident_at_hand
 from agent.cli import logs
 from agent.redact import Redactor
 from agent.settings import LogFormat
@@ -40,6 +41,14 @@ def test_json_lines_carry_fields_and_trace_and_no_secret(capsys: pytest.CaptureF
     assert (info["level"], info["message"], info["service"]) == ("INFO", "attempt finished", "web")
     assert "ValueError" in warning["trace"]
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_every_line_written_while_an_incident_is_healed_names_it(capsys: pytest.CaptureFixture[str], form: LogFormat) -> None:
+    with incident_at_hand.working_on("I7"):
+        inside = written(capsys, form)
+    assert inside.count("I7") == len([line for line in inside.splitlines() if "agent.example" in line])
+    assert "I7" not in written(capsys, form)
 
 
 def test_text_is_warnings_only_unless_verbose(capsys: pytest.CaptureFixture[str]) -> None:
