@@ -169,7 +169,7 @@ def evidence(number: int = 1, log: tuple[str, ...] = LOG) -> Evidence:
         log=tuple(LogLine(id=f"L{index}", text=text) for index, text in enumerate(log, 1)),
         log_note="whole",
         events=(ContainerEvent(container="shop-checkout", action="die", at=START - timedelta(seconds=2), exit_code=78),),
-        changes=(Change(what="config", before="b3c1d2", after="77e0a9"),),
+        changes=(Change(what="config", before="b3c1d2", after="77e0a9", at=START - timedelta(seconds=42)),),
         files=(f"evidence-{number}.json",),
         gaps=("cannot ask the image registry when this tag last moved",) if number == 1 else (),
     )

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from agent import notices
+from agent import notices, spans
 from agent.model import (
     Attempt,
+    Change,
     ContainerFacts,
+    ContainerState,
     Diagnosis,
     Escalation,
     Evidence,
@@ -330,6 +332,17 @@ def _word(attempt: Attempt) -> str:
 # ---------------------------------------------------------------------------------------------------------- evidence
 
 
+def _what(change: Change, evidence: Evidence) -> str:
+    """Return what changed, and how long before the service ended, or before it was seen sick where it never ended."""
+    container = evidence.container
+    ended = container.finished_at if container is not None and container.state is not ContainerState.RUNNING else None
+    sick_at = ended or evidence.at
+    if change.at is None or change.at > sick_at:
+        return change.what  # nobody knows when, or it was changed only afterwards
+    before = spans.text(timedelta(seconds=round((sick_at - change.at).total_seconds())))
+    return f"{change.what}, {before} before it {'ended' if ended else 'was seen sick'}"
+
+
 def _evidence(evidence: Evidence, cited: frozenset[tuple[str, str]]) -> EvidenceView:
     # The same id names another line in another look's bundle: a citation is the id and the text together.
     lines = [ShownLine(id=line.id, text=line_text(line.text), cited=(line.id, line.text) in cited) for line in evidence.log]
@@ -339,7 +352,7 @@ def _evidence(evidence: Evidence, cited: frozenset[tuple[str, str]]) -> Evidence
         at=when(evidence.at),
         facts=_facts(evidence.container) if evidence.container else (),
         events=tuple(_event(evidence, index) for index in range(len(evidence.events))[-40:]),
-        changes=tuple((change.what, text(change.before), text(change.after)) for change in evidence.changes),
+        changes=tuple((_what(change, evidence), text(change.before), text(change.after)) for change in evidence.changes),
         log=tuple(line for index, line in enumerate(lines) if index in shown),
         log_note=text(evidence.log_note) + (f"; {left_out} more lines in the evidence file" if left_out else ""),
         files=evidence.files,

@@ -46,6 +46,8 @@ class Change:
     what: str
     before: str
     after: str
+    at: datetime | None = None
+    """When: of an image, the start of the container that runs it; of a file, when it was written. None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,19 +137,21 @@ class _Gathering:
             return ()
         service = self.service
         found: list[Change] = []
+        started = container.started_at if container is not None else None
         if record.image_id and container is not None and container.image_id and container.image_id != record.image_id:
-            found.append(Change(what="image", before=record.image_id, after=container.image_id))
+            found.append(Change(what="image", before=record.image_id, after=container.image_id, at=started))
         if record.container_id and container is not None and container.id not in ("", record.container_id):
-            found.append(Change(what="container", before=record.container_id[:12], after=container.id[:12]))
+            found.append(Change(what="container", before=record.container_id[:12], after=container.id[:12], at=started))
         config = service.config_file
         if config is not None and record.config_hash is not None:
             try:
                 digest = files.digest(service.host, config.path)
+                at = files.modified(service.host, config.path) if digest != record.config_hash else None
             except OutsideError as exc:
                 self.gaps.append(self.clean(str(exc)))
             else:
                 if digest != record.config_hash:
-                    found.append(Change(what="config", before=record.config_hash, after=digest or "no file"))
+                    found.append(Change(what="config", before=record.config_hash, after=digest or "no file", at=at))
         return tuple(found)
 
     def _deploying(self, files: HostFiles) -> str | None:

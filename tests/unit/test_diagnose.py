@@ -94,6 +94,9 @@ class Docker:
         return (die, ContainerEvent(container="web", action="exec_create: curl -H s3cret", at=CLOCK.now()))
 
 
+WRITTEN = CLOCK.now() - timedelta(seconds=70)
+
+
 class Files:
     def __init__(self, digest: str | None = "aa", *, refuses: bool = False) -> None:
         self._digest, self._refuses = digest, refuses
@@ -104,7 +107,7 @@ class Files:
         return self._digest
 
     def modified(self, host: HostName, path: str) -> datetime | None:
-        return None
+        return WRITTEN
 
     def size(self, host: HostName, path: str) -> int | None:
         return None
@@ -231,6 +234,13 @@ def test_what_changed_is_told_against_the_last_time_it_was_well(
 ) -> None:
     found = explain(Docker(), Bundles(), files, record)
     assert [(change.what, change.before, change.after) for change in found.evidence.changes] == changed
+
+
+def test_a_change_is_told_with_its_time() -> None:
+    started = CLOCK.now() - timedelta(seconds=50)
+    facts = ContainerFacts(name="web", id="c1", state=ContainerState.EXITED, image_id="sha256:new", started_at=started)
+    found = explain(Docker(facts=facts), Bundles(), Files("bb"), replace(WELL, image_id="sha256:older"))
+    assert [(change.what, change.at) for change in found.evidence.changes] == [("image", started), ("config", WRITTEN)]
 
 
 def test_what_cannot_be_compared_is_a_gap() -> None:

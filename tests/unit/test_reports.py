@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from agent.adapters import report_view
 from agent.adapters.reports import ReportFiles
 from agent.model import (
     Attempt,
+    ContainerState,
     Evidence,
     LogLine,
     Outcome,
@@ -106,6 +108,25 @@ def test_the_twin_is_the_same_for_machines() -> None:
     assert twin["next_steps"][0] == escalated.ADVICE
     assert set(twin["why_not_enough"]) == {"1", "2"}
     assert twin["story"][0]["kind"] == "seen"
+
+
+@pytest.mark.parametrize(
+    ("state", "changed", "words"),
+    [
+        (ContainerState.EXITED, timedelta(seconds=-42), "config, 40s before it ended: b3c1d2"),
+        (ContainerState.RUNNING, timedelta(seconds=-42), "before it was seen sick: b3c1d2"),
+        (ContainerState.EXITED, timedelta(seconds=1), "- config: b3c1d2"),
+        (ContainerState.EXITED, None, "- config: b3c1d2"),
+    ],
+)
+def test_says_how_long_before_the_trouble_something_changed(
+    state: ContainerState, changed: timedelta | None, words: str
+) -> None:
+    seen = escalated.evidence(1)
+    assert seen.container is not None
+    change = replace(seen.changes[0], at=None if changed is None else escalated.START + changed)
+    seen = replace(seen, container=replace(seen.container, state=state), changes=(change,))
+    assert words in render(evidence=(seen,))["report.md"]
 
 
 def test_an_incident_without_anything_still_makes_a_report() -> None:
