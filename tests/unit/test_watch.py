@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent import watch
+from agent import metrics, watch
 from agent.errors import OutsideError
 from agent.model import ContainerEvent, HostName, Service, ServiceName
 
@@ -61,7 +61,7 @@ class Looks:
 
 def test_a_burst_of_events_is_one_look_per_service_and_one_that_fails_is_not_the_last() -> None:
     looks, nudges = Looks(), queue.SimpleQueue[ServiceName | None]()
-    parts = SimpleNamespace(sweep=looks, stop=threading.Event())
+    parts = SimpleNamespace(sweep=looks, stop=threading.Event(), tally=metrics.Tally())
     thread = threading.Thread(target=watch._nudge_each, args=(parts, nudges))
     nudges.put(ServiceName("web"))
     thread.start()
