@@ -8,6 +8,7 @@ import pytest
 from agent import watch
 from agent.distress import BEATS, Distress
 from agent.errors import OutsideError, StoreError
+from agent.metrics import Tally
 from agent.model import MEDIC, Notice, NoticeKind, SweepReport
 from agent.sweep import Sweep
 from tests.fakes import FakeClock
@@ -52,7 +53,7 @@ class Rig:
     def beat(self, times: int = 1) -> None:
         for _ in range(times):
             self.clock.move(timedelta(seconds=5))
-            watch.one_beat(cast("Sweep", self.sweep), self.distress, 1)
+            watch.one_beat(cast("Sweep", self.sweep), self.distress, Tally(), 1)
             self.distress.tell()
 
 
