@@ -15,7 +15,7 @@ lock() { # output file, then the arguments that choose what goes in
 }
 
 # The development lock first: the others take its versions, so that every set-up of Medic runs what the tests ran.
-lock requirements-dev.lock "$@" --extra postgres --extra dev pyproject.toml
+lock requirements-dev.lock "$@" --extra postgres --extra infra --extra dev pyproject.toml
 lock requirements.lock "$@" --constraint requirements-dev.lock pyproject.toml
 for extra in llm infra postgres; do
     lock "requirements-$extra.lock" "$@" --constraint requirements-dev.lock --extra "$extra" pyproject.toml

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "requirements.lock": (),
-    "requirements-dev.lock": ("postgres", "dev"),
+    "requirements-dev.lock": ("postgres", "infra", "dev"),
     "requirements-llm.lock": ("llm",),
     "requirements-infra.lock": ("infra",),
     "requirements-postgres.lock": ("postgres",),

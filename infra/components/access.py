@@ -1,0 +1,71 @@
+"""What a GPU host may do in the account: read models, publish its own SSH key, finish its own launch hook, send figures."""
+
+import json
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.components.model_store import ModelStore
+from infra.settings import FleetSettings
+
+NAMESPACE = "Medic"
+"""CloudWatch namespace of everything we measure."""
+_ASSUMED_BY_EC2 = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+)
+
+
+class HostAccess(pulumi.ComponentResource):
+    """profile: the instance profile of GPU hosts. One policy a concern, so that each can be read, and taken away, by itself."""
+
+    def __init__(self, settings: FleetSettings, store: ModelStore, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("medic:infra:HostAccess", settings.name, None, opts)
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._name = settings.name
+        self.role = aws.iam.Role(
+            f"{settings.name}-host", assume_role_policy=_ASSUMED_BY_EC2, tags=settings.all_tags, opts=self._child
+        )
+        account = aws.get_caller_identity(opts=pulumi.InvokeOptions(parent=self)).account_id
+        self._allow("read-models", store.bucket.arn.apply(_reads))
+        self._allow("publish-key", _publishes(settings, account))
+        self._allow("finish-warm-up", _finishes(settings, account))
+        self._allow("send-figures", _sends())
+        self.profile = aws.iam.InstanceProfile(f"{settings.name}-host", role=self.role.name, opts=self._child)
+        self.register_outputs({"role": self.role.name})
+
+    def _allow(self, concern: str, policy: pulumi.Input[str]) -> None:
+        aws.iam.RolePolicy(f"{self._name}-{concern}", role=self.role.name, policy=policy, opts=self._child)
+
+
+def _policy(*statements: dict[str, object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]})
+
+
+def _reads(bucket: str) -> str:
+    return _policy({"Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": f"{bucket}/models/*"})
+
+
+def _publishes(settings: FleetSettings, account: str) -> str:
+    path = f"arn:aws:ssm:{settings.region}:{account}:parameter{settings.parameter_root}/host-keys/*"
+    return _policy({"Action": "ssm:PutParameter", "Resource": path})
+
+
+def _finishes(settings: FleetSettings, account: str) -> str:
+    # The group's own id is in its ARN and unknown before it exists; its name is ours.
+    group = f"arn:aws:autoscaling:{settings.region}:{account}:autoScalingGroup:*:autoScalingGroupName/{settings.group_name}*"
+    return _policy(
+        {"Action": ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"], "Resource": group}
+    )
+
+
+def _sends() -> str:
+    return _policy(
+        {
+            "Action": "cloudwatch:PutMetricData",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"cloudwatch:namespace": NAMESPACE}},
+        }
+    )

@@ -1,0 +1,132 @@
+"""What a fleet costs: settings and a dated price file -> lines of an estimate. Imports no Pulumi and calls nobody.
+
+Spot prices move by the hour, so none is written down: the caller brings today's (`spot`), or the estimate says that it
+knows only the ceiling, which is the on-demand price.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.settings import FleetSettings
+
+HOURS = 730
+"""Hours of a month, as AWS's own calculator counts them."""
+BASE_IOPS, BASE_MIBPS = 3000, 125
+"""What a gp3 volume has without extra pay (EBS User Guide)."""
+VOLUME_IOPS, VOLUME_MIBPS = 6000, 500
+"""What our volumes get: a model is read from them at every boot."""
+ALARMS = 4
+"""Alarms of infra/components/observability.py and autoscaling.py."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceBook:
+    """Prices of one region in USD. as_of: the day they were written down."""
+
+    as_of: str
+    source: str
+    region: str
+    on_demand: Mapping[str, float]
+    gib_month: float
+    iops_month: float
+    mibps_month: float
+    balancer_hour: float
+    address_hour: float
+    alarm_month: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of an estimate. usd: per month, while it runs all month. note: what the figure rests on."""
+
+    what: str
+    usd: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a month costs at the smallest and at the largest size; on_demand: the largest, were all of it on-demand."""
+
+    as_of: str
+    lines: tuple[Line, ...]
+    smallest: float
+    largest: float
+    on_demand: float
+    unknown: tuple[str, ...]
+
+
+def load() -> PriceBook:
+    """Return the price file that travels with the program."""
+    read = json.loads(Path(__file__).with_name("prices.json").read_text(encoding="utf-8"))
+    return PriceBook(
+        as_of=read["as_of"],
+        source=read["source"],
+        region=read["region"],
+        on_demand=read["on_demand_usd_per_hour"],
+        gib_month=read["gp3_usd_per_gib_month"],
+        iops_month=read["gp3_usd_per_iops_month"],
+        mibps_month=read["gp3_usd_per_mibps_month"],
+        balancer_hour=read["balancer_usd_per_hour"],
+        address_hour=read["public_address_usd_per_hour"],
+        alarm_month=read["alarm_usd_per_month"],
+    )
+
+
+def estimate(settings: FleetSettings, book: PriceBook, spot: Mapping[str, float] | None = None) -> Estimate:
+    """Return what a month of `settings` costs.
+
+    spot: today's USD per hour by instance type; without it spot is counted at its ceiling, the on-demand price.
+    Types that no price is known for are in `unknown` and count nothing.
+    """
+    known = {each: book.on_demand[each] for each in settings.instance_types if each in book.on_demand}
+    unknown = tuple(each for each in settings.instance_types if each not in known)
+    cheapest = min(known.values(), default=0.0)
+    spot_now = (
+        min((spot[each] for each in settings.instance_types if each in (spot or {})), default=cheapest) if spot else cheapest
+    )
+    base, most = settings.on_demand_base, settings.max_size
+    host = _host_month(settings, book)
+    fixed = _fixed(settings, book)
+    on_demand_hosts = most - settings.spot_at_most
+    lines = (
+        Line(
+            what=f"on-demand base, {base} host(s)",
+            usd=base * (cheapest * HOURS + host),
+            note="the cheapest of the types; volume and address included",
+        ),
+        Line(
+            what=f"up to {settings.spot_at_most} spot host(s)",
+            usd=settings.spot_at_most * (spot_now * HOURS + host),
+            note="today's spot price" if spot else "at most: counted at the on-demand price, which spot stays under",
+        ),
+        *fixed,
+    )
+    steady = sum(each.usd for each in fixed)
+    smallest = steady + max(settings.min_size, 0) * host
+    smallest += min(base, settings.min_size) * cheapest * HOURS + max(settings.min_size - base, 0) * spot_now * HOURS
+    largest = steady + most * host + (on_demand_hosts * cheapest + settings.spot_at_most * spot_now) * HOURS
+    return Estimate(
+        as_of=book.as_of,
+        lines=lines,
+        smallest=smallest,
+        largest=largest,
+        on_demand=steady + most * (host + cheapest * HOURS),
+        unknown=unknown,
+    )
+
+
+def _host_month(settings: FleetSettings, book: PriceBook) -> float:
+    volume = settings.volume_gib * book.gib_month
+    volume += (VOLUME_IOPS - BASE_IOPS) * book.iops_month + (VOLUME_MIBPS - BASE_MIBPS) * book.mibps_month
+    return volume + book.address_hour * HOURS
+
+
+def _fixed(settings: FleetSettings, book: PriceBook) -> tuple[Line, ...]:
+    lines = [Line(what=f"{ALARMS} alarms", usd=ALARMS * book.alarm_month, note="queues, parameters and rules cost cents")]
+    if settings.balancer != "none":
+        usd = book.balancer_hour * HOURS
+        lines.append(Line(what="balancer", usd=usd, note="its hours; traffic comes on top"))
+    return tuple(lines)

@@ -1,0 +1,140 @@
+"""START HERE: the whole stack, from its settings to what it exports. Run by `pulumi up` through `__main__.py`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+from pulumi import _types  # no public name turns typed arguments into what the provider is asked for (pulumi 3.272)
+
+from infra import inventory, policies
+from infra import settings as fleet_settings
+from infra.components.access import NAMESPACE, HostAccess
+from infra.components.autoscaling import Autoscaling
+from infra.components.balancer import Balancer
+from infra.components.gpu_fleet import CONTAINER, DRAIN_HOOK, LAUNCH_HOOK, GpuFleet
+from infra.components.model_store import ModelStore
+from infra.components.network import Network
+from infra.components.spot_events import SpotEvents
+from infra.components.watchfulness import Watchfulness
+from infra.settings import FleetSettings
+
+SSH_USER = "ubuntu"
+"""The login of Ubuntu's and the Deep Learning images."""
+
+
+class PolicyError(Exception):
+    """A resource that no settings should lead to; `pulumi preview` stops at it."""
+
+
+def main() -> dict[str, pulumi.Output[Any]]:
+    """Make the stack; return what it exports: `inventory`, `address`, `bucket`. Raises SettingsError."""
+    settings = settings_of_stack()
+    for warning in settings.warnings():
+        pulumi.log.warn(warning)
+    pulumi.runtime.register_stack_transformation(_held_to_policies)
+
+    network = Network(settings)
+    store = ModelStore(settings)
+    events = SpotEvents(settings)
+    access = HostAccess(settings, store)
+    balancer = Balancer(settings, network) if settings.balancer != "none" else None
+    fleet = GpuFleet(settings, network, store, access, [balancer.targets.arn] if balancer else [])
+    Autoscaling(settings, fleet)
+    watchfulness = Watchfulness(settings, fleet, events)
+
+    document = _document(settings, store, events, fleet, balancer, watchfulness)
+    aws.ssm.Parameter(
+        f"{settings.name}-inventory",
+        name=f"{settings.parameter_root}/inventory",
+        type="String",
+        value=document,
+        tags=settings.all_tags,
+    )
+    outputs: dict[str, pulumi.Output[Any]] = {"inventory": document, "bucket": store.bucket.id}
+    if balancer:
+        outputs["address"] = balancer.address
+    for key, value in outputs.items():
+        pulumi.export(key, value)
+    return outputs
+
+
+def settings_of_stack() -> FleetSettings:
+    """Return the settings that this stack's configuration spells. Raises SettingsError."""
+    config = pulumi.Config(fleet_settings.PROJECT)
+    lists = {key for key, default in fleet_settings.defaults().items() if isinstance(default, list)}
+    known = fleet_settings.keys()
+    found = {key: config.get_object(key) if key in lists else config.get(key) for key in known}
+    return fleet_settings.from_mapping(
+        {key: value for key, value in found.items() if value is not None},
+        stack=pulumi.get_stack(),
+        region=aws.config.region or "us-east-1",
+    )
+
+
+def _held_to_policies(
+    given: pulumi.ResourceTransformationArgs,
+) -> pulumi.ResourceTransformationResult | None:
+    """Refuse any resource that violates a policy, once its inputs are known: at preview, for all that a preview knows."""
+
+    def refuse(inputs: Mapping[str, Any]) -> None:
+        if found := policies.violations(given.type_, _camel(inputs)):
+            raise PolicyError(f"cannot make {given.name} ({given.type_}): it {'; it '.join(found)}")
+
+    pulumi.Output.from_input(dict(given.props)).apply(refuse)
+    return None
+
+
+def _camel(value: Any) -> Any:
+    """Return inputs under the names that the provider gives them."""
+    if _types.is_input_type(type(value)):
+        return _camel(_types.input_type_to_dict(value))
+    if isinstance(value, Mapping):
+        return {fleet_settings.key_of(key) if isinstance(key, str) else key: _camel(each) for key, each in value.items()}
+    return [_camel(each) for each in value] if isinstance(value, list) else value
+
+
+def _document(
+    settings: FleetSettings,
+    store: ModelStore,
+    events: SpotEvents,
+    fleet: GpuFleet,
+    balancer: Balancer | None,
+    watchfulness: Watchfulness,
+) -> pulumi.Output[str]:
+    """Return the inventory as text, known once everything that it names is."""
+
+    def written(known: Mapping[str, Any]) -> str:
+        return inventory.render(
+            inventory.Inventory(
+                stack=settings.name,
+                region=settings.region,
+                launch_hook=LAUNCH_HOOK,
+                drain_hook=DRAIN_HOOK,
+                metric_namespace=NAMESPACE,
+                host_keys=f"{settings.parameter_root}/host-keys",
+                ssh_user=SSH_USER,
+                warm_up_seconds=settings.warm_up_seconds,
+                drain_seconds=settings.drain_seconds,
+                on_demand_base=settings.on_demand_base,
+                max_size=settings.max_size,
+                model=inventory.Model(
+                    container=CONTAINER,
+                    image=settings.image,
+                    port=settings.port,
+                    ready_path=settings.ready_path,
+                    name=settings.model_name,
+                ),
+                **known,
+            )
+        )
+
+    return pulumi.Output.all(
+        group=fleet.group.name,
+        burst_group=fleet.burst.name if fleet.burst else "",
+        queue_url=events.queue.url,
+        dead_letter_url=events.dead_letters.url,
+        bucket=store.bucket.id,
+        log_group=watchfulness.log_group.name,
+        target_group_arn=balancer.targets.arn if balancer else "",
+    ).apply(written)
