@@ -18,6 +18,9 @@ say "rules and cases"
 say "contracts and stories"
 "${pytest[@]}" tests/contracts tests/stories
 
+say "infrastructure (on Pulumi's mocks, and on a stand-in engine over moto)"
+"${pytest[@]}" --dist loadfile tests/infra
+
 say "lab images"
 .venv/bin/python -m tests.lab.images
 

@@ -1,0 +1,178 @@
+"""The whole program on Pulumi's mocks: what it would ask AWS for."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from infra import cloud_init, inventory, policies
+from tests.infra import stack
+from tests.infra.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def plain() -> Stack:
+    return stack.described()
+
+
+@pytest.fixture(scope="module")
+def full() -> Stack:
+    return stack.described(
+        balancer="public",
+        minSize=0,
+        sleepCron="0 20 * * *",
+        wakeCron="0 6 * * *",
+        noticeEmail="ops@example.com",
+        burstMaxSize=2,
+    )
+
+
+def test_the_group_is_spot_first_and_enters_service_warm(plain: Stack) -> None:
+    group = plain.one("autoscaling/group:Group")
+
+    spread = group["mixedInstancesPolicy"]["instancesDistribution"]
+    assert spread["onDemandBaseCapacity"] == 1
+    assert spread["onDemandPercentageAboveBaseCapacity"] == 0
+    assert spread["spotAllocationStrategy"] == "price-capacity-optimized"
+    assert group["capacityRebalance"] is True
+    hooks = {each["name"]: (each["defaultResult"], each["heartbeatTimeout"]) for each in group["initialLifecycleHooks"]}
+    assert hooks == {"warm-up": ("ABANDON", 900), "drain": ("CONTINUE", 100)}
+    assert len(group["vpcZoneIdentifiers"]) == 3
+
+
+def test_a_refresh_can_go_back_because_the_template_version_is_literal(plain: Stack) -> None:
+    specification = plain.one("autoscaling/group:Group")["mixedInstancesPolicy"]["launchTemplate"][
+        "launchTemplateSpecification"
+    ]
+
+    assert specification["version"] == "1"
+
+
+def test_only_the_agent_reaches_port_22(full: Stack) -> None:
+    rules = [
+        each["inputs"]
+        for each in full.of(":SecurityGroupIngressRule")
+        if each["inputs"]["fromPort"] <= 22 <= each["inputs"]["toPort"]
+    ]
+
+    assert [(each["securityGroupId"], each["referencedSecurityGroupId"]) for each in rules] == [
+        ("medic-test-hosts", "medic-test-agent")
+    ]
+
+
+def test_the_agents_group_admits_nobody(full: Stack) -> None:
+    assert not [
+        each for each in full.of(":SecurityGroupIngressRule") if each["inputs"]["securityGroupId"] == "medic-test-agent"
+    ]
+
+
+def test_the_default_stack_has_nothing_that_costs_by_itself(plain: Stack) -> None:
+    costly = ("natGateway:NatGateway", "loadBalancer:LoadBalancer", "eip:Eip")
+
+    assert [each["type"] for each in plain.resources if each["type"].endswith(costly)] == []
+    assert [each["inputs"]["vpcEndpointType"] for each in plain.of(":VpcEndpoint")] == ["Gateway"]
+
+
+def test_the_burst_group_alone_has_a_warm_pool_and_asks_for_no_spot(full: Stack) -> None:
+    burst, spot = full.one("group:Group", "-burst"), full.one("group:Group", "-gpu")
+
+    assert burst["warmPool"]["poolState"] == "Stopped"
+    assert "mixedInstancesPolicy" not in burst
+    assert "warmPool" not in spot
+
+
+def test_only_our_rules_may_fill_the_queue(plain: Stack) -> None:
+    (statement,) = json.loads(plain.one(":QueuePolicy")["policy"])["Statement"]
+
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert len(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == len(plain.of(":EventRule")) == 5
+
+
+def test_a_host_can_do_nothing_in_the_account_but_its_own_part(plain: Stack) -> None:
+    statements = [each for policy in plain.of(":RolePolicy") for each in json.loads(policy["inputs"]["policy"])["Statement"]]
+    actions = {
+        name for each in statements for name in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
+    }
+
+    assert actions == {
+        "s3:GetObject", "s3:GetObjectVersion", "ssm:PutParameter", "cloudwatch:PutMetricData",
+        "autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat",
+    }  # fmt: skip
+
+
+def test_the_user_data_is_the_rendered_cloud_init(plain: Stack) -> None:
+    text = base64.b64decode(plain.one(":LaunchTemplate")["userData"]).decode()
+    (config,) = (
+        each["content"]
+        for each in json.loads(text.removeprefix("#cloud-config\n"))["write_files"]
+        if each["path"] == cloud_init.CONFIG
+    )
+
+    assert json.loads(config)["bucket"] == "medic-test-models"
+
+
+def test_a_fleet_that_may_sleep_is_woken_by_work_and_by_the_clock(full: Stack) -> None:
+    assert {each["inputs"]["policyType"] for each in full.of("autoscaling/policy:Policy")} == {
+        "TargetTrackingScaling",
+        "StepScaling",
+    }
+    assert {each["inputs"]["scheduledActionName"]: each["inputs"]["maxSize"] for each in full.of(":Schedule")} == {
+        "sleep": 4,
+        "wake": 4,
+    }
+    assert full.one(":MetricAlarm", "from-zero")["treatMissingData"] == "notBreaching"
+
+
+def test_the_exported_inventory_is_the_parameter_and_can_be_read(full: Stack) -> None:
+    parameter = full.one("ssm/parameter:Parameter")
+
+    assert parameter["name"] == "/medic/medic-test/inventory"
+    assert parameter["value"] == full.outputs["inventory"]
+    read = inventory.parse(parameter["value"])
+    assert (read.group, read.burst_group) == ("medic-test-gpu", "medic-test-gpu-burst")
+
+
+def test_nothing_the_program_makes_violates_a_policy(full: Stack) -> None:
+    assert [(each["name"], said) for each in full.resources for said in policies.violations(each["type"], each["inputs"])] == []
+
+
+def test_everything_that_can_bear_tags_names_its_fleet(full: Stack) -> None:
+    untagged = [
+        each["name"] for each in full.resources if "tags" in each["inputs"] and not _names_fleet(each["inputs"]["tags"])
+    ]
+
+    assert untagged == []
+
+
+def _names_fleet(tags: Any) -> bool:
+    if isinstance(tags, list):
+        return any(each["key"] == "medic:fleet" and each["value"] == "medic-test" for each in tags)
+    return bool(tags.get("medic:fleet") == "medic-test")
+
+
+def test_refuses_a_setting_with_one_line_before_anything_is_asked_for() -> None:
+    done = stack.ran(image="vllm:latest")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "cannot use setting medic:image: 'vllm:latest' is not pinned; write NAME@sha256:DIGEST\n"
+
+
+OPEN_TO_ALL = """
+import pulumi_aws as aws
+from infra.components import network
+
+def admit_everybody(self, name, into, source, port):
+    aws.vpc.SecurityGroupIngressRule(
+        f"x-{name}", security_group_id=into.id, cidr_ipv4="0.0.0.0/0", ip_protocol="tcp", from_port=port, to_port=port
+    )
+
+network.Network._admit = admit_everybody
+"""
+
+
+def test_a_policy_stops_the_program_whatever_the_settings_say() -> None:
+    done = stack.ran(before=OPEN_TO_ALL)
+
+    assert done.returncode == 2
+    assert "it opens port 22 to 0.0.0.0/0; only the agent's security group may reach it" in done.stderr
