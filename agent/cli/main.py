@@ -27,6 +27,7 @@ from agent.cli import (
     halt,
     heal,
     incident,
+    infra,
     init,
     options,
     resume,
@@ -114,6 +115,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(evaluate.app, name="eval")
 app.command("sweeps")(sweeps.sweeps)
 app.add_typer(breaker.app, name="breaker")
+app.add_typer(infra.app, name="infra")
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
 app.command("silence")(silence.silence)

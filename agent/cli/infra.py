@@ -1,0 +1,123 @@
+"""`medic infra`: what a stack would be and cost, before anyone has an account. Needs a checkout: the program is not installed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli import options
+
+if TYPE_CHECKING:  # types only: a fast command must not pay for them
+    from infra.prices import Estimate
+    from infra.settings import FleetSettings
+
+PATIENCE = 180
+"""Seconds for one run of the program on Pulumi's mocks; it takes four."""
+
+app = typer.Typer(no_args_is_help=True, help="Look at the stack that `pulumi up` makes.")
+
+StackFile = Annotated[Path, typer.Argument(help="A stack file: infra/stacks/Pulumi.<stack>.yaml.", metavar="STACK_FILE")]
+
+
+@app.callback()
+def _group() -> None:
+    """Look at the stack that `pulumi up` makes."""
+
+
+@app.command("estimate")
+def estimate(ctx: typer.Context, stack: StackFile, as_json: options.Json = False) -> None:
+    """Say what a month of a stack costs, by the dated price file: smallest, largest, and what no spot would cost."""
+    from agent.cli import screen
+    from infra import prices
+
+    settings = _settings(stack)
+    book = prices.load()
+    priced = prices.estimate(settings, book)
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(priced)
+        return
+    _show_estimate(settings, priced)
+    typer.echo(f"prices of {book.as_of}, {book.region}: {book.source}")
+
+
+@app.command("describe")
+def describe(ctx: typer.Context, stack: StackFile, as_json: options.Json = False) -> None:
+    """Print every resource that `pulumi up` would make, by its part of the stack, and what a month of it costs."""
+    from infra import prices
+
+    settings = _settings(stack)
+    described = _described(stack)
+    if as_json or options.given(ctx).as_json:
+        typer.echo(json.dumps(described))
+        return
+    _show_parts(described["resources"])
+    _show_estimate(settings, prices.estimate(settings, prices.load()))
+
+
+def _settings(path: Path) -> "FleetSettings":
+    from agent.errors import ConfigError
+    from infra import settings
+
+    try:
+        return settings.from_stack_file(path)
+    except settings.SettingsError as exc:
+        raise ConfigError(str(exc)) from exc
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Run the program on Pulumi's mocks, in a process of its own, and return what it says.
+
+    Raises ConfigError where a setting or a policy refuses, OutsideError where Pulumi's packages are missing or fail.
+    """
+    from agent.errors import ConfigError, OutsideError
+
+    words = [sys.executable, "-W", "ignore", "-m", "infra.describe", str(path.resolve())]
+    root = Path(__file__).parents[2]
+    try:
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603  (our own module)
+    except subprocess.TimeoutExpired as exc:
+        raise OutsideError(f"cannot describe {path}: the program took longer than {PATIENCE} s", transient=True) from exc
+    if done.returncode == options.BAD_INPUT:
+        raise ConfigError(done.stderr.strip().splitlines()[-1])
+    if done.returncode:
+        if "No module named 'pulumi" in done.stderr:
+            raise OutsideError("cannot describe a stack: Pulumi is missing; install requirements-infra.lock", transient=False)
+        last = done.stderr.strip().splitlines()[-1:] or [f"cannot describe {path}: the program said nothing"]
+        raise OutsideError(last[0], transient=False)
+    described: dict[str, Any] = json.loads(done.stdout)
+    return described
+
+
+def _show_parts(resources: list[dict[str, Any]]) -> None:
+    from rich.tree import Tree
+
+    from agent.cli import screen
+
+    whole = Tree(f"{len(resources)} resources")
+    parts = {part: whole.add(part) for part in dict.fromkeys(each["part"] for each in resources) if part}
+    for each in sorted(resources, key=lambda it: (it["type"], it["name"])):
+        parts.get(each["part"], whole).add(screen.plain(f"{each['type'].rsplit(':', 1)[-1]} {each['name']}"))
+    screen.console().print(whole)
+
+
+def _show_estimate(settings: "FleetSettings", priced: "Estimate") -> None:
+    from rich.table import Table
+
+    from agent.cli import screen
+
+    table = Table("each month", "USD", "", box=None, pad_edge=False)
+    for line in priced.lines:
+        table.add_row(line.what, f"{line.usd:,.0f}", line.note)
+    to = screen.console()
+    to.print(table)
+    to.print(
+        f"at its smallest {priced.smallest:,.0f} USD a month, at its largest {priced.largest:,.0f}; budget {settings.monthly_budget_usd:,}"
+    )
+    to.print(f"the largest, all of it on demand: {priced.on_demand:,.0f} USD")
+    if priced.unknown:
+        to.print(f"no price known for {', '.join(priced.unknown)}: they count nothing above")
+    for warning in settings.warnings():
+        to.print(screen.plain(f"! {warning}"))
