@@ -9,7 +9,9 @@ process table say really happened (`crash_tally`).
 
 import argparse
 import contextlib
+import functools
 import json
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -17,10 +19,12 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -41,6 +45,8 @@ ENDS_WITHIN = 45.0
 """Seconds: running steps get 10, a playbook 10 more, and the machine may be busy."""
 LEASE = 6
 """Seconds. Short, so that takeovers are many; the default is 30."""
+APART = 3.0
+"""Seconds between the starts of two nights: two `initdb` at once were seen to fail."""
 AT_RANDOM = 0.25
 """The part of the kills that come at a random moment."""
 
@@ -91,6 +97,8 @@ class Night:
     store: Store
     tally: Tally
     dice: random.Random
+    mine: Sequence[Cell] = CELLS
+    """The cells that this night strikes at; others may be at work on the rest."""
     cells: list[Cell] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
     """Step -> calls it made the last time."""
@@ -126,7 +134,7 @@ class Night:
     def strike_at_a_cell(self) -> bool:
         """Let a daemon cut itself at the next cell of the order; False if no heal came there in time."""
         if not self.cells:
-            self.cells = self.dice.sample(CELLS, len(CELLS))
+            self.cells = self.dice.sample(self.mine, len(self.mine))
         step, moment, signal = cell = self.cells.pop()
         self.read_notes()
         arm = Arm(step=step, moment=moment, signal=signal, at=self.dice.random(), calls=self.calls.get(step, 20))
@@ -197,7 +205,7 @@ class Night:
 
     # ------------------------------------------------------------------------------------------------- around the kills
 
-    def read_notes(self) -> list[dict[str, object]]:
+    def read_notes(self) -> list[dict[str, Any]]:
         """Return what the daemons have told since the last time."""
         file = self.ground.folder / "notes"
         if not file.exists():
@@ -260,9 +268,10 @@ def write_config(ground: Ground, name: str, store: str | None) -> Path:
         "breaker": {"least": 1000},
         "runbook_limits": {"failures_on_services": 1000, "ineffective_results": 1000},
     }
-    state = {"state_dir": str(ground.folder / name), "interval": "1s"}
+    # Other containers of this engine may declare themselves to whoever looks; they are nobody's business here.
+    state: dict[str, object] = {"state_dir": str(ground.folder / name), "interval": "1s", "discover_labels": False}
     if store is not None:
-        state |= {"store": {"url": store, "lease": f"{LEASE}s"}}  # type: ignore[dict-item]
+        state |= {"store": {"url": store, "lease": f"{LEASE}s"}}
     file = ground.folder / f"{name}.yaml"
     file.write_text(json.dumps({**state, **fleet, "services": services}))  # JSON is YAML, and has no aliases
     return file
@@ -282,10 +291,17 @@ def postgres(folder: Path) -> Iterator[str]:
         server.cleanup()
 
 
-def run(kills: int, seed: int, folder: Path, store: str = "sqlite", within: float = float("inf")) -> Tally:
+def run(
+    kills: int,
+    seed: int,
+    folder: Path,
+    store: str = "sqlite",
+    within: float = float("inf"),
+    cells: Sequence[Cell] = CELLS,
+) -> Tally:
     """Break, kill and restart `kills` times; settle; hold the ledger against the ground truth.
 
-    store: `sqlite` or `postgres`. within: seconds after which no further kill comes.
+    store: `sqlite` or `postgres`. within: seconds after which no further kill comes. cells: those to strike at.
     """
     end = time.monotonic() + within
     with contextlib.ExitStack() as stack:
@@ -295,7 +311,7 @@ def run(kills: int, seed: int, folder: Path, store: str = "sqlite", within: floa
         daemons = [Daemon(name, folder, write_config(ground, name, url)) for name in names]
         tally = Tally(store)
         opened = stack.enter_context(wiring.open_store(wiring.settings(daemons[0].config)))
-        night = Night(ground, daemons, opened, tally, random.Random(seed))
+        night = Night(ground, daemons, opened, tally, random.Random(seed), cells)
         try:
             ground.build()
             for number in range(kills):
@@ -324,23 +340,39 @@ def until(true: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
+def nights(words: argparse.Namespace, store: str, folder: Path) -> Tally:
+    """Run several nights at once, each on its own store and containers: a kill is mostly waiting. Their counts are added up."""
+    parts = [folder / f"night-{number}" for number in range(words.nights)]
+    with ProcessPoolExecutor(words.nights, mp_context=multiprocessing.get_context("spawn")) as pool:
+        begun = []
+        for number, part in enumerate(parts):
+            part.mkdir()
+            kills = words.kills // words.nights + (number < words.kills % words.nights)
+            # The same seed again is the same night again, whatever runs beside it.
+            seed = words.seed * 1000 + number
+            begun.append(pool.submit(run, kills, seed, part, store, words.within, CELLS[number :: words.nights]))
+            time.sleep(APART)
+        return functools.reduce(Tally.added, [each.result() for each in begun])
+
+
 def main() -> int:
     asked = argparse.ArgumentParser(description="Cut medic watch at seeded moments and hold its ledger against what happened.")
     asked.add_argument("--kills", type=int, default=60)
     asked.add_argument("--seed", type=int, default=1)
     asked.add_argument("--store", choices=("sqlite", "postgres"), action="append", help="default: both, one after the other")
     asked.add_argument("--within", type=float, default=float("inf"), help="seconds per store after which no further kill comes")
+    asked.add_argument("--nights", type=int, default=2, help="runs side by side, which share the kills")
     words = asked.parse_args()
     clean = True
     for store in words.store or ("sqlite", "postgres"):
         with tempfile.TemporaryDirectory(prefix="medic-crash-") as folder:
             began = time.monotonic()
-            tally = run(words.kills, words.seed, Path(folder), store, words.within)
-            print(f"{tally}\n  seed {words.seed}, {time.monotonic() - began:.0f} s")
+            tally = nights(words, store, Path(folder))
+            print(f"{tally}\n  seed {words.seed}, {words.nights} nights side by side, {time.monotonic() - began:.0f} s")
             if not tally.clean:
                 clean = False
-                for log in Path(folder).glob("*.log"):
-                    print(f"{log.name}:\n{log.read_text()[-4000:]}", file=sys.stderr)
+                for log in Path(folder).glob("*/*.log"):
+                    print(f"{log}:\n{log.read_text()[-4000:]}", file=sys.stderr)
     return 0 if clean else 1
 
 

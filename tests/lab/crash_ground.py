@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.lab import images
+from tests.lab import images, stage
 
 MARK = "MEDIC_RUN"
 """Environment variable that every process of one playbook run carries (agent/adapters/ansible_playbooks.py)."""
@@ -59,7 +59,7 @@ class Ground:
         for service, kind in KINDS.items():
             command = ("/bin/busybox", "sh", "-c", "sleep 1; exit 3") if kind == "doomed" else HTTPD
             name, label = self.name(service), f"{LABEL}={self.run}"
-            docker("network", "create", "--label", label, name)
+            docker("network", "create", "--label", label, "--subnet", stage.subnet(name), name)
             docker("run", "-d", "--name", name, "--network", name, "--label", label, images.TINY, *command)
         for thread in self._threads:
             thread.start()

@@ -48,6 +48,22 @@ class Tally:
     overlapping: list[str] = field(default_factory=list)
     survivors: list[str] = field(default_factory=list)
 
+    def added(self, other: "Tally") -> "Tally":
+        """Return the counts of two nights on the same kind of store."""
+        return Tally(
+            self.store,
+            self.kills + other.kills,
+            self.hits + other.hits,
+            self.at_random + other.at_random,
+            self.takeovers + other.takeovers,
+            self.fenced + other.fenced,
+            self.attempts + other.attempts,
+            self.lost + other.lost,
+            self.repeated + other.repeated,
+            self.overlapping + other.overlapping,
+            self.survivors + other.survivors,
+        )
+
     @property
     def never_hit(self) -> list[Cell]:
         return [cell for cell in CELLS if not self.hits[cell]]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -116,9 +117,15 @@ def plan(run: str, folder: Path) -> Stage:
     return stage
 
 
+def subnet(network: str) -> str:
+    """Return addresses for one network, by its name. Docker's own pools hold about thirty networks, fewer than a lab has at once."""
+    number = zlib.crc32(network.encode())
+    return f"10.{64 + number % 128}.{number // 128 % 256}.0/24"
+
+
 def raise_all(stage: Stage) -> None:
     """Make the network and start every container, nginx last: it resolves its upstreams when it starts."""
-    docker("network", "create", "--label", f"medic.demo={stage.run}", stage.network)
+    docker("network", "create", "--label", f"medic.demo={stage.run}", "--subnet", subnet(stage.network), stage.network)
     for part in stage.parts:
         create(stage, part)
 

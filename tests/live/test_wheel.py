@@ -79,14 +79,14 @@ def test_the_wheel_holds_all_that_the_agent_reads(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     wanted = {f"agent/_shipped/{path.relative_to(ROOT)}" for path in tracked("runbooks", "ansible")}
-    wanted |= {str(path.relative_to(ROOT)) for path in tracked("agent", "heartbeat")}
+    wanted |= {str(path.relative_to(ROOT)) for path in tracked("agent", "heartbeat", "infra")}
     assert wanted - names == set()
 
 
 def test_the_wheel_puts_nothing_else_at_the_top_of_site_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.partition("/")[0] for name in archive.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"agent", "heartbeat"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"agent", "heartbeat", "infra"}
 
 
 def test_an_installed_medic_knows_its_version_and_its_runbooks(medic: Path, tmp_path: Path) -> None:
