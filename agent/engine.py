@@ -124,8 +124,11 @@ class DbosEngine:
         self._poll_rarely()
 
     def _poll_rarely(self) -> None:
-        """Let DBOS look at its queue rarely once nothing is left there: only what a launch recovers ever goes through it."""
-        if not self.running():
+        """Let DBOS look at its queue rarely once nothing is left there: only what a launch recovers ever goes through it.
+
+        Never where another Medic's heals may be adopted at any moment: those go through it too.
+        """
+        if self._executor == SOLE_EXECUTOR and not self.running():
             queue = self._dbos._registry.get_internal_queue()  # noqa: SLF001  there is no option for it
             queue._polling_interval_sec = QUEUE_POLL.total_seconds()  # noqa: SLF001
 

@@ -345,8 +345,9 @@ class Sweep:
                 service.name, Recorded.RUNNING, by="person (started it)", diagnostic="", now=now
             )
         match verdict.health:
-            case Health.WELL if incident is not None and neighbours.owes_undo(incident):
-                return self._sick(service, verdict, incident, now)  # it got well and a neighbour paid for it
+            case Health.WELL if incident is not None and (neighbours.owes_undo(incident) or _is_cut(incident)):
+                # It got well, and a neighbour paid for it; or what came of its last attempt is still to be found out.
+                return self._sick(service, verdict, incident, now)
             case Health.WELL:
                 self._well(service, facts, incident, record, now)
                 return None
@@ -563,6 +564,11 @@ def _not_trusted(judgement: Judgement, why: str) -> Judgement:
 
 def _is_held(incident: Incident, code: HoldCode) -> bool:
     return incident.state is IncidentState.HELD and incident.hold is not None and incident.hold.code is code
+
+
+def _is_cut(incident: Incident) -> bool:
+    """Say whether its last attempt has no outcome yet. Where no heal is at work on it, one ended without an ending."""
+    return incident.state is IncidentState.OPEN and bool(incident.attempts) and incident.attempts[-1].outcome is None
 
 
 def _has_run_out(incident: Incident, now: datetime) -> bool:
