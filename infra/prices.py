@@ -84,9 +84,7 @@ def estimate(settings: FleetSettings, book: PriceBook, spot: Mapping[str, float]
     known = {each: book.on_demand[each] for each in settings.instance_types if each in book.on_demand}
     unknown = tuple(each for each in settings.instance_types if each not in known)
     cheapest = min(known.values(), default=0.0)
-    spot_now = (
-        min((spot[each] for each in settings.instance_types if each in (spot or {})), default=cheapest) if spot else cheapest
-    )
+    spot_now = min((usd for each, usd in (spot or {}).items() if each in settings.instance_types), default=cheapest)
     base, most = settings.on_demand_base, settings.max_size
     host = _host_month(settings, book)
     fixed = _fixed(settings, book)
@@ -105,7 +103,7 @@ def estimate(settings: FleetSettings, book: PriceBook, spot: Mapping[str, float]
         *fixed,
     )
     steady = sum(each.usd for each in fixed)
-    smallest = steady + max(settings.min_size, 0) * host
+    smallest = steady + settings.min_size * host
     smallest += min(base, settings.min_size) * cheapest * HOURS + max(settings.min_size - base, 0) * spot_now * HOURS
     largest = steady + most * host + (on_demand_hosts * cheapest + settings.spot_at_most * spot_now) * HOURS
     return Estimate(

@@ -7,7 +7,7 @@ SettingsError whose sentence names the key and what would be right. `warnings()`
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -77,7 +77,6 @@ class FleetSettings:
     time_zone: str = "Etc/UTC"
     monthly_budget_usd: int = 500
     notice_email: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -100,7 +99,7 @@ class FleetSettings:
     @property
     def all_tags(self) -> dict[str, str]:
         """Tags of everything that can bear them."""
-        return {**self.tags, "medic:fleet": self.name, "managed-by": "pulumi"}
+        return {"medic:fleet": self.name, "managed-by": "pulumi"}
 
     @property
     def group_name(self) -> str:
@@ -139,7 +138,7 @@ def key_of(name: str) -> str:
 
 def keys() -> dict[str, str]:
     """Return Pulumi's key -> field, for everything a user sets under `medic:`."""
-    return {key_of(each.name): each.name for each in fields(FleetSettings) if each.name not in ("name", "region", "tags")}
+    return {key_of(each.name): each.name for each in fields(FleetSettings) if each.name not in ("name", "region")}
 
 
 def defaults() -> dict[str, Any]:
