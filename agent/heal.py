@@ -72,8 +72,8 @@ def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
         return engine.step("escalate", lambda: _escalate(incident_id, _no_service(incident), world))
     ending = None
     number = len(incident.attempts)
-    if incident.attempts and incident.attempts[-1].outcome is None:  # an earlier round was cut in the middle of it
-        ending = _carry_out(incident, number, incident.attempts[-1].plan, incident.first, service, engine, world)
+    if incident.cut is not None:  # an earlier round ended in the middle of it
+        ending = _carry_out(incident, number, incident.cut.plan, incident.first, service, engine, world)
     elif neighbours.owes_undo(incident):  # an earlier round was halted before it
         ending = _take_back(incident, incident.attempts[-1], incident.first, service, engine, world)
         ending = ending or _carried_out(incident, number, engine, world)

@@ -567,8 +567,8 @@ def _is_held(incident: Incident, code: HoldCode) -> bool:
 
 
 def _is_cut(incident: Incident) -> bool:
-    """Say whether its last attempt has no outcome yet. Where no heal is at work on it, one ended without an ending."""
-    return incident.state is IncidentState.OPEN and bool(incident.attempts) and incident.attempts[-1].outcome is None
+    """Say whether what came of its last attempt is still to be found out, and no person has taken over."""
+    return incident.state is IncidentState.OPEN and incident.cut is not None
 
 
 def _has_run_out(incident: Incident, now: datetime) -> bool:

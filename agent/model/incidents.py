@@ -232,6 +232,12 @@ class Incident:
     closed_at: datetime | None = None
     closed_by: str | None = None
 
+    @property
+    def cut(self) -> Attempt | None:
+        """The last attempt while it has no outcome: a heal is at work on it, or one ended in the middle of it."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.outcome is None else None
+
 
 class Ending(enum.Enum):
     """How one round of `heal` ended."""
