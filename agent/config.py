@@ -21,6 +21,7 @@ from agent import check_shapes, config_shape, redact, spans, yaml_text
 from agent.errors import ConfigError
 from agent.model import (
     MEDIC,
+    Access,
     Artefact,
     BreakerRule,
     Budget,
@@ -35,6 +36,7 @@ from agent.model import (
     DnsCheck,
     FleetLimits,
     HeaderRule,
+    Here,
     Host,
     HostCheck,
     HostName,
@@ -52,6 +54,8 @@ from agent.model import (
     Service,
     ServiceName,
     Spec,
+    SshAccess,
+    SsmAccess,
     TcpCheck,
     Thresholds,
     Window,
@@ -218,7 +222,7 @@ def _cause(exc: OSError | UnicodeDecodeError) -> str:
 def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, variables: Mapping[str, str]) -> Settings:
     state_dir = _state_dir(file, place, variables)
     store_url, engine_url, password_file, password = _store(file.store, place.at("store"), state_dir, variables)
-    hosts = tuple(Host(name=HostName(key), docker=host.docker) for key, host in file.hosts.items())
+    hosts = tuple(_host(key, host, file, place.at("hosts", key)) for key, host in file.hosts.items())
     channels = tuple(_channel(key, channel, place.at("channels", key)) for key, channel in file.channels.items())
     services = tuple(_service(key, service, file, place.at("services", key)) for key, service in file.services.items())
     _refuse_shared_containers(services, place)
@@ -358,6 +362,34 @@ def _env_file_secrets(service: Service, place: _Place) -> list[str]:
         pairs = (line.partition("=") for line in lines if not line.lstrip().startswith("#"))
         found += [value.strip(" '\"") for key, _, value in pairs if config_shape.SECRET_KEY.search(key.strip())]
     return [value for value in found if len(value) >= _SHORTEST_SECRET]
+
+
+def _host(key: str, host: config_shape.HostShape, file: config_shape.MedicFile, place: _Place) -> Host:
+    access: Access = Here()
+    if host.ssh is not None:
+        access = _ssh_access(key, host.ssh, file, place.at("ssh"))
+    elif host.ssm is not None:
+        access = SsmAccess(instance=host.ssm.instance, region=host.ssm.region)
+    return Host(name=HostName(key), docker=host.docker, access=access)
+
+
+def _ssh_access(key: str, ssh: config_shape.SshShape, file: config_shape.MedicFile, place: _Place) -> SshAccess:
+    over = [key]
+    while (jump := file.hosts[over[-1]].ssh) is not None and jump.jump is not None:
+        if jump.jump not in file.hosts or file.hosts[jump.jump].ssh is None:
+            raise place.at("jump").wrong(f"there is no host {jump.jump!r} that is reached over SSH")
+        if jump.jump in over:
+            raise place.at("jump").wrong(f"it leads back to itself: {' -> '.join([*over, jump.jump])}")
+        over.append(jump.jump)
+    return SshAccess(
+        address=ssh.address,
+        user=ssh.user,
+        known_hosts=place.at("known_hosts").existing(ssh.known_hosts),
+        key_file=None if ssh.key_file is None else place.at("key_file").existing(ssh.key_file),
+        port=ssh.port,
+        jump=None if ssh.jump is None else HostName(ssh.jump),
+        sudo=ssh.sudo,
+    )
 
 
 def _service(key: str, service: config_shape.ServiceShape, file: config_shape.MedicFile, place: _Place) -> Service:

@@ -199,10 +199,37 @@ class FileChannelShape(Keys):
     path: Text
 
 
+class SshShape(Keys):
+    """`ssh:`."""
+
+    address: Annotated[str, matching(words.machine_address)]
+    user: Annotated[str, matching(words.account)]
+    known_hosts: Text
+    key_file: Text | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    jump: Name | None = None
+    sudo: bool = False
+
+
+class SsmShape(Keys):
+    """`ssm:`."""
+
+    instance: Annotated[str, matching(words.instance)]
+    region: Annotated[str, matching(words.region)]
+
+
 class HostShape(Keys):
     """One entry of `hosts:`."""
 
     docker: Annotated[str, matching(words.docker_socket)] = "unix:///var/run/docker.sock"
+    ssh: SshShape | None = None
+    ssm: SsmShape | None = None
+
+    @model_validator(mode="after")
+    def _is_reached_one_way(self) -> "HostShape":
+        if self.ssh is not None and self.ssm is not None:
+            raise ValueError("a host is reached one way: leave out ssh or ssm")
+        return self
 
 
 class StoreShape(Keys):

@@ -25,6 +25,7 @@ from agent.model import (
     ContainerCheck,
     DnsCheck,
     FleetLimits,
+    Here,
     Host,
     HostCheck,
     HttpCheck,
@@ -38,6 +39,8 @@ from agent.model import (
     RunSpec,
     Service,
     Spec,
+    SshAccess,
+    SsmAccess,
     TcpCheck,
     Thresholds,
     Window,
@@ -193,10 +196,31 @@ def as_document(settings: Settings) -> dict[str, object]:
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
         "runbooks": _modes(settings.permissions.runbook_modes),
-        "hosts": {str(host.name): {"docker": host.docker} for host in settings.hosts},
+        "hosts": {str(host.name): _host(host) for host in settings.hosts},
         "channels": {channel.name: _channel(channel) for channel in settings.channels},
         "services": {str(service.name): _service(service) for service in settings.services},
     }
+
+
+def _host(host: Host) -> dict[str, object]:
+    match host.access:
+        case Here():
+            access: dict[str, object] = {}
+        case SshAccess() as ssh:
+            access = {
+                "ssh": _present(
+                    address=ssh.address,
+                    user=ssh.user,
+                    known_hosts=str(ssh.known_hosts),
+                    key_file=None if ssh.key_file is None else str(ssh.key_file),
+                    port=ssh.port,
+                    jump=None if ssh.jump is None else str(ssh.jump),
+                    sudo=ssh.sudo,
+                )
+            }
+        case SsmAccess() as ssm:
+            access = {"ssm": {"instance": ssm.instance, "region": ssm.region}}
+    return {"docker": host.docker, **access}
 
 
 def _present(**values: object) -> dict[str, object]:

@@ -84,7 +84,37 @@ def digest(text: str) -> str:
 def docker_socket(text: str) -> str:
     """Return the socket of a host's Docker engine. Raises ValueError."""
     if not text.startswith("unix:///"):
-        raise ValueError(f"{text[:60]!r} is no local Docker socket: write unix:///path (only local engines are driven so far)")
+        raise ValueError(
+            f"{text[:60]!r} is no local Docker socket: write unix:///path; how its host is reached stands under ssh"
+        )
+    return text
+
+
+def machine_address(text: str) -> str:
+    """Return a name or address of a host, which no program can take for an option. Raises ValueError."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.:_-]*", text, re.ASCII) is None:
+        raise ValueError(f"{text[:60]!r} is no name or address of a host")
+    return text
+
+
+def account(text: str) -> str:
+    """Return the name of an account. Raises ValueError."""
+    if re.fullmatch(r"[a-z_][a-z0-9_-]*", text, re.ASCII) is None:
+        raise ValueError(f"{text[:60]!r} is no name of an account")
+    return text
+
+
+def instance(text: str) -> str:
+    """Return the id of an EC2 instance, or of a machine that Systems Manager manages. Raises ValueError."""
+    if re.fullmatch(r"m?i-[0-9a-f]{8,17}", text, re.ASCII) is None:
+        raise ValueError(f"{text[:60]!r} is no instance: write i-0123456789abcdef0")
+    return text
+
+
+def region(text: str) -> str:
+    """Return the name of an AWS region. Raises ValueError."""
+    if re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", text, re.ASCII) is None:
+        raise ValueError(f"{text[:60]!r} is no region: write eu-west-1")
     return text
 
 

@@ -15,9 +15,10 @@ lock() { # output file, then the arguments that choose what goes in
 }
 
 # The development lock first: the others take its versions, so that every set-up of Medic runs what the tests ran.
-lock requirements-dev.lock "$@" --extra postgres --extra infra --extra dev pyproject.toml
+lock requirements-dev.lock "$@" --extra postgres --extra infra --extra llm --extra ssh --extra aws --extra otel \
+    --extra dev pyproject.toml
 lock requirements.lock "$@" --constraint requirements-dev.lock pyproject.toml
-for extra in llm infra postgres; do
+for extra in llm infra postgres ssh aws otel; do
     lock "requirements-$extra.lock" "$@" --constraint requirements-dev.lock --extra "$extra" pyproject.toml
 done
 # What `pip install --no-build-isolation .` needs to find: the build backend, with hashes like everything else.

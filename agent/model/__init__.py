@@ -139,6 +139,7 @@ from agent.model.records import (
     SweepReport,
 )
 from agent.model.services import (
+    Access,
     Artefact,
     BreakerRule,
     Budget,
@@ -146,12 +147,15 @@ from agent.model.services import (
     ComposeSpec,
     ConfigFile,
     FleetLimits,
+    Here,
     Host,
     Limits,
     RunbookRule,
     RunSpec,
     Service,
     Spec,
+    SshAccess,
+    SsmAccess,
     Window,
 )
 
@@ -159,6 +163,7 @@ __all__ = [
     "COMPOSE_PROJECT",
     "LONGEST_WAIT",
     "MEDIC",
+    "Access",
     "Action",
     "Answer",
     "Approval",
@@ -205,6 +210,7 @@ __all__ = [
     "Harm",
     "HeaderRule",
     "Health",
+    "Here",
     "Hold",
     "HoldCode",
     "Host",
@@ -275,6 +281,8 @@ __all__ = [
     "ServiceRecord",
     "Silence",
     "Spec",
+    "SshAccess",
+    "SsmAccess",
     "Standing",
     "Start",
     "StoryEvent",

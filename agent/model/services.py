@@ -2,17 +2,53 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from agent.model.checks import Check
 from agent.model.health import HostName, Mode, RunbookId, ServiceName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """The host is this very machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshAccess:
+    """The host is reached over SSH. Its key is pinned in `known_hosts`; one that is not there is never accepted."""
+
+    address: str
+    """Name or address."""
+    user: str
+    known_hosts: Path
+    key_file: Path | None = None
+    """The private key; None: the keys that the ssh-agent of Medic's environment offers."""
+    port: int = 22
+    jump: HostName | None = None
+    """Another declared host of this kind, through which this one is reached."""
+    sudo: bool = False
+    """Whether playbooks become root by `sudo`, which must not ask for a password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SsmAccess:
+    """The host is an EC2 instance reached through AWS Systems Manager: no port is open on it."""
+
+    instance: str
+    region: str
+
+
+Access = Here | SshAccess | SsmAccess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One machine with a Docker engine. Only local engines are driven so far."""
+    """One machine with a Docker engine."""
 
     name: HostName
     docker: str = "unix:///var/run/docker.sock"
+    """Where its engine listens, on that host."""
+    access: Access = field(default_factory=Here)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,10 @@ WRONG = [
     ("retention: {bundle: 1d}", "retention.bundle: there is no such key (did you mean 'bundles'?)"),
     # hosts, store, channels
     ("hosts: {}", "hosts: must not be empty"),
-    ("hosts: {gpu: {docker: 'ssh://gpu'}}", "hosts.gpu.docker: 'ssh://gpu' is no local Docker socket: write unix:///path (only local engines are driven so far)"),
+    ("hosts: {gpu: {docker: 'ssh://gpu'}}", "hosts.gpu.docker: 'ssh://gpu' is no local Docker socket: write unix:///path; how its host is reached stands under ssh"),
+    ("hosts: {gpu: {ssm: {instance: i-0123456789abcdef0, region: eu-west-1}, ssh: {address: gpu, user: medic, known_hosts: k}}}", "hosts.gpu: a host is reached one way: leave out ssh or ssm"),
+    ("hosts: {gpu: {ssh: {address: gpu, user: medic, known_hosts: nowhere}}}", "hosts.gpu.ssh.known_hosts: there is no file {base}/nowhere"),
+    ("hosts: {gpu: {ssh: {address: '-oProxyCommand=x', user: medic, known_hosts: k}}}", "hosts.gpu.ssh.address: '-oProxyCommand=x' is no name or address of a host"),
     ("store: {url: 'postgresql://a:b@c/d'}", "store.url: must not hold a password: put it into a file and name that under store.password_file"),
     ("channels: {x: {kind: mail}}", "channels.x: its kind cannot be 'mail' (one of: apprise, webhook, file)"),
     ("channels: {x: {kind: apprise, url: 'slack://t'}}", "channels.x.url: there is no such key (did you mean 'url_file'?)"),
@@ -368,7 +371,7 @@ def test_a_file_that_is_no_text_is_refused_in_one_sentence(tmp_path: Path) -> No
 @pytest.fixture
 def example(tmp_path: Path) -> settings.Settings:
     """The example, in a folder that has the files it names."""
-    for name in ("store-password", "webhook", "redis.env", "apprise-url"):
+    for name in ("store-password", "webhook", "redis.env", "apprise-url", "id_ed25519", "known_hosts"):
         secret(tmp_path, f"secrets/{name}")
     for name in ("compose.yaml", "web.conf", "ca.pem"):
         (tmp_path / name).write_text("")

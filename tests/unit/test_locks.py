@@ -11,10 +11,13 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "requirements.lock": (),
-    "requirements-dev.lock": ("postgres", "infra", "dev"),
+    "requirements-dev.lock": ("postgres", "infra", "llm", "ssh", "aws", "otel", "dev"),
     "requirements-llm.lock": ("llm",),
     "requirements-infra.lock": ("infra",),
     "requirements-postgres.lock": ("postgres",),
+    "requirements-ssh.lock": ("ssh",),
+    "requirements-aws.lock": ("aws",),
+    "requirements-otel.lock": ("otel",),
 }
 """Each lock and the extras it holds beside the core."""
 
