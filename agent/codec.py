@@ -9,6 +9,7 @@ import enum
 import functools
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any  # JSON in and out: the values here have no narrower type
 
 from agent import model
@@ -41,6 +42,8 @@ def encode(value: object) -> JSON:
             return {"_": "datetime", "is": value.astimezone(UTC).isoformat()}
         case timedelta():
             return {"_": "timedelta", "is": value.total_seconds()}
+        case Decimal() if value.is_finite():
+            return {"_": "Decimal", "is": str(value)}
         case tuple() | list():
             return [encode(part) for part in value]
         case _ if dataclasses.is_dataclass(value) and type(value).__name__ in _CLASSES:
@@ -61,6 +64,8 @@ def decode(plain: Any) -> Any:
             return datetime.fromisoformat(text)
         case {"_": "timedelta", "is": int(seconds) | float(seconds)}:
             return timedelta(seconds=seconds)
+        case {"_": "Decimal", "is": str(text)}:
+            return _finite(text)
         case {"_": str(name), "is": value} if name in _enums():
             return _enums()[name](value)
         case {"_": str(name), **fields} if name in _CLASSES:
@@ -92,6 +97,16 @@ def as_dict(value: object) -> JSON:
             return value
         case _:
             return str(value)
+
+
+def _finite(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as exc:
+        raise ValueError(f"cannot decode {text[:80]!r}: no number") from exc
+    if not value.is_finite():
+        raise ValueError(f"cannot decode {text[:80]!r}: not a finite number")
+    return value
 
 
 @functools.cache

@@ -36,6 +36,7 @@ from agent.model import (
     IncidentId,
     Lead,
     Ledger,
+    ModelAnswer,
     Notice,
     Observation,
     Outcome,
@@ -52,6 +53,7 @@ from agent.model import (
     Rule,
     Runbook,
     RunbookMark,
+    Said,
     Service,
     ServiceName,
     ServiceRecord,
@@ -63,6 +65,7 @@ from agent.model import (
     SweepReport,
     TaskResult,
     Tie,
+    ToolSpec,
     Verdict,
 )
 
@@ -215,6 +218,26 @@ class Lease(Protocol):
 
     def confirm(self) -> None:
         """Ask the store, right before a change. Raises LeaseLost when another leads, StoreError when it does not answer."""
+
+
+class Model(Protocol):
+    """A language model behind some provider. It is transport only: no retry, no fallback, no budget, no memory."""
+
+    def complete(
+        self,
+        said: Sequence[Said],
+        tools: Sequence[ToolSpec],
+        *,
+        model: str,
+        deadline: timedelta,
+        most_output: int,
+        schema: str | None,
+    ) -> ModelAnswer:
+        """Ask once and return the answer. Raises ModelFault.
+
+        said: valid by the rules of `llm/history.py`. model: a name the transport knows (`openai/gpt-5-mini`).
+        deadline: over the whole call. most_output: tokens. schema: JSON schema that the text has to fit, as text.
+        """
 
 
 # ----------------------------------------------------------------------------------------------------------- the store

@@ -2,7 +2,7 @@
 
 Vocabulary: docs/glossary.md. Times are aware UTC `datetime`; spans are `timedelta`; sequences are tuples.
 Every dataclass here can cross the engine and the store through `agent/codec.py`, so fields hold only: str, int, float, bool,
-None, datetime, timedelta, enums, other dataclasses of this package, and tuples of those (a mapping is a tuple of pairs).
+None, datetime, timedelta, Decimal (finite), enums, other dataclasses of this package, and tuples of those (a mapping is a tuple of pairs).
 """
 
 from agent.model.checks import (
@@ -45,6 +45,17 @@ from agent.model.decisions import (
     Standing,
     Start,
     Surroundings,
+)
+from agent.model.dialogue import (
+    FaultKind,
+    ModelAnswer,
+    ModelFault,
+    Role,
+    Said,
+    StopReason,
+    ToolCall,
+    ToolSpec,
+    Usage,
 )
 from agent.model.evidence import (
     Cause,
@@ -204,6 +215,7 @@ __all__ = [
     "Evidence",
     "ExecRequest",
     "ExecSeen",
+    "FaultKind",
     "Findings",
     "FleetLimits",
     "ForeignRestart",
@@ -236,6 +248,8 @@ __all__ = [
     "MachineRequest",
     "MachineSeen",
     "Mode",
+    "ModelAnswer",
+    "ModelFault",
     "Network",
     "NginxCheck",
     "NginxRequest",
@@ -268,6 +282,7 @@ __all__ = [
     "Rerun",
     "RestartedBy",
     "Risk",
+    "Role",
     "Rule",
     "RunEnd",
     "RunSpec",
@@ -276,6 +291,7 @@ __all__ = [
     "RunbookMark",
     "RunbookMarkKind",
     "RunbookRule",
+    "Said",
     "Service",
     "ServiceName",
     "ServiceRecord",
@@ -285,6 +301,7 @@ __all__ = [
     "SsmAccess",
     "Standing",
     "Start",
+    "StopReason",
     "StoryEvent",
     "StoryKind",
     "Streak",
@@ -298,6 +315,9 @@ __all__ = [
     "TcpSeen",
     "Thresholds",
     "Tie",
+    "ToolCall",
+    "ToolSpec",
+    "Usage",
     "Verdict",
     "Window",
 ]

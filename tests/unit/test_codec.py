@@ -6,6 +6,7 @@ import json
 import types
 import typing
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ _PLAIN: dict[object, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     float: st.floats(allow_nan=False, allow_infinity=False),
     type(None): st.none(),
+    Decimal: st.decimals(allow_nan=False, allow_infinity=False),
     datetime: st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45))])),
     # A span crosses as seconds in a float, which holds microseconds exactly for about 285 years.
     timedelta: st.timedeltas(timedelta(days=-36_500), timedelta(days=36_500)),
@@ -74,7 +76,7 @@ def test_an_equal_moment_of_another_time_zone_comes_back_in_utc() -> None:
     assert codec.loads(codec.dumps(there)).isoformat() == "2026-03-01T10:00:00+00:00"
 
 
-@pytest.mark.parametrize("value", [b"bytes", {"a": 1}, {1}, object(), Health, Symptom, 1j])
+@pytest.mark.parametrize("value", [b"bytes", {"a": 1}, {1}, object(), Decimal("NaN"), Health, Symptom, 1j])
 def test_refuses_to_encode_what_the_model_does_not_allow(value: object) -> None:
     with pytest.raises(TypeError, match="cannot encode"):
         codec.dumps(value)
@@ -96,6 +98,8 @@ def test_refuses_to_encode_what_the_model_does_not_allow(value: object) -> None:
         '{"_":"Health","is":"fine"}',
         '{"_":"datetime","is":"yesterday"}',
         '{"_":"Host"}',
+        '{"_":"Decimal","is":"a lot"}',
+        '{"_":"Decimal","is":"Infinity"}',
         "not json",
         "",
     ],
