@@ -384,8 +384,8 @@ def _ssh_access(key: str, ssh: config_shape.SshShape, file: config_shape.MedicFi
     return SshAccess(
         address=ssh.address,
         user=ssh.user,
-        known_hosts=place.at("known_hosts").existing(ssh.known_hosts),
-        key_file=None if ssh.key_file is None else place.at("key_file").existing(ssh.key_file),
+        known_hosts=str(place.at("known_hosts").existing(ssh.known_hosts)),
+        key_file=None if ssh.key_file is None else str(place.at("key_file").existing(ssh.key_file)),
         port=ssh.port,
         jump=None if ssh.jump is None else HostName(ssh.jump),
         sudo=ssh.sudo,

@@ -211,8 +211,8 @@ def _host(host: Host) -> dict[str, object]:
                 "ssh": _present(
                     address=ssh.address,
                     user=ssh.user,
-                    known_hosts=str(ssh.known_hosts),
-                    key_file=None if ssh.key_file is None else str(ssh.key_file),
+                    known_hosts=ssh.known_hosts,
+                    key_file=ssh.key_file,
                     port=ssh.port,
                     jump=None if ssh.jump is None else str(ssh.jump),
                     sudo=ssh.sudo,

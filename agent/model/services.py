@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 
 from agent.model.checks import Check
 from agent.model.health import HostName, Mode, RunbookId, ServiceName
@@ -20,9 +19,10 @@ class SshAccess:
     address: str
     """Name or address."""
     user: str
-    known_hosts: Path
-    key_file: Path | None = None
-    """The private key; None: the keys that the ssh-agent of Medic's environment offers."""
+    known_hosts: str
+    """Absolute path of the file."""
+    key_file: str | None = None
+    """Absolute path of the private key; None: the keys that the ssh-agent of Medic's environment offers."""
     port: int = 22
     jump: HostName | None = None
     """Another declared host of this kind, through which this one is reached."""
