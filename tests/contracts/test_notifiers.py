@@ -1,6 +1,7 @@
 """Every channel, against the real thing: a file on disk, and an HTTP receiver that is slow, down, wrong, and back again."""
 
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import json
@@ -231,6 +232,18 @@ def test_lines_of_two_writers_do_not_mix(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert len([json.loads(line) for line in path.read_text().splitlines()]) == 60
+
+
+def test_a_writer_that_hangs_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "notices.jsonl"
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(OutsideError, match="another writer has had it locked") as refused:
+            FileNotifier("log", path, redact=REDACT, patience=timedelta(seconds=0.05)).send(NOTICE)
+    assert refused.value.transient
+    assert path.read_text() == ""
+    FileNotifier("log", path, redact=REDACT).send(NOTICE)
+    assert len(path.read_text().splitlines()) == 1
 
 
 def test_a_path_that_is_no_file_is_refused_when_the_channel_is_made(tmp_path: Path) -> None:
