@@ -58,6 +58,7 @@ from agent.model import (
     ServiceName,
     ServiceRecord,
     Silence,
+    Spending,
     Start,
     StoryEvent,
     StoryKind,
@@ -583,6 +584,26 @@ class AuditStore(Protocol):
         """Return the newest row of these kinds."""
 
 
+class SpendingStore(Protocol):
+    """What Medic spends, in US dollars. The natural key is `Spending.key`; what was reserved and not billed counts as spent."""
+
+    def reserve(self, spending: Spending, since: datetime, no_room: Callable[[Sequence[Spending]], str | None]) -> str | None:
+        """Write it before anything is bought, unless `no_room` objects; return the objection, or None where it stands now.
+
+        no_room: is handed everything reserved at or after `since`, oldest first. Pure, and may be asked more than once. One
+        transaction counts and writes. A key that stands already is not asked about and not written again.
+        """
+
+    def bill(self, spending: Spending) -> bool:
+        """Replace what was reserved under this key by what it came to. False if it is billed already, or never was reserved."""
+
+    def since(self, since: datetime) -> tuple[Spending, ...]:
+        """Return what was reserved from then on, oldest first."""
+
+    def of(self, incident: IncidentId) -> tuple[Spending, ...]:
+        """Return what one incident cost, oldest first."""
+
+
 class LedgerStore(Protocol):
     """Counts over everything that ever happened."""
 
@@ -672,6 +693,7 @@ class Store:
     runbook_standing: RunbookStandingStore
     audit: AuditStore
     leads: LeadStore
+    spending: SpendingStore
     ledger: LedgerStore
     changes: ChangeStore
 

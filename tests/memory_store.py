@@ -47,6 +47,7 @@ from agent.model import (
     ServiceName,
     ServiceRecord,
     Silence,
+    Spending,
     Start,
     StoryEvent,
     StoryKind,
@@ -80,6 +81,7 @@ def memory_store() -> Store:
         foreign_restarts=MemoryForeignRestarts(lock),
         audit=audit,
         leads=MemoryLeads(lock),
+        spending=MemorySpending(lock),
         ledger=MemoryLedger(incidents, requests),
         changes=MemoryChanges(),
     )
@@ -811,3 +813,34 @@ class MemoryRunbookStanding:
     def marks(self, hashes: Sequence[str]) -> tuple[RunbookMark, ...]:
         with self._lock:
             return tuple(mark for mark in self._marks.values() if mark.hash in hashes)
+
+
+class MemorySpending:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[str, Spending] = {}
+
+    def reserve(self, spending: Spending, since: datetime, no_room: Callable[[Sequence[Spending]], str | None]) -> str | None:
+        with self._lock:
+            if spending.key in self._rows:
+                return None
+            objection = no_room(self.since(since))
+            if objection is None:
+                self._rows[spending.key] = spending
+            return objection
+
+    def bill(self, spending: Spending) -> bool:
+        with self._lock:
+            reserved = self._rows.get(spending.key)
+            if reserved is None or reserved.billed:
+                return False
+            self._rows[spending.key] = spending
+            return True
+
+    def since(self, since: datetime) -> tuple[Spending, ...]:
+        with self._lock:
+            return tuple(sorted((row for row in self._rows.values() if row.at >= since), key=lambda row: row.at))
+
+    def of(self, incident: IncidentId) -> tuple[Spending, ...]:
+        with self._lock:
+            return tuple(sorted((row for row in self._rows.values() if row.incident == incident), key=lambda row: row.at))

@@ -169,6 +169,7 @@ from agent.model.services import (
     SsmAccess,
     Window,
 )
+from agent.model.spending import Spending, SpendingKind
 
 __all__ = [
     "COMPOSE_PROJECT",
@@ -297,6 +298,8 @@ __all__ = [
     "ServiceRecord",
     "Silence",
     "Spec",
+    "Spending",
+    "SpendingKind",
     "SshAccess",
     "SsmAccess",
     "Standing",

@@ -216,6 +216,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "ALTER TABLE attempts ADD COLUMN started_at_place TEXT",
     ),
+    (  # what Medic spends
+        """CREATE TABLE spending (
+            number {counted_key},
+            key TEXT NOT NULL UNIQUE,
+            incident TEXT,
+            at {time} NOT NULL,
+            billed INTEGER NOT NULL,
+            spending TEXT NOT NULL
+        )""",
+        "CREATE INDEX spending_at ON spending (at)",
+        "CREATE INDEX spending_of_incident ON spending (incident)",
+    ),
 )
 
 

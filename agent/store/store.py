@@ -21,6 +21,7 @@ from agent.store.requests import Requests
 from agent.store.runbook_standing import RunbookStanding
 from agent.store.services import Services
 from agent.store.silences import Silences
+from agent.store.spending import Spendings
 from agent.store.starts import Starts
 from agent.store.story import Story
 from agent.store.sweeps import Sweeps
@@ -67,6 +68,7 @@ def open_store(
         foreign_restarts=ForeignRestarts(database),
         audit=Audit(database),
         leads=lead.Leads(database),
+        spending=Spendings(database),
         ledger=Ledgers(database),
         changes=Changes(database),
         database=database,

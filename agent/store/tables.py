@@ -345,6 +345,17 @@ runbook_marks = Table(
     Column("mark", Coded),
 )
 
+spending = Table(
+    "spending",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("key", PlainText),
+    Column("incident", PlainText),
+    Column("at", UtcTime),
+    Column("billed", Integer),
+    Column("spending", Coded),
+)
+
 # The audit is hashed as it lies here, so its columns are plain texts: what cannot be read as a time or a word still reads.
 audit = Table(
     "audit",
