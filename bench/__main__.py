@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from bench import beat, commands, containers, death, diagnosis, figure, idle
+from bench import beat, commands, containers, death, diagnosis, figure, idle, redaction
 from bench.ground import Ground
 
 GROUPS: dict[str, Callable[[Ground], Iterable[figure.Figure]]] = {
     "commands": commands.figures,
     "diagnosis": diagnosis.figures,
+    "redaction": redaction.figures,
     "containers": containers.figures,
     "death": death.figures,
     "beat": beat.figures,

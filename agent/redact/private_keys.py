@@ -28,9 +28,10 @@ def without_private_keys(lines: list[str]) -> list[str]:
         elif end:
             if not inside:
                 _cover_backwards(out)
-            # The rest of a body may stand before END on the same line.
+            # The rest of a body may stand before END on the same line; between two of them stands another key's.
             head = _BEFORE_END.sub("", line[: end.start()])
-            out.append(f"{head}{_KEY_MARK}{line[end.end() :]}")
+            *_, last = _END.finditer(line)
+            out.append(f"{head}{_KEY_MARK}{line[last.end() :]}")
             inside = False
         elif inside:
             kept, inside = _covered(line)

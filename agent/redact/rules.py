@@ -103,7 +103,14 @@ RULES: tuple[Rule, ...] = (
         r"\$(?:1|5|6|y|apr1|2[abxy]?)\$[\w./$=,-]{16,}|\$argon2(?:id|i|d)\$[\w./$=,+-]{16,}",
     ),
     # Structures.
-    _rule("jwt", "eyj", r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}", exact=True),
+    # A head without a body is read to its end and spared: were it no match, the search would begin again at each `eyJ` inside it.
+    _rule(
+        "jwt",
+        "eyj",
+        r"eyJ[\w-]{8,}(?:\.[\w-]{8,}(?:\.[\w-]*){0,3})?",
+        lambda _before, secret: "." not in secret,
+        exact=True,
+    ),
     _rule(
         "authorization",
         "authorization",
@@ -133,7 +140,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "docker-auth",
         "auth identitytoken registrytoken",
-        r"\\*\"(?:_?auth|identitytoken|registrytoken)\\*\"\s*:\s*\\*\"([^\"\\]{3,})",
+        r"\"(?:_?auth|identitytoken|registrytoken)\\*\"\s*:\s*\\*\"([^\"\\]{3,})",
     ),
     _rule("netrc", "machine", r"\bmachine\s+\S+\s+login\s+\S+\s+password\s+(\S{3,})"),
     _rule("sql-password", "password identified", r"\b(?:PASSWORD|IDENTIFIED\s+BY)\s+'((?:[^'\\]|\\.|''){3,})'"),
