@@ -133,6 +133,7 @@ from agent.model.looking import (
     TcpSeen,
     Verdict,
 )
+from agent.model.model_limits import LimitReached, ModelLimit, ModelLimits
 from agent.model.receipts import AuditHead, AuditKind, AuditRow, Receipt
 from agent.model.records import (
     LONGEST_WAIT,
@@ -241,6 +242,7 @@ __all__ = [
     "Judgement",
     "Lead",
     "Ledger",
+    "LimitReached",
     "Limits",
     "LogCheck",
     "LogLine",
@@ -251,6 +253,8 @@ __all__ = [
     "Mode",
     "ModelAnswer",
     "ModelFault",
+    "ModelLimit",
+    "ModelLimits",
     "Network",
     "NginxCheck",
     "NginxRequest",
