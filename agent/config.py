@@ -68,6 +68,8 @@ HOME = "XDG_STATE_HOME"
 """Where programs of a user keep their state. Source: XDG Base Directory Specification 0.8."""
 SUPERVISION = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
 """What systemd sets. Source: sd_notify(3), sd_watchdog_enabled(3)."""
+SSH_AGENT = "SSH_AUTH_SOCK"
+"""Where an ssh-agent listens, for hosts without a key file. Source: ssh-agent(1)."""
 _THRESHOLDS: Mapping[type[check_shapes.CheckShape], Thresholds] = {
     # What Docker says of a container is structural and does not flicker; a probe may lose one packet.
     check_shapes.ContainerShape: Thresholds(sick_after=1),
@@ -186,7 +188,7 @@ def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     for key in environment:
         if key.startswith("MEDIC_") and key not in VARIABLES:
             raise ConfigError(f"cannot read the environment: {key}: there is no such variable{yaml_text.mean(key, VARIABLES)}")
-    return {key: environment[key] for key in (*VARIABLES, *SUPERVISION, HOME) if environment.get(key)}
+    return {key: environment[key] for key in (*VARIABLES, *SUPERVISION, SSH_AGENT, HOME) if environment.get(key)}
 
 
 def _find(path: Path | None, variables: Mapping[str, str]) -> Path | None:
@@ -257,6 +259,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         log=file.log,
         halted_by_env=_halted(variables),
         supervision=_supervision(variables),
+        ssh_agent=variables.get(SSH_AGENT),
         secrets=tuple(dict.fromkeys(secrets)),
     )
 

@@ -96,6 +96,7 @@ def plan(
         rerun=runbook.rerun,
         undo=runbook.undo,
         why=why,
+        host=service.host,
     )
 
 

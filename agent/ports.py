@@ -187,7 +187,10 @@ class Playbooks(Protocol):
         """
 
     def finished(self, plan: Plan, *, run_id: str) -> bool | None:
-        """Read the marker on the target: True it finished, False it started and did not, None it never started."""
+        """Read the marker on the target: True it finished, False it started and did not, None it never started.
+
+        Raises OutsideError when the target cannot be asked.
+        """
 
 
 class Notifier(Protocol):

@@ -152,6 +152,8 @@ class Settings:
     halted_by_env: str | None = None
     """The value of MEDIC_HALT: nothing is changed while it is set."""
     supervision: Supervision = field(default_factory=Supervision)
+    ssh_agent: str | None = None
+    """SSH_AUTH_SOCK: the ssh-agent, for hosts that name no key file."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Literal values that the redactor removes from every text that leaves."""
 

@@ -172,7 +172,8 @@ def build(
         ansible=shipped("ansible"),
         state_dir=using.state_dir,
         redact=redact,
-        docker=using.hosts[0].docker,
+        hosts=using.hosts,
+        agent_socket=using.ssh_agent,
         until=lease.until,
     )
     term = lease.lead.term if isinstance(lease, KeptLease) else None

@@ -83,7 +83,7 @@ def digest(text: str) -> str:
 
 def docker_socket(text: str) -> str:
     """Return the socket of a host's Docker engine. Raises ValueError."""
-    if not text.startswith("unix:///"):
+    if re.fullmatch(r"unix:///[A-Za-z0-9/._@+-]+", text, re.ASCII) is None:
         raise ValueError(
             f"{text[:60]!r} is no local Docker socket: write unix:///path; how its host is reached stands under ssh"
         )

@@ -10,23 +10,27 @@ import os
 import re
 import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
 import psutil
 
-from agent.adapters import playbook_order
-from agent.adapters.playbook_order import Busy, Ended, Order, Output, Ready, Report, TaskEnded
+from agent.adapters import playbook_order, ssh_client, state_folder, target_keeper
+from agent.adapters.playbook_order import Busy, Ended, NotReached, Order, Output, Ready, Report, TaskEnded
+from agent.adapters.ssh_client import Hop, Way
+from agent.adapters.target_keeper import Post
 from agent.errors import OutsideError
-from agent.model import Plan, PlaybookRun, RunEnd, TaskResult
+from agent.model import Here, Host, HostName, Plan, PlaybookRun, RunEnd, SshAccess, SsmAccess, TaskResult
 
 ASK_EVERY = 0.1
 """Seconds between two questions to `should_stop`."""
@@ -45,18 +49,22 @@ _ENDS = {
     "completed": RunEnd.COMPLETED,
     "failed": RunEnd.FAILED,
     "unreachable": RunEnd.UNREACHABLE,
+    "lost": RunEnd.LOST,
     "timed-out": RunEnd.TIMED_OUT,
     "stopped": RunEnd.INTERRUPTED,
 }
+LOCAL = Host(name=HostName("local"))
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
 class AnsiblePlaybooks:
-    """Runs playbooks of one `ansible/` folder against this machine.
+    """Runs playbooks of one `ansible/` folder, each against the host that its plan names.
 
-    ansible: the folder with `playbooks/`, `roles/` and `ansible.cfg`. state_dir: run folders, locks and markers go under it.
-    redact: applied to every text a playbook printed, before anyone else sees it. docker: the engine the modules speak to.
-    markers: the folder on the target for run markers; `state_dir/markers` unless given.
+    ansible: the folder with `playbooks/`, `roles/` and `ansible.cfg`. state_dir: run folders, locks and markers go under it;
+    locks and markers of a host that is reached over SSH lie on that host as well.
+    redact: applied to every text a playbook printed, before anyone else sees it. hosts: a plan that names none is for the first.
+    markers: the folder on this machine for run markers; `state_dir/markers` unless given.
+    agent_socket: the ssh-agent, for hosts that name no key file.
     until: up to when this Medic may change things, in CLOCK_BOOTTIME; None for ever. Asked again and again during a run.
     """
 
@@ -66,14 +74,17 @@ class AnsiblePlaybooks:
         ansible: Path,
         state_dir: Path,
         redact: Callable[[str], str],
-        docker: str = "unix:///var/run/docker.sock",
+        hosts: Sequence[Host] = (LOCAL,),
         markers: Path | None = None,
+        agent_socket: str | None = None,
         until: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._ansible = ansible.resolve()
         self._state_dir = state_dir.resolve()
         self._redact = redact
-        self._docker = docker
+        self._hosts = {host.name: host for host in hosts}
+        self._first = hosts[0].name
+        self._agent_socket = agent_socket
         self._until = until
         self._markers = (markers or state_dir / "markers").resolve()
         # The kernel signals a guard when the thread that started it ends, so all guards start from this one, which lives on.
@@ -93,50 +104,124 @@ class AnsiblePlaybooks:
         should_stop: Callable[[], str | None],
     ) -> PlaybookRun:
         """Run the playbook and return how it ended. Raises OutsideError when it could not be started at all."""
+        host = self._host(plan)
         run_folder = self._folder("runs", run_id)
         private = Path(tempfile.mkdtemp(prefix="private-", dir=run_folder))
         mark = f"{run_id}/{uuid.uuid4().hex}"
-        run = _Run(run_id, self._redact, on_task)
+        run = _Run(run_id, host.name, self._redact, on_task)
+        post = self._post(plan, host, run_id)
+        within = plan.timeout.total_seconds() + LOCK_WAIT + GUARD_MARGIN
+        if post is not None:
+            within += LOCK_WAIT + target_keeper.REACH + target_keeper.PARTING
         try:
             with (
                 tempfile.TemporaryFile() as complaints,
-                self._guard(self._order(plan, run_id, private, check=check), mark, complaints) as guard,
+                self._guard(self._order(plan, run_id, private, post, check=check), mark, host, complaints) as guard,
             ):
                 asked = _Leash(guard, self._until, should_stop).word
-                stopped = _listen(guard, run.hear, asked, plan.timeout.total_seconds() + LOCK_WAIT + GUARD_MARGIN)
-                return run.result(stopped, _sweep(mark) if run.ended is None else 0, self._redact(_tail(complaints)))
+                stopped = _listen(guard, run.hear, asked, within)
+                result = run.result(stopped, _sweep(mark) if run.ended is None else 0, self._redact(_tail(complaints)))
         finally:
             shutil.rmtree(private, ignore_errors=True)
+            if post is not None:
+                shutil.rmtree(post.folder, ignore_errors=True)
             run.keep_output(run_folder / "output.txt")
+        was_lost = post is not None and run.ended is not None and run.ended.end == "lost" and stopped is None
+        return self._what_was_lost(result, plan, run_id, check=check) if was_lost else result
 
-    def finished(self, plan: Plan, *, run_id: str) -> bool | None:  # noqa: ARG002 -- every target is this machine so far
-        """Read the marker on the target: True it finished, False it started and did not, None it never started."""
-        marker = self._markers / _checked(run_id)
-        if (marker / "finished").is_dir():
-            return True
-        return False if (marker / "started").is_dir() else None
+    def finished(self, plan: Plan, *, run_id: str) -> bool | None:
+        """Read the marker on the target: True it finished, False it started and did not, None it never started.
 
-    def _order(self, plan: Plan, run_id: str, private: Path, *, check: bool) -> Order:
+        Raises OutsideError when the target cannot be asked.
+        """
+        host = self._host(plan)
+        if isinstance(host.access, Here):
+            marker = self._markers / _checked(run_id)
+            if (marker / "finished").is_dir():
+                return True
+            return False if (marker / "started").is_dir() else None
+        return target_keeper.finished(self._way(host), self._place(), _checked(run_id), _target(_variables(plan)))
+
+    def _what_was_lost(self, run: PlaybookRun, plan: Plan, run_id: str, *, check: bool) -> PlaybookRun:
+        """Return what the target says of a run whose connection ended in the middle. Nothing of it is ever started again here."""
+        if check:
+            return run
+        try:
+            finished = self.finished(plan, run_id=run_id)
+        except OutsideError as exc:
+            return replace(run, message=f"{run.message}; how far it came is not known: {exc}")
+        if finished:
+            return replace(run, end=RunEnd.COMPLETED, message=f"{run.message}; its marker there says that it finished")
+        if finished is None:
+            message = f"{run.message}; it had not begun to change anything, says its marker there"
+            return replace(run, end=RunEnd.UNREACHABLE, message=message)
+        return replace(run, message=f"{run.message}; its marker there says that it began and did not finish")
+
+    def _host(self, plan: Plan) -> Host:
+        host = self._hosts.get(plan.host or self._first)
+        if host is None:
+            raise OutsideError(f"cannot run playbook {plan.playbook!r}: no host {plan.host!r} is declared", transient=False)
+        return host
+
+    def _post(self, plan: Plan, host: Host, run_id: str) -> Post | None:
+        if isinstance(host.access, Here):
+            return None
+        return Post(
+            way=self._way(host),
+            # A socket's path may be 108 bytes long, and a state folder's alone may be longer.
+            folder=tempfile.mkdtemp(prefix="medic-ssh-", dir="/tmp"),  # mkdtemp gives it mode 0700
+            lock=_target(_variables(plan)),
+            mark=f"{run_id}/{uuid.uuid4().hex}",
+            place=self._place(),
+            holder=f"Medic on {socket.gethostname()}",
+        )
+
+    def _place(self) -> str:
+        """Return the name of our state folder, safe as the name of a folder on a target."""
+        return quote(state_folder.place(self._state_dir), safe="")
+
+    def _way(self, host: Host) -> Way:
+        """Return how a host is reached, the jumps before it first. Raises OutsideError where playbooks cannot reach it."""
+        hops: list[Hop] = []
+        at: Host | None = host
+        while at is not None:
+            match at.access:
+                case SshAccess() as ssh:
+                    key = None if ssh.key_file is None else str(ssh.key_file)
+                    known = str(ssh.known_hosts)
+                    hops.insert(0, Hop(address=ssh.address, port=ssh.port, user=ssh.user, known_hosts=known, key_file=key))
+                    at = self._hosts[ssh.jump] if ssh.jump is not None else None
+                case SsmAccess() | Here():
+                    raise OutsideError(
+                        f"cannot run a playbook on host {host.name!r}: Ansible reaches hosts over SSH; declare `ssh:` for it",
+                        transient=False,
+                    )
+        sudo = isinstance(host.access, SshAccess) and host.access.sudo
+        return Way(host=host.name, hops=tuple(hops), sudo=sudo, docker=host.docker, agent_socket=self._agent_socket)
+
+    def _order(self, plan: Plan, run_id: str, private: Path, post: Post | None, *, check: bool) -> Order:
         playbook = self._ansible / "playbooks" / plan.playbook
         if not playbook.is_file():
             raise OutsideError(f"cannot run playbook {plan.playbook!r}: there is no {playbook}", transient=False)
-        variables = {name: json.loads(value) for name, value in plan.parameters}
+        variables = _variables(plan)
+        elsewhere = "" if post is None else f"{quote(post.way.host, safe='')}-"
         return Order(
             agent=os.getpid(),
             playbook=str(playbook),
             private=str(private),
             variables={**variables, "medic_run": run_id, "medic_markers": str(self._markers)},
             timeout=plan.timeout.total_seconds(),
-            lock=str(self._folder("locks") / f"target-{_target(variables)}.lock"),
+            lock=str(self._folder("locks") / f"target-{elsewhere}{_target(variables)}.lock"),
             lock_wait=LOCK_WAIT,
             check=check,
             until=self._until(),
+            post=post,
         )
 
     @contextlib.contextmanager
-    def _guard(self, order: Order, mark: str, complaints: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    def _guard(self, order: Order, mark: str, host: Host, complaints: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
         """Start a guard with its order; whatever happens in the body, it is ended and waited for."""
-        environment = self._environment(mark, order.private)
+        environment = self._environment(mark, order, host)
         try:
             guard = self._starter.submit(_start, environment, complaints).result()
         except (OSError, RuntimeError) as exc:
@@ -153,22 +238,23 @@ class AnsiblePlaybooks:
             if not _end(guard):
                 _sweep(mark)
 
-    def _environment(self, mark: str, private: str) -> dict[str, str]:
+    def _environment(self, mark: str, order: Order, host: Host) -> dict[str, str]:
         """Return the whole environment of a run. Nothing of the agent's own is passed on: it may hold secrets."""
         return {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(Path.home()),
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            "DOCKER_HOST": self._docker,
+            # On a target elsewhere it is set there: the path is one of that host's.
+            **({"DOCKER_HOST": host.docker} if order.post is None else ssh_client.environment(order.post.way)),
             "ANSIBLE_CONFIG": str(self._ansible / "ansible.cfg"),
             # ansible-runner switches this off unless it is set here.
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_ROLES_PATH": str(self._ansible / "roles"),
             "ANSIBLE_FORCE_COLOR": "0",
-            "ANSIBLE_LOCAL_TEMP": f"{private}/local",
+            "ANSIBLE_LOCAL_TEMP": f"{order.private}/local",
             # A module unpacks itself, and writes down what it was told, where Python puts temporary files: swept with the rest.
-            "TMPDIR": private,
+            "TMPDIR": order.private,
             RUN_MARK: mark,
         }
 
@@ -184,14 +270,18 @@ class AnsiblePlaybooks:
 class _Run:
     """What one guard has said so far."""
 
-    def __init__(self, run_id: str, redact: Callable[[str], str], on_task: Callable[[TaskResult], None]) -> None:
+    def __init__(
+        self, run_id: str, host: HostName, redact: Callable[[str], str], on_task: Callable[[TaskResult], None]
+    ) -> None:
         self._run_id = run_id
+        self._host = host
         self._redact = redact
         self._on_task = on_task
         self._tasks: list[TaskResult] = []
         self._output: list[Output] = []
         self._ready = False
-        self._busy = False
+        self._busy: Busy | None = None
+        self._not_reached: NotReached | None = None
         self.ended: Ended | None = None
 
     def hear(self, report: Report) -> None:
@@ -200,7 +290,9 @@ class _Run:
             case Ready():
                 self._ready = True
             case Busy():
-                self._busy = True
+                self._busy = report
+            case NotReached():
+                self._not_reached = report
             case TaskEnded(name=name, status=status, message=message):
                 task = TaskResult(
                     name=name, status=status, message=playbook_order.cut(self._redact(message), playbook_order.MESSAGE_LIMIT)
@@ -214,9 +306,13 @@ class _Run:
 
     def result(self, stopped: str | None, swept: int, complaints: str) -> PlaybookRun:
         """Return how the run ended. Raises OutsideError when it never began."""
-        if self._busy:
+        if self._busy is not None:
+            why = self._redact(self._busy.message) or "an earlier run on the same target is not gone yet"
+            raise OutsideError(f"cannot start run {self._run_id}: {why}", transient=True)
+        if self._not_reached is not None:
             raise OutsideError(
-                f"cannot start run {self._run_id}: an earlier run on the same target is not gone yet", transient=True
+                f"cannot start run {self._run_id}: {self._redact(self._not_reached.message)}",
+                transient=self._not_reached.transient,
             )
         if self.ended is None and not self._ready and stopped is None:
             raise OutsideError(
@@ -226,6 +322,8 @@ class _Run:
             end, message = RunEnd.LOST, f"the guard of run {self._run_id} was killed: {complaints or 'it left no word'}"
         else:
             end, message, swept = _ENDS[self.ended.end], self._redact(self.ended.message), self.ended.swept + swept
+            if end is RunEnd.LOST:
+                message = f"the connection to host {self._host!r} was lost in the middle: {message}"
             if self.ended.left:
                 message += f"; {self.ended.left} of its processes would not die"
         if stopped is not None and end in (RunEnd.LOST, RunEnd.INTERRUPTED):
@@ -354,6 +452,10 @@ def _marked(mark: str) -> Iterator[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(RUN_MARK) == mark:
                 yield process
+
+
+def _variables(plan: Plan) -> dict[str, object]:
+    return {name: json.loads(value) for name, value in plan.parameters}
 
 
 def _target(variables: dict[str, object]) -> str:

@@ -10,12 +10,13 @@ import ctypes
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO  # ansible-runner ships no types: its events and results are plain dictionaries
@@ -23,8 +24,9 @@ from typing import Any, TextIO  # ansible-runner ships no types: its events and 
 import ansible_runner
 import psutil
 
-from agent.adapters import playbook_order
-from agent.adapters.playbook_order import Busy, Ended, Order, Output, Ready, Report, TaskEnded, cut
+from agent.adapters import playbook_order, ssh_client, target_keeper
+from agent.adapters.playbook_order import Busy, Ended, NotReached, Order, Output, Ready, Report, TaskEnded, cut
+from agent.adapters.target_keeper import Held, Keeper, NotHeld, Post
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -97,26 +99,56 @@ def main() -> int:
             if not _take(lock, order.lock_wait, stop):
                 _say(out, Ended(end="stopped", message="was told to stop", swept=0, left=0) if stop.is_set() else Busy())
                 return 0
-            _say(out, Ready())
-            _say(out, _guard(order, stop, leash, lambda report: _say(out, report)))
+            _say(out, _at_its_post(order, stop, leash, lambda report: _say(out, report)))
     finally:
         shutil.rmtree(order.private, ignore_errors=True)
+        if order.post is not None:
+            shutil.rmtree(order.post.folder, ignore_errors=True)
     return 0
 
 
-def _guard(order: Order, stop: Stop, leash: Leash, say: Callable[[Report], None]) -> Ended:
-    """Run the playbook until it ends, is stopped or is out of time; then sweep. Nothing of it lives when this returns."""
+def _at_its_post(order: Order, stop: Stop, leash: Leash, say: Callable[[Report], None]) -> Report:
+    """Take the lock on a target that is elsewhere, then run the playbook; return the last word."""
+    if order.post is None:
+        return _guard(order, None, stop, leash, say)
+    keeper = Keeper(order.post, wait=order.lock_wait, bound=order.timeout + SWEEP_WITHIN)
+    match keeper.held(lambda: stop.is_set() or leash.is_over()):
+        case Held() as held:
+            return _guard(order, (keeper, held), stop, leash, say)
+        case NotHeld(message=message, transient=transient, busy=busy):
+            keeper.part()
+            return Busy(message=message) if busy else NotReached(message=message, transient=transient)
+        case None:
+            keeper.part()
+            return Ended(end="stopped", message="was told to stop" if stop.is_set() else FORSAKEN, swept=0, left=0)
+
+
+def _guard(order: Order, post: tuple[Keeper, Held] | None, stop: Stop, leash: Leash, say: Callable[[Report], None]) -> Ended:
+    """Run the playbook until it ends, is stopped, is cut off or is out of time; then sweep, there as well as here.
+
+    Nothing of it lives when this returns, unless the target cannot be heard any more: then its keeper ends it there.
+    """
+    say(Ready())
+    keeper, held = post or (None, None)
     if leash.is_over():  # the agent was stopped between asking and starting us: another may be at work by now
         return Ended(end="stopped", message=FORSAKEN, swept=0, left=0)
     deadline = time.monotonic() + order.timeout
-    running = ThreadPoolExecutor(max_workers=1).submit(_play, order, stop, say)
-    while not (running.done() or stop.is_set() or leash.is_over() or time.monotonic() >= deadline):
+    running = ThreadPoolExecutor(max_workers=1).submit(_play, order, held, stop, say)
+    while not (running.done() or stop.is_set() or leash.is_over() or _is_lost(keeper) or time.monotonic() >= deadline):
         time.sleep(WAIT)  # noqa: TID251 -- a process of its own: there is no port and no test clock in here
-    ended, told, forsaken = running.done(), stop.is_set(), leash.is_over()
+    ended, told, forsaken, lost = running.done(), stop.is_set(), leash.is_over(), _is_lost(keeper)
     stop.set()
-    swept, left = sweep(until=running)
+    # Here first: what still runs here would start more there.
+    swept, left = sweep(until=running, spare=() if keeper is None else (keeper.pid,))
+    complaint = keeper.complaint()[0] if keeper is not None and lost else ""
+    parted = None if keeper is None else keeper.part()
+    swept, left = (swept, left) if parted is None else (swept + parted[0], left + parted[1])
     if ended:
         end, message = running.result()  # raises what a bug of ours raised in there: after the sweep, never before
+        if end == "unreachable" and keeper is not None:
+            end, message = "lost", complaint or message  # it had been reached: a task may have been under way
+    elif lost:
+        end, message = "lost", complaint
     elif told:
         end, message = "stopped", "was told to stop"
     elif forsaken:
@@ -126,8 +158,14 @@ def _guard(order: Order, stop: Stop, leash: Leash, say: Callable[[Report], None]
     return Ended(end=end, message=message, swept=swept, left=left)
 
 
-def sweep(until: Future[Any]) -> tuple[int, int]:
+def _is_lost(keeper: Keeper | None) -> bool:
+    return keeper is not None and keeper.is_lost()
+
+
+def sweep(until: Future[Any], spare: Container[int] = ()) -> tuple[int, int]:
     """Kill all descendants until none is left and `until` is done; return how many were killed and how many would not die.
+
+    spare: processes that are ended otherwise.
 
     Orphans come back to us (we are their reaper), so a process cannot slip away by starting a session of its own.
     `until`: the thread that starts ansible-playbook; before it is done, "no descendants" may be a moment too early.
@@ -135,7 +173,7 @@ def sweep(until: Future[Any]) -> tuple[int, int]:
     killed: set[int] = set()
     end = time.monotonic() + SWEEP_WITHIN
     while True:
-        living = _descendants()
+        living = [process for process in _descendants() if process.pid not in spare]
         if (not living and until.done()) or time.monotonic() >= end:
             break
         for process in living:
@@ -160,10 +198,10 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _play(order: Order, stop: Stop, say: Callable[[Report], None]) -> tuple[str, str]:
+def _play(order: Order, held: Held | None, stop: Stop, say: Callable[[Report], None]) -> tuple[str, str]:
     """Run ansible-playbook; return the end and a sentence. Its children are swept by the caller."""
     private = Path(order.private)
-    _write_private(private, order)
+    _write_private(private, order, held)
     if stop.is_set():
         return "stopped", "was told to stop"
     teller = _Teller(say)
@@ -254,24 +292,53 @@ def _unsafe(value: object) -> object:
             return value
 
 
-def _write_private(private: Path, order: Order) -> None:
-    """Write the inventory (one target, this machine) and the variables where ansible-runner expects them."""
-    inventory = {
-        "all": {
-            "hosts": {
-                "target": {
-                    "ansible_connection": "local",
-                    # Discovery may pick a shim that cannot run (measured with pyenv), so we name our own interpreter.
-                    "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-                    # Modules are copied with their arguments before they run; killed ones do not clean up after themselves.
-                    "ansible_remote_tmp": str(private / "modules"),
-                }
-            }
-        }
+def _here(private: Path) -> dict[str, object]:
+    """Return the target's variables where it is this machine."""
+    return {
+        "ansible_connection": "local",
+        # Discovery may pick a shim that cannot run (measured with pyenv), so we name our own interpreter.
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        # Modules are copied with their arguments before they run; killed ones do not clean up after themselves.
+        "ansible_remote_tmp": str(private / "modules"),
     }
+
+
+def _there(post: Post, held: Held) -> dict[str, object]:
+    """Return the target's variables where it is reached over SSH. Address, keys and pins stand in ssh's own configuration."""
+    hop = post.way.hops[-1]
+    # Whatever runs there carries the mark and speaks to the host's own engine, behind sudo as well, which clears the environment.
+    shell = shlex.join(["/usr/bin/env", f"{target_keeper.MARK}={post.mark}", f"DOCKER_HOST={post.way.docker}", "/bin/sh"])
+    return {
+        "ansible_connection": "ssh",
+        "ansible_host": ssh_client.TARGET,
+        "ansible_user": hop.user,
+        "ansible_port": hop.port,
+        "ansible_ssh_common_args": shlex.join(["-F", f"{post.folder}/config"]),
+        # In place of Ansible's own: a connection kept open in the background would outlive the run.
+        "ansible_ssh_args": "-o ControlMaster=no",
+        "ansible_ssh_retries": 0,
+        "ansible_ssh_transfer_method": "piped",  # needs nothing there but dd
+        "ansible_ssh_pipelining": True,
+        "ansible_timeout": ssh_client.CONNECT_WITHIN,
+        "ansible_shell_executable": shell,
+        "ansible_python_interpreter": held.python or target_keeper.PYTHON,
+        "ansible_remote_tmp": target_keeper.temporary(post.mark),
+        "ansible_become": post.way.sudo and hop.user != "root",
+        "ansible_become_method": "sudo",
+        "ansible_become_flags": "-H -S -n",
+    }
+
+
+def _write_private(private: Path, order: Order, held: Held | None) -> None:
+    """Write the inventory (one target) and the variables where ansible-runner expects them."""
+    if order.post is None or held is None:
+        target, variables = _here(private), order.variables
+    else:
+        target, variables = _there(order.post, held), {**order.variables, "medic_markers": held.markers}
+    inventory = {"all": {"hosts": {"target": target}}}
     for folder, name, text in (
         ("inventory", "hosts.json", json.dumps(inventory)),
-        ("env", "extravars", json.dumps(_unsafe(order.variables))),
+        ("env", "extravars", json.dumps(_unsafe(variables))),
     ):
         (private / folder).mkdir(mode=0o700)
         (private / folder / name).write_text(text, encoding="utf-8")

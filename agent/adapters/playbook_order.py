@@ -1,12 +1,15 @@
 """What the agent and the guarded process say to each other, as one line of JSON each.
 
-In: one `Order` on the guard's standard input. Out, on its standard output: `Ready` once it is safe to begin (or `Busy`),
-`TaskEnded` and `Output` as they come, `Ended` last. Standard library only: the guard must start fast.
+In: one `Order` on the guard's standard input. Out, on its standard output: `Ready` once it is safe to begin (or `Busy` or
+`NotReached`), `TaskEnded` and `Output` as they come, `Ended` last. Standard library only: the guard must start fast.
 """
 
 import dataclasses
 import json
 from dataclasses import dataclass
+
+from agent.adapters import ssh_client
+from agent.adapters.target_keeper import Post
 
 MESSAGE_LIMIT = 2_000
 """Characters kept of what one task said: enough for a module's error, small enough for a timeline and a report."""
@@ -39,6 +42,8 @@ class Order:
     until: float | None = None
     """CLOCK_BOOTTIME up to which the agent may certainly change things, None for ever. Each further line on standard input
     is a later one. An agent that is stopped or cut off sends none, and the run ends before another agent begins."""
+    post: Post | None = None
+    """What is to be held on a target that is reached over SSH; None where the target is this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,17 @@ class Ready:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
     """An earlier run on the same target is not gone yet. Nothing was started."""
+
+    message: str = ""
+    """What is known of it, as a sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotReached:
+    """The target cannot be reached, or will not have us. Nothing was started. transient: it may pass by itself."""
+
+    message: str
+    transient: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +89,8 @@ class Output:
 class Ended:
     """The last word: how the run ended, and that nothing of it is left.
 
-    end: `completed`, `failed`, `unreachable`, `timed-out`, `stopped` (a signal, or the agent died).
+    end: `completed`, `failed`, `unreachable`, `lost` (the connection, in the middle), `timed-out`, `stopped` (a signal, or the
+    agent died).
     """
 
     end: str
@@ -84,9 +101,9 @@ class Ended:
     """Processes that did not die, stuck in the kernel. Anything but 0 is said loudly."""
 
 
-Report = Ready | Busy | TaskEnded | Output | Ended
+Report = Ready | Busy | NotReached | TaskEnded | Output | Ended
 
-_REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Ready, Busy, TaskEnded, Output, Ended)}
+_REPORTS: dict[str, type[Report]] = {kind.__name__: kind for kind in (Ready, Busy, NotReached, TaskEnded, Output, Ended)}
 
 
 def write(message: Order | Report) -> str:
@@ -99,7 +116,8 @@ def read_order(line: str) -> Order:
     fields = json.loads(line)
     if not isinstance(fields, dict) or fields.pop("_", None) != Order.__name__:
         raise ValueError("cannot read the order: it is not one")
-    return Order(**fields)
+    post = fields.pop("post", None)
+    return Order(**fields, post=None if post is None else Post(**{**post, "way": ssh_client.way_of(post["way"])}))
 
 
 def read_report(line: str) -> Report:

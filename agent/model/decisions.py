@@ -137,6 +137,8 @@ class Plan:
     rerun: Rerun
     undo: RunbookId | None
     why: str
+    host: HostName | None = None
+    """Where it runs; None in what an older Medic wrote: the first host that is declared."""
 
 
 class Answer(enum.Enum):

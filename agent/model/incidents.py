@@ -22,7 +22,7 @@ class RunEnd(enum.Enum):
     CANCELLED = "cancelled"
     """`medic halt` stopped it."""
     LOST = "lost"
-    """Medic died in the middle; nobody saw how it ended."""
+    """Medic died, or the connection to the host ended, in the middle; nobody saw how it ended."""
     NOT_RUN = "not-run"
     """The look before the first change ended it."""
 

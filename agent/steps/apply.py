@@ -147,7 +147,10 @@ def _what_the_crash_left(
         # No marker here is no proof that it never started there.
         message = "the Medic that started it is gone, and its marker with it; how far it came is not known"
         return PlaybookRun(end=RunEnd.LOST, message=message)
-    finished = playbooks.finished(attempt.plan, run_id=run_id(attempt.incident, attempt.number))
+    try:
+        finished = playbooks.finished(attempt.plan, run_id=run_id(attempt.incident, attempt.number))
+    except OutsideError as exc:
+        return PlaybookRun(end=RunEnd.LOST, message=f"Medic died during it; how far it came is not known: {exc}")
     if finished:
         return PlaybookRun(end=RunEnd.COMPLETED, message="Medic died during it; the marker on the target says it finished")
     may_rerun = finished is None or attempt.plan.rerun is Rerun.SAFE
