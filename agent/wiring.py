@@ -24,19 +24,31 @@ from agent.adapters.system_clock import SystemClock
 from agent.errors import ConfigError, LeaseLost, OutsideError
 from agent.model import (
     AuditRow,
+    Blind,
     Closing,
+    ContainersRequest,
+    ContainersSeen,
     FleetLimits,
+    Found,
+    Here,
+    Host,
+    HostName,
+    HostSeen,
     HttpRequest,
     IncidentId,
     IncidentState,
     Lead,
+    Observation,
     Permissions,
+    Plan,
     PlaybookRun,
     ProbeRequest,
     Rehearsal,
     RehearsalStep,
     Request,
     RequestAnswer,
+    Rerun,
+    Risk,
     Rule,
     Runbook,
     RunbookId,
@@ -44,7 +56,10 @@ from agent.model import (
     RunbookMarkKind,
     RunEnd,
     ServiceName,
+    SshAccess,
+    SsmAccess,
     StoryEvent,
+    TaskResult,
     TcpRequest,
     Verdict,
 )
@@ -52,6 +67,8 @@ from agent.ports import Containers, Lease, Notifier, Prober, Store, World
 from agent.settings import AppriseChannel, Channel, FileChannel, Settings, WebhookChannel
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
+    from agent.adapters.ansible_playbooks import AnsiblePlaybooks
+    from agent.adapters.host_keys import HostKey
     from agent.watch import Parts
 
 logger = logging.getLogger(__name__)
@@ -159,7 +176,6 @@ def build(
     lease: Lease = SoleLease(),  # noqa: B008  it is a constant
 ) -> Iterator[World]:
     """Build the whole world: every port, joined. Raises ConfigError or OutsideError."""
-    from agent.adapters.ansible_playbooks import AnsiblePlaybooks
     from agent.adapters.bundles import BundleFiles
     from agent.adapters.good_copies import GoodCopyFiles
     from agent.adapters.local_files import LocalFiles
@@ -168,14 +184,7 @@ def build(
     from agent.redact import Redactor
 
     redact = Redactor(using.secrets)
-    playbooks = AnsiblePlaybooks(
-        ansible=shipped("ansible"),
-        state_dir=using.state_dir,
-        redact=redact,
-        hosts=using.hosts,
-        agent_socket=using.ssh_agent,
-        until=lease.until,
-    )
+    playbooks = _playbooks(using, lease.until)
     term = lease.lead.term if isinstance(lease, KeptLease) else None
     try:
         with open_store(using, term) as store, eyes(using) as (docker, prober):
@@ -276,6 +285,104 @@ def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: M
         )
         run_id = f"dry-{os.getpid()}"
         return world.playbooks.run(plan, run_id=run_id, check=True, on_task=lambda _task: None, should_stop=lambda: None)
+
+
+# ---------------------------------------------------------------------------------------------------------------- hosts
+
+
+def hosts(using: Settings) -> tuple[HostSeen, ...]:
+    """Return every declared host, and whether its engine answers now."""
+    with eyes(using) as (_, prober):
+        observed = look.hosts([host.name for host in using.hosts], prober)
+    return tuple(_seen(host, observed.get(ContainersRequest(host=host.name))) for host in using.hosts)
+
+
+def _seen(host: Host, observed: Observation | None) -> HostSeen:
+    match host.access:
+        case Here():
+            reached = "here"
+        case SshAccess(address=address, port=port, user=user, jump=jump):
+            reached = f"{user}@{address}:{port}{'' if jump is None else f' through {jump}'}"
+        case SsmAccess(instance=instance, region=region):
+            reached = f"{instance} in {region}"
+    seen = observed if isinstance(observed, ContainersSeen) else None
+    trouble = observed.why if isinstance(observed, Blind) else "it was not asked"
+    return HostSeen(
+        name=host.name,
+        reached=reached,
+        answers=seen is not None,
+        trouble="" if seen is not None else trouble,
+        containers=None if seen is None else len(seen.containers),
+        origin=host.origin,
+    )
+
+
+def check_host(using: Settings, name: str) -> tuple[Found, ...]:
+    """Ask a host what it has and lacks for playbooks. Reads only."""
+    from agent.adapters import host_condition
+
+    host = next(host for host in using.hosts if host.name == name)
+    with contextlib.closing(_playbooks(using, lambda: None)) as playbooks:
+        way = None if isinstance(host.access, Here) else playbooks.way(host)
+    return host_condition.look(host.name, host.docker, way, CLOCK)
+
+
+def prepare_host(using: Settings, name: str, *, check: bool, on_task: Callable[[TaskResult], None]) -> PlaybookRun:
+    """Install what modules need on a host. Raises ConfigError while halted, OutsideError when it cannot be started."""
+    halted = kill_file(using).halted()
+    if halted is not None and not check:
+        raise ConfigError(f"cannot prepare {name!r}: halted: {halted}; `medic resume` ends that")
+    plan = Plan(
+        runbook=RunbookId("prepare-host"),
+        runbook_hash="",
+        title="Prepare the host",
+        risk=Risk.DISRUPTIVE,
+        playbook=str(shipped("ansible") / "hosts" / "prepare.yml"),
+        parameters=(),
+        timeout=timedelta(minutes=20),
+        settle=timedelta(0),
+        rerun=Rerun.SAFE,
+        undo=None,
+        why="asked for by a person",
+        host=HostName(name),
+    )
+    with contextlib.closing(_playbooks(using, lambda: None)) as playbooks:
+        halt = kill_file(using)
+        return playbooks.run(
+            plan,
+            run_id=f"prepare-{os.getpid()}",
+            check=check,
+            on_task=on_task,
+            should_stop=lambda: None if halt.halted() is None or check else "halt",
+        )
+
+
+def fetch_host_key(address: str, port: int) -> "HostKey":
+    """Return the best key that a host shows. It is for a person to say whether it is the right one. Raises OutsideError."""
+    from agent.adapters import host_keys
+
+    return host_keys.fetch(address, port)
+
+
+def pin_host_key(file: Path, address: str, port: int, key: "HostKey") -> bool:
+    """Write a key that a person agreed to into a known_hosts file; False if it stood there. Raises ConfigError."""
+    from agent.adapters import host_keys
+
+    return host_keys.pin(file, address, port, key)
+
+
+def _playbooks(using: Settings, until: Callable[[], float | None]) -> "AnsiblePlaybooks":
+    from agent.adapters.ansible_playbooks import AnsiblePlaybooks
+    from agent.redact import Redactor
+
+    return AnsiblePlaybooks(
+        ansible=shipped("ansible"),
+        state_dir=using.state_dir,
+        redact=Redactor(using.secrets),
+        hosts=using.hosts,
+        agent_socket=using.ssh_agent,
+        until=until,
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- rehearsals

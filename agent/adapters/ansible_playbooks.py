@@ -140,7 +140,7 @@ class AnsiblePlaybooks:
             if (marker / "finished").is_dir():
                 return True
             return False if (marker / "started").is_dir() else None
-        return target_keeper.finished(self._way(host), self._place(), _checked(run_id), _target(_variables(plan)))
+        return target_keeper.finished(self.way(host), self._place(), _checked(run_id), _target(_variables(plan)))
 
     def _what_was_lost(self, run: PlaybookRun, plan: Plan, run_id: str, *, check: bool) -> PlaybookRun:
         """Return what the target says of a run whose connection ended in the middle. Nothing of it is ever started again here."""
@@ -167,7 +167,7 @@ class AnsiblePlaybooks:
         if isinstance(host.access, Here):
             return None
         return Post(
-            way=self._way(host),
+            way=self.way(host),
             # A socket's path may be 108 bytes long, and a state folder's alone may be longer.
             folder=tempfile.mkdtemp(prefix="medic-ssh-", dir="/tmp"),  # mkdtemp gives it mode 0700
             lock=_target(_variables(plan)),
@@ -180,7 +180,7 @@ class AnsiblePlaybooks:
         """Return the name of our state folder, safe as the name of a folder on a target."""
         return quote(state_folder.place(self._state_dir), safe="")
 
-    def _way(self, host: Host) -> Way:
+    def way(self, host: Host) -> Way:
         """Return how a host is reached, the jumps before it first. Raises OutsideError where playbooks cannot reach it."""
         hops: list[Hop] = []
         at: Host | None = host

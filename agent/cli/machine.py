@@ -13,13 +13,12 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent import housekeeping, wiring
 from agent.errors import MedicError
-from agent.model import Blind, ComposeSpec, Host, NginxCheck, NginxRequest, NginxSeen
+from agent.model import Blind, ComposeSpec, Found, Here, Host, NginxCheck, NginxRequest, NginxSeen
 from agent.settings import Settings
 
 LEAST_PYTHON = (3, 11)
@@ -34,20 +33,6 @@ _LONGEST = 65_536
 _PTH_OF_RECORD = re.compile(r"^([^/,]+\.pth),", re.MULTILINE)
 _NOTHING = subprocess.DEVNULL
 _CLOCK_SLACK = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One answer: what was asked, whether it is well, what was found, and how to get it if it is not.
-
-    needed: Medic cannot do its work without it.
-    """
-
-    what: str
-    well: bool
-    found: str
-    how: str = ""
-    needed: bool = True
 
 
 def look(settings: Settings) -> Iterator[Found]:
@@ -157,6 +142,8 @@ def _mib(size: int) -> str:
 def docker(host: Host) -> Found:
     """Ask a host's Docker engine for its version."""
     what = f"docker on {host.name}"
+    if not isinstance(host.access, Here):
+        return Found(what=what, well=True, found=f"elsewhere: `medic host check {host.name}` asks it", needed=False)
     try:
         answer = _ask_docker(host.docker.removeprefix("unix://"))
         version = str(answer["ApiVersion"])

@@ -26,6 +26,7 @@ from agent.cli import (
     evaluate,
     halt,
     heal,
+    host,
     incident,
     infra,
     init,
@@ -107,6 +108,7 @@ app.command("watch")(watch.watch)
 app.command("heal")(heal.heal)
 app.add_typer(runbook.app, name="runbook")
 app.add_typer(incident.app, name="incident")
+app.add_typer(host.app, name="host")
 app.command("approvals")(approvals.approvals)
 app.command("approve")(approve.approve)
 app.command("deny")(deny.deny)

@@ -18,7 +18,9 @@ from rich.text import Text
 from agent import codec, spans
 from agent.model import (
     Breaker,
+    Found,
     Health,
+    HostSeen,
     Incident,
     IncidentState,
     Judgement,
@@ -273,6 +275,26 @@ def breakers_table(breakers: Sequence[Breaker], now: datetime) -> Table:
     for breaker in breakers:
         since = _text(ago(breaker.opened_at, now))
         table.add_row(_text(breaker.scope), since, _text(breaker.incident or "-"), _text(breaker.because))
+    return table
+
+
+def found_line(found: Found) -> Text:
+    """Return one answer about a machine as a line."""
+    word, style = ("ok", "green") if found.well else ("missing", "red") if found.needed else ("note", "yellow")
+    line = Text(f"{word:<8}", style=style)
+    line.append(f"{plain(found.what):<18} {plain(found.found)}", style="")
+    if not found.well and found.how:
+        line.append(f"  ({plain(found.how)})", style="dim")
+    return line
+
+
+def hosts_table(hosts: Sequence[HostSeen]) -> Table:
+    """Return the hosts, one a row."""
+    table = _table("host", "reached", "engine", "containers", "from")
+    for each in hosts:
+        engine = Text("answers", style="green") if each.answers else Text(plain(each.trouble), style="red")
+        count = "" if each.containers is None else str(each.containers)
+        table.add_row(_text(each.name), _text(each.reached), engine, _text(count), _text(each.origin))
     return table
 
 

@@ -49,6 +49,37 @@ class Host:
     docker: str = "unix:///var/run/docker.sock"
     """Where its engine listens, on that host."""
     access: Access = field(default_factory=Here)
+    origin: str = "medic.yaml"
+    """Who declared it: the config file, or the inventory it was read from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One answer about a machine: what was asked, whether it is well, what was found, and how to get it if it is not.
+
+    needed: Medic cannot do its work there without it.
+    """
+
+    what: str
+    well: bool
+    found: str
+    how: str = ""
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSeen:
+    """One host in a list of them, and whether its engine answers now."""
+
+    name: HostName
+    reached: str
+    """In words: `here`, `medic@10.0.3.7:22`, `i-0123456789abcdef0 in eu-west-1`."""
+    answers: bool
+    trouble: str
+    """Why it does not answer; empty where it does."""
+    containers: int | None
+    origin: str
+    """Who declared it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
