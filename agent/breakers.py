@@ -4,7 +4,7 @@ In: what a sweep just saw, or an attempt that failed. Out: rows of the store. A 
 incident, so that a crash between the two loses neither: the next sweep finds a breaker without an incident and opens it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 
@@ -22,6 +22,7 @@ from agent.model import (
     IncidentState,
     Judgement,
     NginxCheck,
+    Others,
     Plane,
     Recorded,
     RunbookId,
@@ -31,7 +32,11 @@ from agent.model import (
     Verdict,
 )
 from agent.policy import breaker, dependencies, restarts
+from agent.policy import streaks as streak_rules
 from agent.ports import Clock, Store
+
+LOOK_AT_MOST = 200
+"""Services, the nearest first: that many answer in some tenths of a second."""
 
 
 def trip(
@@ -52,17 +57,9 @@ def trip(
     fresh = [name for name, verdict in verdicts.items() if verdict.health is Health.SICK and name not in unclosed]
     if not fresh:
         return ()  # nothing turned SICK in this look, so nothing more fails together than before
-    stopped = {record.service for record in store.services.records() if record.status is Recorded.STOPPED}
-    services = [service for service in store.services.services() if service.name not in stopped]
-    turned = dict.fromkeys(fresh, now)
-    turned |= {
-        name: incident.opened_at
-        for name, incident in unclosed.items()
-        if incident.first.health is Health.SICK and not _is_left_alone(incident)
-    }
-    turned = _roots(turned, services)
-    scopes = {scope for service in services for scope in breaker.scopes(service, hosts=2)}
-    resets = {scope: at for scope in scopes if (at := store.breakers.last_reset(scope)) is not None}
+    services = _to_run(store)
+    turned = _roots(dict.fromkeys(fresh, now) | _turned(unclosed), services)
+    resets = _resets(services, store)
     trips = breaker.tripped(services, turned, resets, rule, now)
     if trips:
         failing = {name for each in trips for name in each.failing}
@@ -82,6 +79,57 @@ def trip(
         row, is_new = store.breakers.open(each.scope, because=because, services=each.failing, now=now)
         opened += [row] if is_new else []
     return tuple(opened)
+
+
+def others(
+    service: Service,
+    incident: Incident,
+    look_bad: Callable[[Sequence[Service]], Collection[ServiceName]],
+    *,
+    store: Store,
+    rule: BreakerRule,
+    clock: Clock,
+) -> Others:
+    """Return who else looks bad right now and is not judged yet, where that could open a breaker over `service`.
+
+    Beats look at each service in its own time, and a streak takes two of them: between the first that turns SICK and the
+    third there is time for two restarts of what a restart cannot help. So before a change everybody is looked at once more
+    (`look_bad`: one batch, and none where no breaker could open), and who looked bad to the latest beat counts as well.
+    """
+    if incident.requested is not None or not breaker.may_wait(incident, clock.now()):
+        return Others()
+    services = _to_run(store)
+    unclosed = {each.service: each for each in store.incidents.unclosed() if each.requested is None}
+    candidates = [each for each in services if each.name not in unclosed]
+    turned = _turned(unclosed)
+    if len(turned) + len(candidates) < rule.least:
+        return Others()
+    streaks = store.services.all_streaks()
+    doubtful = {each.name for each in candidates if streak_rules.doubtful(streaks.get(each.name, ()))}
+    near = breaker.nearest(service, [each for each in candidates if each.name not in doubtful])[:LOOK_AT_MOST]
+    now = clock.now()
+    roots = _roots(turned | dict.fromkeys(doubtful.union(look_bad(near)), now), services)
+    judged = {name: at for name, at in roots.items() if name in turned}
+    names = breaker.gathering(service, services, judged, roots.keys() - judged.keys(), _resets(services, store), rule, now)
+    return Others(doubtful=names, judged_within=breaker.judged_within(each for each in services if each.name in names))
+
+
+def _to_run(store: Store) -> list[Service]:
+    stopped = {record.service for record in store.services.records() if record.status is Recorded.STOPPED}
+    return [service for service in store.services.services() if service.name not in stopped]
+
+
+def _turned(unclosed: Mapping[ServiceName, Incident]) -> dict[ServiceName, datetime]:
+    return {
+        name: incident.opened_at
+        for name, incident in unclosed.items()
+        if incident.first.health is Health.SICK and not _is_left_alone(incident)
+    }
+
+
+def _resets(services: Sequence[Service], store: Store) -> dict[str, datetime]:
+    scopes = {scope for service in services for scope in breaker.scopes(service, hosts=2)}
+    return {scope: at for scope in scopes if (at := store.breakers.last_reset(scope)) is not None}
 
 
 def _is_left_alone(incident: Incident) -> bool:

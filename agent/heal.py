@@ -28,6 +28,7 @@ from agent.model import (
     HoldCode,
     Incident,
     IncidentId,
+    Others,
     Outcome,
     Plan,
     Recorded,
@@ -203,6 +204,7 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
         permissions=world.permissions,
         runbooks=runbooks,
         fleet_limits=world.fleet_limits,
+        others=_others(_incident(incident_id, world), service, world),
         clock=world.clock,
     )
     _tell_restarts(incident_id, service, now, world)
@@ -298,6 +300,24 @@ def _why_not_any_more(incident: Incident, number: int, chosen: Plan, service: Se
         or (None if open_ is None else f"the breaker of {open_.scope} has opened")
         or (None if silence is None else f"{silence.by} silenced it: {silence.why}")
         or (None if window is None else f"a maintenance window began: {window[1]}")
+        or _who_else(incident, service, world)
+    )
+
+
+def _who_else(incident: Incident, service: Service, world: World) -> str | None:
+    """Look round once more: what fails together may have begun to fail since the plan was made."""
+    wait = breaker.wait(incident, _others(incident, service, world), world.clock.now())
+    return None if wait is None else wait.because
+
+
+def _others(incident: Incident, service: Service, world: World) -> Others:
+    return breakers.others(
+        service,
+        incident,
+        lambda near: neighbourhood.look_bad(near, world.prober),
+        store=world.store,
+        rule=world.fleet_limits.breaker,
+        clock=world.clock,
     )
 
 

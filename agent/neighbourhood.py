@@ -12,16 +12,20 @@ from agent import look
 from agent.errors import OutsideError
 from agent.model import (
     Attempt,
+    ContainerCheck,
     ContainersRequest,
     ContainersSeen,
     ContainerState,
+    Health,
     HostName,
+    HttpCheck,
     Observation,
     ProbeRequest,
     Recorded,
     Service,
     ServiceName,
     ServiceRecord,
+    TcpCheck,
     Tie,
     Verdict,
 )
@@ -33,6 +37,9 @@ STEADY_FOR = timedelta(seconds=5)
 
 LOG_LIMIT = 16_384
 """Bytes of a suspect's log that are searched for what was changed."""
+
+QUICK = (ContainerCheck, HttpCheck, TcpCheck)
+"""What many services may be asked right before a change: no completion, no program in a container, no file."""
 
 DOWN = (ContainerState.EXITED, ContainerState.MISSING)
 
@@ -56,6 +63,15 @@ def verdicts(
     tied = {tie.service for tie in found}
     near = tuple(service for service in services if service.name in tied)
     return (_judged(near, observed, prober, clock) if near else ()), found
+
+
+def look_bad(services: Sequence[Service], prober: Prober) -> frozenset[ServiceName]:
+    """Look once, in one batch, at what is quick to ask of `services`; return those of which something is SICK."""
+    if not services:
+        return frozenset()
+    due = {each.name: tuple(check for check in each.checks if isinstance(check, QUICK)) for each in services}
+    judged = look.at_all(due, services, prober, look.hosts(tuple(dict.fromkeys(each.host for each in services)), prober))
+    return frozenset(name for name, judgements in judged.items() if any(each.health is Health.SICK for each in judgements))
 
 
 def harmed(

@@ -14,6 +14,7 @@ from agent.model import (
     Health,
     Incident,
     IncidentId,
+    Others,
     Peer,
     Permissions,
     Recorded,
@@ -42,9 +43,13 @@ def read(
     permissions: Permissions,
     runbooks: Sequence[Runbook],
     fleet_limits: FleetLimits,
+    others: Others,
     clock: Clock,
 ) -> Standing:
-    """Return where one service stands now. runbooks: the catalogue, of which some may be demoted or out of service."""
+    """Return where one service stands now.
+
+    runbooks: the catalogue, of which some may be demoted or out of service. others: who else looks bad at this moment.
+    """
     now = clock.now()
     rule = fleet_limits.runbooks
     begin = now - service.limits.window
@@ -68,6 +73,7 @@ def read(
         actions=store.attempts.actions_since(min(begin, now - fleet_limits.budget.window)),
         restarts=store.foreign_restarts.since(service.host, service.container, begin),
         breaker=breaker.over(service, breakers),
+        others=others,
         out_of_service=breaker.runbooks_out(breakers),
         peers=peers(service, store),
         budget=fleet_limits.budget,

@@ -253,6 +253,15 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Others:
+    """Services that look bad at this moment, are not judged yet, and would open a breaker over a service were they SICK."""
+
+    doubtful: tuple[ServiceName, ...] = ()
+    judged_within: timedelta = timedelta(0)
+    """How long after this service turned SICK it is known at the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What parameters are filled from beside a service's own declaration: the inventory around it, and how it looked when WELL."""
 
@@ -330,6 +339,7 @@ class Standing:
     """Restarts of this service's container by others inside `limits.window`, oldest first."""
     breaker: Breaker | None = None
     """An open breaker whose scope holds this service."""
+    others: Others = field(default_factory=Others)
     out_of_service: tuple[RunbookId, ...] = ()
     """Runbooks that failed on several services and wait for a person."""
     peers: tuple[Peer, ...] = ()
@@ -357,6 +367,7 @@ class HoldCode(enum.Enum):
     COOLDOWN = "cooldown"
     BUDGET_SPENT = "budget-spent"
     BREAKER_OPEN = "breaker-open"
+    OTHERS_FAILING = "others-failing"
     HALTED = "halted"
     RUNBOOK_EDITED = "runbook-edited"
     AWAITING_APPROVAL = "awaiting-approval"

@@ -4,7 +4,7 @@ In: who is sick since when. Out: the scopes in which healing stops, and what the
 closes by itself: nothing here says that one may.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +14,9 @@ from agent.model import (
     ContainerFacts,
     Hold,
     HoldCode,
+    Incident,
     NginxCheck,
+    Others,
     RunbookId,
     Service,
     ServiceName,
@@ -26,6 +28,15 @@ RUNBOOK = "runbook:"
 
 LOOK_AGAIN = timedelta(minutes=10)
 """While a breaker is open; a reset brings every held incident back at the next beat."""
+
+WAIT_STEP = timedelta(seconds=1)
+"""While others look bad and are not judged yet: the next beat after this decides afresh."""
+
+LONGEST_WAIT = timedelta(minutes=1)
+"""No incident waits longer than this for a verdict on others, however seldom they are looked at."""
+
+_SLACK = timedelta(seconds=10)
+"""A busy machine beats late, and an answer that does not come takes its time-out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +89,59 @@ def tripped(
         if len(failing) >= rule.least and len(failing) >= rule.share * len(members[scope]):
             trips.append(Trip(scope=scope, failing=tuple(sorted(failing)), members=len(members[scope])))
     return tuple(trips)
+
+
+def gathering(
+    service: Service,
+    services: Sequence[Service],
+    turned: Mapping[ServiceName, datetime],
+    doubtful: Collection[ServiceName],
+    resets: Mapping[str, datetime],
+    rule: BreakerRule,
+    now: datetime,
+) -> tuple[ServiceName, ...]:
+    """Return those that look bad, are not judged yet, and would open a breaker over `service` were they judged SICK.
+
+    As `tripped`, with `doubtful`: those whose latest look was SICK while their streak is not through. Empty where no verdict
+    on them could make a difference to this service.
+    """
+    fresh = {name: now for name in doubtful if name not in turned}
+    trips = tripped(services, {**turned, **fresh}, resets, rule, now) if fresh else ()
+    waited_for = {name for trip in trips if service.name in trip.failing for name in trip.failing if name in fresh}
+    return tuple(sorted(waited_for))
+
+
+def judged_within(services: Iterable[Service]) -> timedelta:
+    """Return how long it takes at most until every one of `services` that fails counts as SICK, `LONGEST_WAIT` at most."""
+    spans = (check.every * check.thresholds.sick_after + _SLACK for service in services for check in service.checks)
+    return min(max(spans, default=timedelta(0)), LONGEST_WAIT)
+
+
+def may_wait(incident: Incident, now: datetime) -> bool:
+    """Say whether it is so soon after an incident was opened that a verdict on others can still be awaited."""
+    return incident.opened_at <= now < incident.opened_at + LONGEST_WAIT
+
+
+def nearest(service: Service, others: Sequence[Service]) -> list[Service]:
+    """Return `others` with those first that share most with `service`: its group, then its host."""
+    mine = scopes(service, hosts=2)
+    return sorted(others, key=lambda other: -len(set(mine) & set(scopes(other, hosts=2))))
+
+
+def wait(incident: Incident, others: Others, now: datetime) -> Hold | None:
+    """Others look bad at this moment and would fail together with this one: their verdicts come first.
+
+    A wait ends with them, one way or the other, and never lasts longer than they can take: a service that comes and goes
+    beside a sick one must not keep it from being healed.
+    """
+    if not others.doubtful or not may_wait(incident, now) or now >= incident.opened_at + others.judged_within:
+        return None
+    return Hold(
+        code=HoldCode.OTHERS_FAILING,
+        because=f"{', '.join(others.doubtful)} {'look' if len(others.doubtful) > 1 else 'looks'} bad at this very moment as well",
+        until="it is known whether they fail together",
+        look_again=WAIT_STEP,
+    )
 
 
 def outermost(trips: Sequence[Trip]) -> tuple[Trip, ...]:

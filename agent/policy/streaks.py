@@ -86,6 +86,11 @@ def settled(service: Service, streaks: Sequence[Streak], judgements: Sequence[Ju
     return Verdict(service=service.name, health=worst, at=now, judgements=counted)
 
 
+def doubtful(streaks: Sequence[Streak]) -> bool:
+    """Say whether the latest look at some check was SICK while that check does not count as SICK: bad, and not judged yet."""
+    return any(streak.health is Health.SICK and streak.settled is not Health.SICK for streak in streaks)
+
+
 def blind(streaks: Sequence[Streak], checks: Sequence[Check]) -> bool:
     """Say whether a check could not look for `unknown_after` times in a row: the monitoring itself is what is broken."""
     needed = {check.name: check.thresholds.unknown_after for check in checks}

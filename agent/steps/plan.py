@@ -38,6 +38,7 @@ def choose(
         or limits.cooldown(incident, service, standing)
         or limits.fleet_budget(service, standing)
         or limits.unsaved(findings, runbooks)
+        or breaker.wait(incident, standing.others, standing.now)
         or _permitted(_remedy(incident, service, findings, runbooks, standing), incident, service, standing)
     )
 

@@ -16,6 +16,7 @@ A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`
     parent_mode  the mode of the one parent; act unless given
     asks         true: every runbook has the mode of its risk; else each may act by itself
     parents_down, monitor_blind    what stands about its parents and about Medic's own network
+    others_failing  who else looks bad, in an incident that was just opened
 """
 
 from dataclasses import dataclass, replace
@@ -53,6 +54,7 @@ from agent.model import (
     Mode,
     NginxCheck,
     Origin,
+    Others,
     Outcome,
     Permissions,
     Plan,
@@ -78,7 +80,7 @@ RUNBOOKS = {each.id: each for each in runbook_file.load_runbooks(ROOT / "runbook
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = {
     "name", "planes", "container", "seen", "changed", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
-    "silence", "parents_down", "monitor_blind", "flips", "parent_mode", "asks",
+    "silence", "parents_down", "others_failing", "monitor_blind", "flips", "parent_mode", "asks",
     "saved", "requested", "plan", "hold", "refusal", "because",
 }  # fmt: skip
 ENDINGS = {"plan": Plan, "hold": Hold, "refusal": Refusal}
@@ -204,7 +206,7 @@ def decide(told: dict[str, Any]) -> Decision:
         host=declared.host,
         origin=Origin.PERSON if requested else Origin.HEARTBEAT,
         state=IncidentState.OPEN,
-        opened_at=ago(600),
+        opened_at=ago(1 if "others_failing" in told else 600),
         first=first,
         fingerprint="web:case",
         attempts=tuple(
@@ -227,6 +229,7 @@ def decide(told: dict[str, Any]) -> Decision:
             parents_down=tuple(told.get("parents_down", ())),
             monitor_blind=told.get("monitor_blind"),
             flips=tuple(ago(seconds) for seconds in told.get("flips", ())),
+            others=Others(doubtful=tuple(told.get("others_failing", ())), judged_within=timedelta(seconds=20)),
             permissions=Permissions(runbook_modes=() if "asks" in told else tuple((id_, Mode.ACT) for id_ in RUNBOOKS)),
         ),
     )

@@ -403,6 +403,71 @@ class TestTheFleetBreaker:
         self.crash(ward, "b", "c", "d")
         assert [row.services for row in ward.store.breakers.standing()] == [("b", "c", "d")]
 
+    def go_silent(self, ward: Ward, *names: str) -> None:
+        for name in names:
+            ward.machine.boxes[name].answers = False
+
+    def test_the_first_of_many_that_is_seen_waits_for_what_the_others_are(self, ward: Ward) -> None:
+        for name in ("a", "b", "c"):
+            ward.machine.crash(name)
+        ward.sweep.nudge(ServiceName("a"))  # Docker's events come one by one, and a heal begins with the first
+        assert held_for(ward.incident("a")) is HoldCode.OTHERS_FAILING
+        assert ward.incident("a").attempts == ()
+        ward.beat()
+        assert [held_for(ward.incident(name)) for name in ("b", "c")] == [HoldCode.BREAKER_OPEN] * 2
+        ward.beat()
+        assert held_for(ward.incident("a")) is HoldCode.BREAKER_OPEN
+        assert ward.machine.played == []
+
+    def test_streaks_that_are_not_through_count_for_a_wait_and_open_nothing(self, ward: Ward) -> None:
+        self.go_silent(ward, "a")
+        ward.beat()
+        self.go_silent(ward, "b", "c")
+        ward.beat()
+        assert held_for(ward.incident("a")) is HoldCode.OTHERS_FAILING
+        assert ward.store.breakers.standing() == ()
+        ward.beat()
+        assert [row.services for row in ward.store.breakers.standing()] == [("a", "b", "c")]
+        ward.beat()
+        assert [held_for(ward.incident(name)) for name in ("a", "b", "c")] == [HoldCode.BREAKER_OPEN] * 3
+        assert ward.machine.played == []
+
+    def test_a_wait_ends_at_once_when_the_others_turn_out_well(self, ward: Ward) -> None:
+        for name in ("a", "b", "c"):
+            ward.machine.crash(name)
+        ward.sweep.nudge(ServiceName("a"))
+        for name in ("b", "c"):
+            ward.machine.start(name)
+        ward.beat()
+        assert ward.incident("a").closing is Closing.HEALED
+        assert [incident.service for incident in ward.incidents()] == ["a"]
+
+    def test_others_that_come_and_go_do_not_keep_one_from_being_healed(self, ward: Ward) -> None:
+        ward.machine.crash("a")
+        ward.machine.effects["start-container"] = start_target(ward)
+        for beat in range(8):
+            for name in ("b", "c"):
+                ward.machine.boxes[name].answers = beat % 2 == 1
+            ward.beat()
+        assert ward.incident("a").closing is Closing.HEALED
+
+    def test_what_begins_to_fail_after_the_plan_stops_the_first_change(self, ward: Ward) -> None:
+        ward.machine.crash("a")
+        ward.engine.crash_before = "apply 1"
+        with pytest.raises(Crash):
+            ward.beat()
+        for name in ("b", "c"):
+            ward.machine.crash(name)
+        ward.reboot()
+        assert [attempt.outcome for attempt in ward.incident("a").attempts] == [Outcome.CANCELLED]
+        assert (ward.machine.played, held_for(ward.incident("a"))) == ([], HoldCode.OTHERS_FAILING)
+
+    def test_two_that_fail_are_no_reason_to_wait(self, ward: Ward) -> None:
+        for name in ("a", "b"):
+            ward.machine.crash(name)
+        ward.sweep.nudge(ServiceName("a"))
+        assert ward.incident("a").closing is Closing.HEALED
+
     def test_a_group_stops_for_itself_and_the_rest_of_the_fleet_goes_on(self, tmp_path: Path) -> None:
         members = tuple(replace(service(name), group="shop") for name in ("s1", "s2", "s3"))
         others = tuple(service(f"o{number}") for number in range(6))

@@ -16,15 +16,24 @@ from agent.model import (
     ContainerFacts,
     ContainerState,
     ForeignRestart,
+    Health,
     HoldCode,
     HostName,
+    Incident,
     IncidentId,
+    IncidentState,
     Limits,
     Network,
+    Origin,
+    Others,
+    Plane,
     RestartedBy,
     RunbookId,
     Service,
     ServiceName,
+    TcpCheck,
+    Thresholds,
+    Verdict,
 )
 from agent.policy import breaker, limits, restarts
 from tests.fakes import START
@@ -187,6 +196,96 @@ def test_what_turned_sick_before_a_reset_opens_nothing(
     turned = {name: min(at, now) for name, at in turned.items()}
     resets = {scope: now for each in services for scope in breaker.scopes(each, hosts=2)}
     assert breaker.tripped(services, turned, resets, BreakerRule(least=2, share=0.1, window=3600 * SECOND), now) == ()
+
+
+Looks = list[tuple[HostName, str | None, int | None, bool]]
+"""Of each service: host, group, how many seconds ago it turned SICK, and whether it looks bad and is not judged."""
+LOOKS: st.SearchStrategy[Looks] = st.lists(
+    st.tuples(
+        st.sampled_from((HERE, THERE)),
+        st.sampled_from((None, "shop", "search")),
+        st.one_of(st.none(), st.integers(0, 100)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=16,
+)
+
+
+def gathered(
+    fleet: Looks, rule: BreakerRule, reset: int | None
+) -> tuple[list[Service], dict[ServiceName, datetime], set[ServiceName], dict[str, datetime]]:
+    services = [service(f"s{n}", host=host, group=group) for n, (host, group, _, _) in enumerate(fleet)]
+    turned = {each.name: START - ago * SECOND for each, (_, _, ago, _) in zip(services, fleet, strict=True) if ago is not None}
+    doubtful = {each.name for each, (*_, bad) in zip(services, fleet, strict=True) if bad and each.name not in turned}
+    resets = {} if reset is None else {breaker.FLEET: START - reset * SECOND}
+    return services, turned, doubtful, resets
+
+
+@settings(max_examples=60, deadline=None)
+@given(LOOKS, st.integers(1, 5), st.floats(0.1, 1), st.one_of(st.none(), st.integers(0, 100)))
+def test_a_wait_is_for_a_breaker_that_those_waited_for_would_open_and_for_no_other(
+    fleet: Looks, least: int, share: float, reset: int | None
+) -> None:
+    rule = BreakerRule(share=share, least=least)
+    services, turned, doubtful, resets = gathered(fleet, rule, reset)
+    would = breaker.tripped(services, turned | dict.fromkeys(doubtful, START), resets, rule, START)
+    for each in services:
+        awaited = breaker.gathering(each, services, turned, doubtful, resets, rule, START)
+        assert set(awaited) <= doubtful
+        mine = [trip for trip in would if each.name in trip.failing and doubtful & set(trip.failing)]
+        assert bool(awaited) == bool(mine)
+        assert set(awaited) == {name for trip in mine for name in trip.failing} & doubtful
+
+
+@settings(max_examples=40, deadline=None)
+@given(LOOKS, st.integers(2, 5))
+def test_a_fault_of_one_alone_never_waits(fleet: Looks, least: int) -> None:
+    alone = [(host, group, 0 if n == 0 else None, False) for n, (host, group, *_) in enumerate(fleet)]
+    services, turned, doubtful, resets = gathered(alone, BreakerRule(least=least), None)
+    assert breaker.gathering(services[0], services, turned, doubtful, resets, BreakerRule(least=least), START) == ()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 600), st.integers(1, 9), st.integers(-100, 1_000), st.booleans())
+def test_a_wait_spends_no_time_beyond_what_a_verdict_takes(every: int, sick_after: int, second: int, bad: bool) -> None:
+    check = TcpCheck(
+        name="tcp",
+        every=every * SECOND,
+        thresholds=Thresholds(sick_after=sick_after),
+        plane=Plane.DIRECT,
+        address="container:1",
+        timeout=SECOND,
+    )
+    within = breaker.judged_within([replace(service("api"), checks=(check,))])
+    assert min(every * sick_after * SECOND, breaker.LONGEST_WAIT) <= within <= breaker.LONGEST_WAIT
+    others = Others(doubtful=(ServiceName("api"),) if bad else (), judged_within=within)
+    hold = breaker.wait(opened(START), others, START + second * SECOND)
+    assert (hold is not None) == (bad and 0 <= second < within.total_seconds())
+    assert hold is None or (hold.code is HoldCode.OTHERS_FAILING and hold.look_again <= 2 * SECOND)
+
+
+def opened(at: datetime) -> Incident:
+    return Incident(
+        id=IncidentId("I1"),
+        service=ServiceName("web"),
+        host=HERE,
+        origin=Origin.HEARTBEAT,
+        state=IncidentState.OPEN,
+        opened_at=at,
+        first=Verdict(service=ServiceName("web"), health=Health.SICK, at=at, judgements=()),
+        fingerprint="web",
+    )
+
+
+def test_the_nearest_come_first() -> None:
+    near = [
+        service("far", host=THERE),
+        service("here"),
+        service("kin", host=THERE, group="shop"),
+        service("twin", group="shop"),
+    ]
+    assert [each.name for each in breaker.nearest(service("web", group="shop"), near)] == ["twin", "here", "kin", "far"]
 
 
 def test_one_trouble_is_one_breaker_the_widest_or_of_equals_the_narrowest() -> None:
