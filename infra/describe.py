@@ -100,6 +100,8 @@ def plain(value: Any) -> Any:
     """Return inputs as a provider sees them: secrets unwrapped, whole numbers whole."""
     if isinstance(value, Mapping):
         return plain(value["value"]) if value.get(_SIGNATURE) == _SECRET else {key: plain(each) for key, each in value.items()}
+    if isinstance(value, pulumi.FileAsset):
+        return {"path": str(value.path)}
     if isinstance(value, list):
         return [plain(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

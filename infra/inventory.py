@@ -5,7 +5,7 @@ agent lists them from the group. Imports no Pulumi.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 VERSION = 1
@@ -40,6 +40,8 @@ class Inventory:
     group, burst_group: Auto Scaling groups. launch_hook, drain_hook: their lifecycle hooks.
     host_keys: the SSM path under which each host publishes its SSH host key as `<instance id>`.
     warm_up_seconds, drain_seconds: how long the hooks hold.
+    hosts_security_group, agent_security_group, on_demand_percent: what `medic infra drift` expects of the live stack; empty
+    and -1 where the program that wrote it did not say.
     """
 
     stack: str
@@ -61,6 +63,9 @@ class Inventory:
     on_demand_base: int
     max_size: int
     model: Model
+    hosts_security_group: str = ""
+    agent_security_group: str = ""
+    on_demand_percent: int = -1
 
 
 def render(inventory: Inventory) -> str:
@@ -97,6 +102,8 @@ def _fields(kind: type[Any], document: dict[str, Any], leave: str = "") -> dict[
     found = {}
     for each in fields(kind):
         if each.name == leave:
+            continue
+        if each.name not in document and each.default is not MISSING:
             continue
         value = document.get(each.name)
         wanted, words = (int, "a whole number") if each.type is int else (str, "a text")

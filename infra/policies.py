@@ -15,11 +15,18 @@ RESOURCELESS = frozenset(
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeAutoScalingInstances",
         "autoscaling:DescribeLifecycleHooks",
+        "cloudwatch:GetMetricData",
         "cloudwatch:PutMetricData",
         "ec2:DescribeInstances",
         "ec2:DescribeInstanceStatus",
+        "ec2:DescribeSecurityGroupRules",
         "ec2:DescribeSpotPriceHistory",
         "elasticloadbalancing:DescribeTargetHealth",
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
     }
 )
 """Actions that take no resource (AWS Service Authorization Reference), so that `Resource: *` says nothing more."""
@@ -55,6 +62,8 @@ def _group(inputs: Inputs) -> Iterator[str]:
 
 
 def _template(inputs: Inputs) -> Iterator[str]:
+    if inputs.get("instanceMarketOptions"):
+        yield "asks for spot by itself, behind the group's back; ask in the group's instancesDistribution"
     metadata = inputs.get("metadataOptions") or {}
     if metadata.get("httpTokens") != "required":
         yield "answers IMDSv1; set httpTokens to required"
@@ -93,9 +102,12 @@ def _policy_document(key: str) -> Callable[[Inputs], Iterator[str]]:
         for statement in json.loads(inputs[key])["Statement"]:
             if statement["Effect"] != "Allow":
                 continue
+            if left_out := {"NotAction", "NotResource", "NotPrincipal"} & set(statement):
+                yield f"allows all but what {', '.join(sorted(left_out))} names; name what it allows"
+                continue
             actions, resources = _listed(statement["Action"]), _listed(statement.get("Resource", []))
             for action in actions:
-                if action == "*" or action.endswith(":*"):
+                if "*" in action:
                     yield f"allows {action}; name the actions"
             if "*" in resources and (wide := sorted(set(actions) - RESOURCELESS)):
                 yield f"allows {', '.join(wide)} on every resource; name the resources"
@@ -103,6 +115,18 @@ def _policy_document(key: str) -> Callable[[Inputs], Iterator[str]]:
                 yield "lets anybody in; name a principal or a condition"
 
     return claims
+
+
+def _attached(inputs: Inputs) -> Iterator[str]:
+    arn = str(inputs.get("policyArn"))
+    if arn.endswith(("/AdministratorAccess", "/PowerUserAccess", "FullAccess")):
+        yield f"attaches {arn}; allow the actions that are used, in a policy of its own"
+
+
+def _role(inputs: Inputs) -> Iterator[str]:
+    yield from _policy_document("assumeRolePolicy")(inputs)
+    for arn in inputs.get("managedPolicyArns") or []:
+        yield from _attached({"policyArn": arn})
 
 
 def _bucket_block(inputs: Inputs) -> Iterator[str]:
@@ -122,6 +146,8 @@ _POLICIES: Mapping[str, Callable[[Inputs], Iterator[str]]] = {
     "aws:ebs/volume:Volume": _volume,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ingress,
     "aws:ec2/securityGroup:SecurityGroup": _security_group,
+    "aws:iam/role:Role": _role,
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _attached,
     "aws:iam/rolePolicy:RolePolicy": _policy_document("policy"),
     "aws:sqs/queuePolicy:QueuePolicy": _policy_document("policy"),
     "aws:s3/bucketPolicy:BucketPolicy": _policy_document("policy"),

@@ -18,7 +18,9 @@ BASE_IOPS, BASE_MIBPS = 3000, 125
 VOLUME_IOPS, VOLUME_MIBPS = 6000, 500
 """What our volumes get: a model is read from them at every boot."""
 ALARMS = 4
-"""Alarms of infra/components/observability.py and autoscaling.py."""
+"""Alarms of infra/components/watchfulness.py and autoscaling.py."""
+AGENT_ROOT_GIB = 16
+"""Root volume of the agent's host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,8 @@ def estimate(settings: FleetSettings, book: PriceBook, spot: Mapping[str, float]
     Types that no price is known for are in `unknown` and count nothing.
     """
     known = {each: book.on_demand[each] for each in settings.instance_types if each in book.on_demand}
-    unknown = tuple(each for each in settings.instance_types if each not in known)
+    used = (*settings.instance_types, *((settings.agent_type,) if settings.agent_wheel else ()))
+    unknown = tuple(each for each in used if each not in book.on_demand)
     cheapest = min(known.values(), default=0.0)
     spot_now = min((usd for each, usd in (spot or {}).items() if each in settings.instance_types), default=cheapest)
     base, most = settings.on_demand_base, settings.max_size
@@ -124,6 +127,10 @@ def _host_month(settings: FleetSettings, book: PriceBook) -> float:
 
 def _fixed(settings: FleetSettings, book: PriceBook) -> tuple[Line, ...]:
     lines = [Line(what=f"{ALARMS} alarms", usd=ALARMS * book.alarm_month, note="queues, parameters and rules cost cents")]
+    if settings.agent_wheel:
+        hours = book.on_demand.get(settings.agent_type, 0.0) + book.address_hour
+        usd = hours * HOURS + (AGENT_ROOT_GIB + settings.agent_volume_gib) * book.gib_month
+        lines.append(Line(what=f"agent host, {settings.agent_type}", usd=usd, note="on-demand, with its volumes and address"))
     if settings.balancer != "none":
         usd = book.balancer_hour * HOURS
         lines.append(Line(what="balancer", usd=usd, note="its hours; traffic comes on top"))

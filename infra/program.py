@@ -7,8 +7,9 @@ import pulumi
 import pulumi_aws as aws
 from pulumi import _types  # no public name turns typed arguments into what the provider is asked for (pulumi 3.272)
 
-from infra import inventory, policies
+from infra import cloud_init, inventory, policies
 from infra import settings as fleet_settings
+from infra.components import agent_host
 from infra.components.access import NAMESPACE, HostAccess
 from infra.components.autoscaling import Autoscaling
 from infra.components.balancer import Balancer
@@ -19,9 +20,6 @@ from infra.components.spot_events import SpotEvents
 from infra.components.watchfulness import Watchfulness
 from infra.settings import FleetSettings
 
-SSH_USER = "ubuntu"
-"""The login of Ubuntu's and the Deep Learning images."""
-
 
 class PolicyError(Exception):
     """A resource that no settings should lead to; `pulumi preview` stops at it."""
@@ -30,6 +28,8 @@ class PolicyError(Exception):
 def main() -> dict[str, pulumi.Output[Any]]:
     """Make the stack; return what it exports: `inventory`, `address`, `bucket`. Raises SettingsError."""
     settings = settings_of_stack()
+    if settings.agent_wheel:
+        agent_host.wheel(settings)  # asked before anything is made
     for warning in settings.warnings():
         pulumi.log.warn(warning)
     pulumi.runtime.register_stack_transformation(_held_to_policies)
@@ -43,7 +43,10 @@ def main() -> dict[str, pulumi.Output[Any]]:
     Autoscaling(settings, fleet)
     watchfulness = Watchfulness(settings, fleet, events)
 
-    document = _document(settings, store, events, fleet, balancer, watchfulness)
+    if settings.agent_wheel:
+        agent_host.AgentHost(settings, network, store, events, balancer)
+
+    document = _document(settings, network, store, events, fleet, balancer, watchfulness)
     aws.ssm.Parameter(
         f"{settings.name}-inventory",
         name=f"{settings.parameter_root}/inventory",
@@ -96,6 +99,7 @@ def _camel(value: Any) -> Any:
 
 def _document(
     settings: FleetSettings,
+    network: Network,
     store: ModelStore,
     events: SpotEvents,
     fleet: GpuFleet,
@@ -113,11 +117,12 @@ def _document(
                 drain_hook=DRAIN_HOOK,
                 metric_namespace=NAMESPACE,
                 host_keys=f"{settings.parameter_root}/host-keys",
-                ssh_user=SSH_USER,
+                ssh_user=cloud_init.SSH_USER,
                 warm_up_seconds=settings.warm_up_seconds,
                 drain_seconds=settings.drain_seconds,
                 on_demand_base=settings.on_demand_base,
                 max_size=settings.max_size,
+                on_demand_percent=settings.on_demand_percent_above_base,
                 model=inventory.Model(
                     container=CONTAINER,
                     image=settings.image,
@@ -137,4 +142,6 @@ def _document(
         bucket=store.bucket.id,
         log_group=watchfulness.log_group.name,
         target_group_arn=balancer.targets.arn if balancer else "",
+        hosts_security_group=network.hosts.id,
+        agent_security_group=network.agent.id,
     ).apply(written)

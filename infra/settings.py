@@ -30,6 +30,7 @@ LONGEST_NAME = 24
 
 _DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9]+")
+_ARM = re.compile(r"[a-z]+\d+g[a-z]*\.")
 _NAME = re.compile(r"[a-z][a-z0-9-]*[a-z0-9]")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _CRON = re.compile(r"[\d*/,\-A-Z]+( [\d*/,\-A-Z]+){4}")
@@ -77,6 +78,11 @@ class FleetSettings:
     time_zone: str = "Etc/UTC"
     monthly_budget_usd: int = 500
     notice_email: str = ""
+    agent_wheel: str = ""
+    agent_type: str = "t3.small"
+    agent_volume_gib: int = 20
+    agent_ami_id: str = ""
+    agent_ami_parameter: str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -84,6 +90,7 @@ class FleetSettings:
         _check_sizes(self)
         _check_spans(self)
         _check_reach(self)
+        _check_agent(self)
 
     @property
     def pools(self) -> int:
@@ -111,6 +118,11 @@ class FleetSettings:
         """Where this fleet's SSM parameters live."""
         return f"/medic/{self.name}"
 
+    @property
+    def agent_key(self) -> str:
+        """The SSM parameter in which the agent publishes the public key that it comes with."""
+        return f"{self.parameter_root}/agent-key"
+
     def warnings(self) -> tuple[str, ...]:
         """Return what is allowed and unwise, one sentence each."""
         said = []
@@ -123,6 +135,10 @@ class FleetSettings:
             )
         if self.on_demand_base == 0:
             said.append("onDemandBase is 0: a spot drought leaves no host at all")
+        if not self.agent_wheel:
+            said.append(
+                "agentWheel is empty: no host runs Medic; build one with `python -m hatchling build -t wheel` and name it"
+            )
         if self.balancer == "public" and not self.certificate_arn:
             said.append("the public balancer speaks plain HTTP: set medic:certificateArn")
         if not self.notice_email:
@@ -241,7 +257,7 @@ def _check_pools(it: FleetSettings) -> None:
         _need(bool(_TYPE.fullmatch(each)), "instanceTypes", f"{each!r} is no instance type (such as g5.xlarge)")
     twice = _twice(it.instance_types)
     _need(not twice, "instanceTypes", f"{twice!r} is there twice")
-    arm = [each for each in it.instance_types if re.match(r"[a-z]+\d+g[a-z]*\.", each)]
+    arm = [each for each in it.instance_types if _ARM.match(each)]
     _need(
         len(arm) in (0, len(it.instance_types)),
         "instanceTypes",
@@ -302,6 +318,25 @@ def _check_reach(it: FleetSettings) -> None:
     )
     _need(
         not it.certificate_arn or it.certificate_arn.startswith("arn:aws"), "certificateArn", "it is no ARN (arn:aws:acm:...)"
+    )
+
+
+def _check_agent(it: FleetSettings) -> None:
+    _need(
+        not it.agent_wheel or it.agent_wheel.endswith(".whl"),
+        "agentWheel",
+        f"{it.agent_wheel!r} is no wheel (dist/medic_agent-*.whl)",
+    )
+    _need(bool(_TYPE.fullmatch(it.agent_type)), "agentType", f"{it.agent_type!r} is no instance type (such as t3.small)")
+    _need(not _ARM.match(it.agent_type), "agentType", f"{it.agent_type} is arm64, and the agent's AMI is x86_64")
+    _need(8 <= it.agent_volume_gib <= 1024, "agentVolumeGib", f"{it.agent_volume_gib} is not 8 to 1024")
+    _need(
+        not it.agent_ami_id or it.agent_ami_id.startswith("ami-"), "agentAmiId", f"{it.agent_ami_id!r} is no AMI id (ami-...)"
+    )
+    _need(
+        bool(it.agent_ami_id) or it.agent_ami_parameter.startswith("/"),
+        "agentAmiParameter",
+        "name an SSM parameter (/...), or set medic:agentAmiId",
     )
 
 

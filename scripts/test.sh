@@ -26,6 +26,16 @@ fi
 say "contracts and stories"
 "${pytest[@]}" tests/contracts tests/stories
 
+# cloud-init's own schema, out of Debian's package: to install it would be to run it at this machine's next boot.
+schema=.cache/cloud-init/schema-cloud-config-v1.json
+if [[ ! -f $schema ]] && command -v dpkg-deb >/dev/null; then
+    unpacked=$(mktemp -d)
+    if (cd "$unpacked" && apt-get -qq download cloud-init && dpkg-deb -x cloud-init_*.deb .) 2>/dev/null; then
+        install -D -m 644 "$unpacked"/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json "$schema"
+    fi
+    rm -rf "$unpacked"
+fi
+
 say "infrastructure (on Pulumi's mocks, and on a stand-in engine over moto)"
 "${pytest[@]}" --dist loadfile tests/infra
 

@@ -1,4 +1,4 @@
-"""What a GPU host may do in the account: read models, publish its own SSH key, finish its own launch hook, send figures."""
+"""What a GPU host may do in the account: read models, publish its own SSH key, read the agent's, finish its own launch hook, send figures."""
 
 import json
 
@@ -10,7 +10,7 @@ from infra.settings import FleetSettings
 
 NAMESPACE = "Medic"
 """CloudWatch namespace of everything we measure."""
-_ASSUMED_BY_EC2 = json.dumps(
+ASSUMED_BY_EC2 = json.dumps(
     {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
@@ -26,43 +26,56 @@ class HostAccess(pulumi.ComponentResource):
         self._child = pulumi.ResourceOptions(parent=self)
         self._name = settings.name
         self.role = aws.iam.Role(
-            f"{settings.name}-host", assume_role_policy=_ASSUMED_BY_EC2, tags=settings.all_tags, opts=self._child
+            f"{settings.name}-host", assume_role_policy=ASSUMED_BY_EC2, tags=settings.all_tags, opts=self._child
         )
         account = aws.get_caller_identity(opts=pulumi.InvokeOptions(parent=self)).account_id
         self._allow("read-models", store.bucket.arn.apply(_reads))
         self._allow("publish-key", _publishes(settings, account))
+        self._allow("know-agent", _knows_agent(settings, account))
         self._allow("finish-warm-up", _finishes(settings, account))
         self._allow("send-figures", _sends())
         self.profile = aws.iam.InstanceProfile(f"{settings.name}-host", role=self.role.name, opts=self._child)
         self.register_outputs({"role": self.role.name})
 
-    def _allow(self, concern: str, policy: pulumi.Input[str]) -> None:
-        aws.iam.RolePolicy(f"{self._name}-{concern}", role=self.role.name, policy=policy, opts=self._child)
+    def _allow(self, concern: str, allowed: pulumi.Input[str]) -> None:
+        aws.iam.RolePolicy(f"{self._name}-{concern}", role=self.role.name, policy=allowed, opts=self._child)
 
 
-def _policy(*statements: dict[str, object]) -> str:
+def policy(*statements: dict[str, object]) -> str:
+    """Return a policy that allows these statements."""
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]})
 
 
 def _reads(bucket: str) -> str:
-    return _policy({"Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": f"{bucket}/models/*"})
+    return policy({"Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": f"{bucket}/models/*"})
 
 
 def _publishes(settings: FleetSettings, account: str) -> str:
     path = f"arn:aws:ssm:{settings.region}:{account}:parameter{settings.parameter_root}/host-keys/*"
-    return _policy({"Action": "ssm:PutParameter", "Resource": path})
+    return policy({"Action": "ssm:PutParameter", "Resource": path})
+
+
+def _knows_agent(settings: FleetSettings, account: str) -> str:
+    key = f"arn:aws:ssm:{settings.region}:{account}:parameter{settings.agent_key}"
+    return policy({"Action": "ssm:GetParameter", "Resource": key})
+
+
+def groups(settings: FleetSettings, account: str) -> str:
+    """Return the ARN of this fleet's groups. Their own id is in it and unknown before they exist; their name is ours."""
+    return f"arn:aws:autoscaling:{settings.region}:{account}:autoScalingGroup:*:autoScalingGroupName/{settings.group_name}*"
 
 
 def _finishes(settings: FleetSettings, account: str) -> str:
-    # The group's own id is in its ARN and unknown before it exists; its name is ours.
-    group = f"arn:aws:autoscaling:{settings.region}:{account}:autoScalingGroup:*:autoScalingGroupName/{settings.group_name}*"
-    return _policy(
-        {"Action": ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"], "Resource": group}
+    return policy(
+        {
+            "Action": ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
+            "Resource": groups(settings, account),
+        }
     )
 
 
 def _sends() -> str:
-    return _policy(
+    return policy(
         {
             "Action": "cloudwatch:PutMetricData",
             "Resource": "*",

@@ -191,6 +191,7 @@ def _user_data(settings: FleetSettings, bucket: str) -> str:
         bucket=bucket,
         manifest=settings.model_manifest,
         host_keys=f"{settings.parameter_root}/host-keys",
+        agent_key=settings.agent_key,
         namespace=NAMESPACE,
         container=CONTAINER,
         image=settings.image,

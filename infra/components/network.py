@@ -15,7 +15,7 @@ ANYWHERE = "0.0.0.0/0"
 
 
 class Network(pulumi.ComponentResource):
-    """subnet_ids: one a zone. hosts, agent, balancer: security groups; balancer only where there is one."""
+    """subnets: one a zone. hosts, agent, balancer: security groups; balancer only where there is one."""
 
     def __init__(self, settings: FleetSettings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("medic:infra:Network", settings.name, None, opts)
@@ -25,7 +25,7 @@ class Network(pulumi.ComponentResource):
             f"{settings.name}-vpc", cidr_block=settings.cidr, enable_dns_hostnames=True, tags=self._tags(), opts=self._child
         )
         routes = self._routes()
-        self.subnet_ids = self._subnets(routes)
+        self.subnets = self._subnets(routes)
         aws.ec2.VpcEndpoint(
             f"{settings.name}-s3",
             vpc_id=self.vpc.id,
@@ -46,6 +46,11 @@ class Network(pulumi.ComponentResource):
             self._admit_clients(self.balancer)
         self.register_outputs({"vpc_id": self.vpc.id})
 
+    @property
+    def subnet_ids(self) -> list[pulumi.Output[str]]:
+        """Ids of the subnets."""
+        return [each.id for each in self.subnets]
+
     def _tags(self, name: str = "") -> dict[str, str]:
         return {**self._settings.all_tags, **({"Name": f"{self._settings.name}-{name}"} if name else {})}
 
@@ -59,13 +64,13 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _subnets(self, routes: aws.ec2.RouteTable) -> list[pulumi.Output[str]]:
+    def _subnets(self, routes: aws.ec2.RouteTable) -> list[aws.ec2.Subnet]:
         found = aws.get_availability_zones(state="available", opts=pulumi.InvokeOptions(parent=self)).names
         if len(found) < self._settings.zones:
             raise ValueError(
                 f"cannot make {self._settings.zones} subnets: {self._settings.region} has zones {', '.join(found)}"
             )
-        ids = []
+        subnets = []
         for zone, block in zip(found[: self._settings.zones], self._blocks(), strict=False):
             subnet = aws.ec2.Subnet(
                 f"{self._settings.name}-{zone}",
@@ -79,8 +84,8 @@ class Network(pulumi.ComponentResource):
             aws.ec2.RouteTableAssociation(
                 f"{self._settings.name}-{zone}", subnet_id=subnet.id, route_table_id=routes.id, opts=self._child
             )
-            ids.append(subnet.id)
-        return ids
+            subnets.append(subnet)
+        return subnets
 
     def _blocks(self) -> list[str]:
         # Eight equal parts whatever the number of zones: a zone more must not move the others' subnets.

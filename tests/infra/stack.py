@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[2]
+WHEEL = "tests/infra/medic_agent-0.0.0-py3-none-any.whl"
+"""Stands for the wheel that `python -m hatchling build -t wheel` makes: what is in it does not matter before a host boots."""
 IMAGE = "registry.example/vllm@sha256:" + "a" * 64
 
 

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from infra import cloud_init
@@ -85,7 +86,7 @@ class Host(ThreadingHTTPServer):
         port = self.server_address[1]
         self.config = cloud_init.HostConfig(
             fleet="medic-test", region="us-east-1", launch_hook="warm-up", bucket="b", manifest="models/a/manifest.json",
-            host_keys="/medic/medic-test/host-keys", namespace="Medic", container="model", image="i@sha256:0", command=("--fast",),
+            host_keys="/medic/medic-test/host-keys", agent_key="/medic/medic-test/agent-key", namespace="Medic", container="model", image="i@sha256:0", command=("--fast",),
             port=port, ready_path="/health", model_name="llama", poll=0.05, imds=f"http://127.0.0.1:{port}",
             host_key=str(folder / "key.pub"), docker_config=str(folder / "daemon.json"),
         )  # fmt: skip
@@ -250,6 +251,7 @@ def rendered(**changed: Any) -> str:
         "bucket",
         "manifest",
         "host_keys",
+        "agent_key",
         "namespace",
         "container",
         "image",
@@ -258,6 +260,12 @@ def rendered(**changed: Any) -> str:
     )
     texts: dict[str, Any] = dict.fromkeys(names, "x")
     return cloud_init.render(cloud_init.HostConfig(**{**texts, "command": (), "port": 8000, **changed}))
+
+
+def rendered_agent(**changed: Any) -> str:
+    texts: dict[str, Any] = dict.fromkeys(("region", "bucket", "volume", "agent_key", "inventory"), "x")
+    files = tuple(cloud_init.Shipped(key=f"agent/{each}", sha256="0" * 64) for each in ("m.whl", "a.lock", "s.lock"))
+    return cloud_init.render_agent(cloud_init.AgentConfig(**{**texts, "files": files, **changed}))
 
 
 def test_the_same_settings_give_the_same_user_data() -> None:
@@ -281,11 +289,171 @@ def test_user_data_that_ec2_would_refuse_is_refused() -> None:
         rendered(command=("x" * 20_000,))
 
 
-def test_cloud_init_itself_accepts_the_document(tmp_path: Path) -> None:
-    if not shutil.which("cloud-init"):
-        pytest.skip("Debian's cloud-init is not installed; its schema was not asked")
-    path = tmp_path / "user-data"
-    path.write_text(rendered())
-    done = subprocess.run(["cloud-init", "schema", "--config-file", str(path)], capture_output=True, text=True, timeout=60)
+SCHEMAS = (
+    Path("/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"),
+    ROOT / ".cache/cloud-init/schema-cloud-config-v1.json",
+)
+"""cloud-init's own schema: of an installed one, or what scripts/test.sh takes out of Debian's package."""
 
-    assert done.returncode == 0, done.stdout + done.stderr
+
+@pytest.mark.parametrize("text", [rendered(), rendered_agent()], ids=["gpu host", "agent host"])
+def test_cloud_init_itself_accepts_the_document(text: str) -> None:
+    schema = next((path for path in SCHEMAS if path.exists()), None)
+    if schema is None:
+        pytest.skip("cloud-init's schema is not here (scripts/test.sh fetches it); no user data was held against it")
+    validator = jsonschema.Draft4Validator(json.loads(schema.read_text()))
+
+    document = json.loads(text.removeprefix("#cloud-config\n"))
+    assert [each.message for each in validator.iter_errors(document)] == []
+    assert not validator.is_valid({**document, "write_files": [{"content": "no path"}]})
+
+
+# -------------------------------------------------------------------------------------------------- whom a host lets in
+
+KEY = "ssh-ed25519 " + "A" * 68
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the parameter of the agent's key says, and whom the host lets in then (None: as before)."""
+
+    value: str
+    error: str = ""
+    code: int = 0
+    admits: str | None = None
+
+
+PUBLISHED = {
+    "one key": Published(KEY, admits=f"no-agent-forwarding,no-X11-forwarding,no-pty {KEY} medic-agent\n"),
+    "nothing yet": Published("", error="ParameterNotFound"),
+    "an option in front": Published(f'command="id" {KEY}', code=1),
+    "two keys": Published(f"{KEY}\n{KEY}", code=1),
+    "another kind": Published("ssh-rsa AAAA", code=1),
+    "no access": Published("", error="AccessDenied", code=1),
+}
+
+
+@pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED.keys())
+def test_a_host_lets_in_one_plain_key_of_the_agent_and_nothing_else(tmp_path: Path, published: Published) -> None:
+    (tmp_path / "said").write_text(published.value)
+    fails = f"echo {published.error} >&2; exit 254" if published.error else f"cat {tmp_path / 'said'}"
+    (tmp_path / "aws").write_text(f"#!/bin/sh\n{fails}\n")
+    (tmp_path / "aws").chmod(0o755)
+    config, admitted = tmp_path / "host.json", tmp_path / "keys"
+    config.write_text(json.dumps({"region": "r", "agent_key": "/k", "agent_keys": str(admitted)}))
+    admitted.write_text("before\n")
+
+    words = [sys.executable, str(ROOT / "infra/host/admit_agent.py"), str(config)]
+    done = subprocess.run(words, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    assert done.returncode == published.code, done.stderr
+    assert admitted.read_text() == (published.admits or "before\n")
+
+
+def test_sshd_itself_accepts_how_it_is_configured(tmp_path: Path) -> None:
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+    if sshd is None:
+        pytest.skip("OpenSSH's sshd is not installed; its configuration was not asked")
+    try:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    except PermissionError:
+        pytest.skip("sshd wants /run/sshd, which only root can make; its configuration was not asked")
+    document = json.loads(rendered().removeprefix("#cloud-config\n"))
+    (included,) = (each["content"] for each in document["write_files"] if each["path"].startswith("/etc/ssh/sshd_config.d"))
+    (tmp_path / "included").write_text(included)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    (tmp_path / "config").write_text(f"Include {tmp_path}/included\nHostKey {tmp_path}/key\nMaxAuthTries 3\n")
+    asked = [sshd, "-T", "-f", str(tmp_path / "config"), "-C"]
+
+    def keys(user: str) -> str:
+        done = subprocess.run([*asked, f"user={user},host=h,addr=10.0.0.1"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return next(line for line in done.stdout.splitlines() if line.startswith("authorizedkeysfile"))
+
+    assert cloud_init.AGENT_KEYS in keys(cloud_init.SSH_USER)
+    assert cloud_init.AGENT_KEYS not in keys("root")
+
+
+# ------------------------------------------------------------------------------------------------------ the agent's host
+
+PREPARE = """
+import hashlib, json, pathlib, sys, types
+sys.path.insert(0, {folder!r})
+asked = []
+
+class Client:
+    def download_file(self, bucket, key, target):
+        pathlib.Path(target).write_bytes({content!r})
+    def put_parameter(self, **words):
+        asked.append([words["Name"], words["Value"]])
+
+import boto3
+boto3.client = lambda *words, **more: Client()
+import prepare_agent
+prepare_agent.run = lambda *words: asked.append(list(words))
+config = json.loads(pathlib.Path({config!r}).read_text())
+{call}
+print(json.dumps(asked))
+"""
+
+
+def prepared(tmp_path: Path, call: str, content: bytes = b"shipped") -> list[list[str]]:
+    files = [
+        {"key": f"agent/1/{name}", "sha256": hashlib.sha256(b"shipped").hexdigest()}
+        for name in ("medic.whl", "aws.lock", "ssh.lock")
+    ]
+    config = {"region": "r", "bucket": "b", "agent_key": "/k", "files": files, "downloads": str(tmp_path / "downloads")}
+    (tmp_path / "agent.json").write_text(json.dumps(config))
+    program = PREPARE.format(
+        folder=str(ROOT / "infra/host"), content=content, config=str(tmp_path / "agent.json"), call=call.format(tmp=tmp_path)
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-800:]
+    found: list[list[str]] = json.loads(done.stdout)
+    return found
+
+
+INSTALL = "pathlib.Path('{tmp}/venv').mkdir(exist_ok=True); prepare_agent.install(config, pathlib.Path('{tmp}/venv'))"
+
+
+def test_medic_is_installed_from_what_was_shipped_and_once(tmp_path: Path) -> None:
+    first, again = prepared(tmp_path, INSTALL), prepared(tmp_path, INSTALL)
+
+    assert [words[-1].rsplit("/", 1)[1] for words in first] == ["venv", "ssh.lock", "medic.whl"]
+    assert "--require-hashes" in first[1]
+    assert again == []
+
+
+def test_another_file_than_was_shipped_is_not_installed(tmp_path: Path) -> None:
+    refused = "try:\n    prepare_agent.install(config, pathlib.Path('{tmp}/venv'))\nexcept RuntimeError as exc:\n    asked.append([str(exc)])"
+
+    assert "has sha256" in prepared(tmp_path, refused, b"other")[0][0]
+
+
+def test_the_agents_key_is_made_once_and_only_its_public_half_is_said(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("PRIVATE")
+    (tmp_path / "key.pub").write_text(f"{KEY} comment\n")
+
+    assert prepared(tmp_path, "prepare_agent.publish_key(config, pathlib.Path('{tmp}/key'))") == [["/k", KEY]]
+
+
+@pytest.mark.parametrize(
+    ("found", "formats"), [((2, ""), True), ((0, "TYPE=ext4"), False), ((8, ""), None), ((4, ""), None)], ids=str
+)
+def test_a_volume_that_holds_anything_or_cannot_be_read_is_never_formatted(
+    tmp_path: Path, found: tuple[int, str], formats: bool | None
+) -> None:
+    code, text = found
+    call = f"""
+def answers(words, **more):
+    return types.SimpleNamespace(returncode=1 if words[0] == "mountpoint" else {code}, stdout={text!r}, stderr="odd")
+prepare_agent.subprocess = types.SimpleNamespace(run=answers)
+prepare_agent.appeared = lambda volume: "/dev/it"
+try:
+    prepare_agent.mount_state("vol-1", pathlib.Path("{{tmp}}/state"))
+except RuntimeError as exc:
+    asked.append(["refused"])
+"""
+    words = [each[0] for each in prepared(tmp_path, call)]
+
+    assert words == {True: ["mkfs.ext4", "mount"], False: ["mount"], None: ["refused"]}[formats]

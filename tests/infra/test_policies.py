@@ -59,6 +59,27 @@ ON_DEMAND = {"onDemandPercentageAboveBaseCapacity": 100}
         ("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"fromPort": 22}]}, "lists its ingress inline"),
         (ROLE, role("*"), "allows *; name the actions"),
         (ROLE, role(["s3:*"], "arn:aws:s3:::b"), "allows s3:*; name the actions"),
+        (ROLE, role("s3:Get*", "arn:aws:s3:::b"), "allows s3:Get*; name the actions"),
+        (
+            ROLE,
+            {"policy": json.dumps({"Statement": [{"Effect": "Allow", "NotAction": "s3:*", "Resource": "*"}]})},
+            "allows all but what NotAction names",
+        ),
+        (
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"},
+            "attaches arn:aws:iam::aws:policy/AdministratorAccess",
+        ),
+        (
+            "aws:iam/role:Role",
+            {
+                "assumeRolePolicy": json.dumps(
+                    {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
+                )
+            },
+            "lets anybody in",
+        ),
+        (TEMPLATE, {**template(), "instanceMarketOptions": {"marketType": "spot"}}, "asks for spot by itself"),
         (ROLE, role("s3:GetObject"), "allows s3:GetObject on every resource"),
         ("aws:sqs/queuePolicy:QueuePolicy", role("sqs:SendMessage", "q", Principal="*"), "lets anybody in"),
         ("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", {"blockPublicAcls": True}, "leaves blockPublicPolicy off"),
@@ -91,6 +112,18 @@ def test_refuses_a_refresh_from_a_moving_template_version() -> None:
         (
             "aws:s3/bucketPolicy:BucketPolicy",
             {"policy": json.dumps({"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*"}]})},
+        ),
+        (
+            "aws:iam/role:Role",
+            {
+                "assumeRolePolicy": json.dumps(
+                    {
+                        "Statement": [
+                            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+                        ]
+                    }
+                )
+            },
         ),
         ("aws:sns/topic:Topic", {}),
     ],

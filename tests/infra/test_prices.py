@@ -1,5 +1,7 @@
 """What a fleet costs: figures worked out by hand."""
 
+import dataclasses
+
 import pytest
 
 from infra import prices, settings
@@ -37,6 +39,16 @@ def test_a_type_without_a_price_is_named_and_counts_nothing() -> None:
     )
 
     assert prices.estimate(odd, BOOK).unknown == ("g9.xlarge",)
+
+
+def test_the_agents_host_counts_with_its_volumes_and_address() -> None:
+    with_agent = dataclasses.replace(FLEET, agent_wheel="m.whl", agent_volume_gib=20)
+    book = dataclasses.replace(BOOK, on_demand={**BOOK.on_demand, "t3.small": 0.02})
+
+    more = prices.estimate(with_agent, book).smallest - prices.estimate(FLEET, book).smallest
+
+    assert more == pytest.approx((0.02 + 0.005) * 730 + 36 * 0.08)
+    assert prices.estimate(with_agent, BOOK).unknown == ("t3.small",)
 
 
 def test_the_price_file_knows_every_default_type() -> None:

@@ -1,6 +1,7 @@
 """The whole program on Pulumi's mocks: what it would ask AWS for."""
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -25,6 +26,7 @@ def full() -> Stack:
         wakeCron="0 6 * * *",
         noticeEmail="ops@example.com",
         burstMaxSize=2,
+        agentWheel=stack.WHEEL,
     )
 
 
@@ -96,9 +98,65 @@ def test_a_host_can_do_nothing_in_the_account_but_its_own_part(plain: Stack) -> 
     }
 
     assert actions == {
-        "s3:GetObject", "s3:GetObjectVersion", "ssm:PutParameter", "cloudwatch:PutMetricData",
+        "s3:GetObject", "s3:GetObjectVersion", "ssm:PutParameter", "ssm:GetParameter", "cloudwatch:PutMetricData",
         "autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat",
     }  # fmt: skip
+
+
+def test_the_agents_host_is_small_closed_and_not_spot(full: Stack) -> None:
+    host, volume = full.one("ec2/instance:Instance"), full.one("ebs/volume:Volume")
+
+    assert host["instanceType"] == "t3.small"
+    assert "instanceMarketOptions" not in host
+    assert host["vpcSecurityGroupIds"] == ["medic-test-agent"]
+    assert "keyName" not in host
+    assert volume["encrypted"] is True
+    assert full.one(":VolumeAttachment")["stopInstanceBeforeDetaching"] is True
+
+
+def test_the_agents_host_runs_medic_from_its_first_boot_by_the_inventory_alone(full: Stack) -> None:
+    text = base64.b64decode(full.one("ec2/instance:Instance")["userDataBase64"]).decode()
+    document = json.loads(text.removeprefix("#cloud-config\n"))
+    files = {each["path"]: each["content"] for each in document["write_files"]}
+
+    assert ["systemctl", "enable", "--now", "--no-block", "medic.service"] in document["runcmd"]
+    assert json.loads(files["/etc/medic/medic.yaml"]) == {
+        "inventory": {
+            "ssm_parameter": "/medic/medic-test/inventory", "region": "us-east-1", "key_file": "/var/lib/medic/ssh/id_ed25519"
+        }
+    }  # fmt: skip
+    config = json.loads(files["/etc/medic-agent.json"])
+    assert [each["key"].rsplit("/", 1)[1] for each in config["files"]] == [
+        "medic_agent-0.0.0-py3-none-any.whl", "requirements-aws.lock", "requirements-ssh.lock"
+    ]  # fmt: skip
+    assert config["files"][0]["sha256"] == hashlib.sha256((stack.ROOT / stack.WHEEL).read_bytes()).hexdigest()
+
+
+AGENT_MAY = {
+    "see-fleet", "read-inventory", "publish-agent-key", "take-events", "replace-hosts", "fetch-itself", "keep-crash-bundles",
+    "compare-bucket", "sessions", "leave-balancer",
+}  # fmt: skip
+
+
+def test_the_agent_has_a_role_of_its_own_with_one_policy_a_concern(full: Stack) -> None:
+    policies_ = [each["inputs"] for each in full.of(":RolePolicy") if each["inputs"]["role"] == "medic-test-agent"]
+    named = {each["name"].removeprefix("medic-test-agent-") for each in full.of(":RolePolicy") if "-agent-" in each["name"]}
+
+    assert named == AGENT_MAY
+    assert len(policies_) == len(AGENT_MAY)
+
+
+def test_without_a_wheel_there_is_no_host_for_the_agent(plain: Stack) -> None:
+    assert plain.of("ec2/instance:Instance") == plain.of("ebs/volume:Volume") == []
+
+
+def test_refuses_a_wheel_that_is_not_there_with_one_line() -> None:
+    done = stack.ran(agentWheel="dist/none.whl")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == (
+        "cannot use setting medic:agentWheel: there is no file dist/none.whl; build it with `python -m hatchling build -t wheel`"
+    )
 
 
 def test_the_user_data_is_the_rendered_cloud_init(plain: Stack) -> None:

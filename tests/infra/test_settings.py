@@ -46,6 +46,12 @@ def test_numbers_may_come_as_text_as_pulumi_hands_them_over() -> None:
         ({"instanceTypes": ["g5.xlarge", "g5g.xlarge"]}, "g5g.xlarge are arm64 and the others x86_64"),
         ({"instanceTypes": ["g5.xlarge"], "zones": 1}, "g5.xlarge in one zone is one spot pool"),
         ({"instanceTypes": "g5.xlarge"}, "'g5.xlarge' is not a list of texts"),
+        ({"agentWheel": "dist/medic.tar.gz"}, "medic:agentWheel: 'dist/medic.tar.gz' is no wheel"),
+        ({"agentType": "small"}, "medic:agentType: 'small' is no instance type"),
+        ({"agentType": "t4g.small"}, "medic:agentType: t4g.small is arm64, and the agent's AMI is x86_64"),
+        ({"agentVolumeGib": 4}, "medic:agentVolumeGib: 4 is not 8 to 1024"),
+        ({"agentAmiId": "debian"}, "medic:agentAmiId: 'debian' is no AMI id"),
+        ({"agentAmiParameter": "debian"}, "medic:agentAmiParameter: name an SSM parameter"),
         ({"zones": 7}, "medic:zones: 7 is not 1 to 6"),
         ({"zones": 1, "balancer": "public"}, "medic:zones: a balancer needs 2 or more"),
         ({"maxSize": 0}, "medic:maxSize: 0 is under 1"),
@@ -107,7 +113,9 @@ def test_warns_of_what_is_allowed_and_unwise(values: dict[str, Any], warned: str
 
 
 def test_a_careful_configuration_is_warned_of_nothing() -> None:
-    careful = made(amiId="ami-0123", balancer="public", certificateArn="arn:aws:acm:x", noticeEmail="ops@example.com")
+    careful = made(
+        amiId="ami-0123", balancer="public", certificateArn="arn:aws:acm:x", noticeEmail="ops@example.com", agentWheel="m.whl"
+    )
 
     assert careful.warnings() == ()
 

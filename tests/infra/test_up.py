@@ -1,19 +1,30 @@
 """The unmodified program on a stand-in engine over moto: preview, up, up again, a change, a refusal, destroy; in this order."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import inventory
-from tests.infra.stack import IMAGE
+from tests.infra.stack import IMAGE, WHEEL
 from tests.infra.stand_in.cloud import Cloud
 from tests.infra.stand_in.engine import EngineError, Project
 
 CONFIG: dict[str, Any] = {
     "image": IMAGE, "balancer": "public", "burstMaxSize": 1, "minSize": 0, "sleepCron": "0 20 * * *", "wakeCron": "0 6 * * *",
-    "noticeEmail": "ops@example.com",
+    "noticeEmail": "ops@example.com", "agentWheel": WHEEL,
 }  # fmt: skip
+
+
+FLEET = [{"Name": "tag:medic:fleet", "Values": ["medic-test"]}]
+
+
+def agents(aws: Cloud) -> list[dict[str, Any]]:
+    """The instances on which Medic runs or ran to the end of the last operation."""
+    wanted = [{"Name": "tag:Name", "Values": ["medic-test-agent"]}, {"Name": "instance-state-name", "Values": ["running"]}]
+    found = aws.client("ec2").describe_instances(Filters=wanted)["Reservations"]
+    return [each for reservation in found for each in reservation["Instances"]]
 
 
 def ours(aws: Cloud) -> dict[str, list[str]]:
@@ -30,6 +41,8 @@ def ours(aws: Cloud) -> dict[str, list[str]]:
         "alarms": [each["AlarmName"] for each in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]],
         "balancers": [each["LoadBalancerName"] for each in aws.client("elbv2").describe_load_balancers()["LoadBalancers"]],
         "parameters": [each["Name"] for each in aws.client("ssm").describe_parameters()["Parameters"]],
+        "hosts of the agent": [each["InstanceId"] for each in agents(aws)],
+        "volumes": [each["VolumeId"] for each in ec2.describe_volumes(Filters=FLEET)["Volumes"]],
         "topics": [each["TopicArn"] for each in aws.client("sns").list_topics()["Topics"]],
         "kept": list(aws.kept),
     }
@@ -99,6 +112,22 @@ def test_a_larger_fleet_with_another_image_is_the_same_group_at_the_size_that_it
         "AutoScalingGroups"
     ]
     assert (group["MaxSize"], group["DesiredCapacity"]) == (8, 3)
+
+
+def test_a_new_medic_replaces_its_host_and_keeps_its_state(project: Project, aws: Cloud, tmp_path: Path) -> None:
+    (before,), volumes = agents(aws), ours(aws)["volumes"]
+    newer = tmp_path / "medic_agent-0.2.0-py3-none-any.whl"
+    newer.write_bytes(b"newer")
+
+    run = project.up(**{**CONFIG, "agentWheel": str(newer)})
+
+    (after,) = agents(aws)
+    assert {"medic-test-agent", "medic-test-agent-state"} <= set(run.of("replace"))
+    assert after["InstanceId"] != before["InstanceId"]
+    assert ours(aws)["volumes"] == volumes
+    (volume,) = aws.client("ec2").describe_volumes(VolumeIds=volumes)["Volumes"]
+    assert volume["Encrypted"] is True
+    assert [each["InstanceId"] for each in volume["Attachments"]] == [after["InstanceId"]]
 
 
 def test_a_bad_setting_stops_before_anything_changes(project: Project, aws: Cloud) -> None:

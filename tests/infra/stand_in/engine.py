@@ -271,8 +271,12 @@ class _Monitor(engine_pb2_grpc.EngineServicer, resource_pb2_grpc.ResourceMonitor
             return Step("update", urn, changed), {**record, "id": last["id"], "outputs": outputs}
         if request.protect:
             raise EngineError(f"cannot replace protected resource {request.name}: {', '.join(changed)} would change")
-        with self._lock:
-            self.replaced.append(last)
+        if request.deleteBeforeReplace and not self._dry:
+            self._project.aws.delete(request.type, last["id"], last["outputs"])
+            self.run.steps.append(Step("delete", urn))
+        else:
+            with self._lock:
+                self.replaced.append(last)
         return Step("replace", urn, changed), {**record, **self._create(request, wanted)}
 
     def _create(self, request: Any, wanted: dict[str, Any]) -> dict[str, Any]:

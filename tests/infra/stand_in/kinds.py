@@ -1,6 +1,8 @@
 """Each type of resource that our program makes, carried out on moto. A line in KINDS for each."""
 
+import base64
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.infra.stand_in.cloud import ACCOUNT, Cloud, Inputs, Kind, Made, named, nothing, pascal, tagged, tags
@@ -139,6 +141,56 @@ def _template(aws: Cloud, name: str, inputs: Inputs) -> Made:
 def _new_version(aws: Cloud, made: str, inputs: Inputs) -> dict[str, Any]:
     found = aws.client("ec2").create_launch_template_version(LaunchTemplateId=made, LaunchTemplateData=_template_of(inputs))
     return {"latestVersion": found["LaunchTemplateVersion"]["VersionNumber"]}
+
+
+def _instance(aws: Cloud, name: str, inputs: Inputs) -> Made:
+    ec2 = aws.client("ec2")
+    made = ec2.run_instances(
+        ImageId=inputs["ami"],
+        InstanceType=inputs["instanceType"],
+        SubnetId=inputs["subnetId"],
+        SecurityGroupIds=inputs["vpcSecurityGroupIds"],
+        IamInstanceProfile={"Name": inputs["iamInstanceProfile"]},
+        UserData=base64.b64decode(inputs["userDataBase64"]).decode(),
+        MetadataOptions=pascal(inputs["metadataOptions"]),
+        TagSpecifications=tagged("instance", inputs),
+        MinCount=1,
+        MaxCount=1,
+    )["Instances"][0]
+    return made["InstanceId"], {"privateIp": made["PrivateIpAddress"]}
+
+
+def _drop_instance(aws: Cloud, made: str, inputs: Inputs) -> None:
+    ec2 = aws.client("ec2")
+    # AWS lets go of a volume that is not to end with its instance; moto deletes it instead.
+    for each in ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [made]}])["Volumes"]:
+        if any(attached["Device"] == "/dev/sdf" for attached in each["Attachments"]):
+            ec2.detach_volume(VolumeId=each["VolumeId"], InstanceId=made, Device="/dev/sdf")
+    ec2.terminate_instances(InstanceIds=[made])
+
+
+def _volume(aws: Cloud, name: str, inputs: Inputs) -> Made:
+    made = aws.client("ec2").create_volume(
+        AvailabilityZone=inputs["availabilityZone"],
+        Size=inputs["size"],
+        VolumeType=inputs["type"],
+        Encrypted=inputs["encrypted"],
+        TagSpecifications=tagged("volume", inputs),
+    )
+    return made["VolumeId"], {}
+
+
+def _attachment(aws: Cloud, name: str, inputs: Inputs) -> Made:
+    aws.client("ec2").attach_volume(VolumeId=inputs["volumeId"], InstanceId=inputs["instanceId"], Device=inputs["deviceName"])
+    return f"vai-{inputs['volumeId']}", {}
+
+
+def _detach(aws: Cloud, made: str, inputs: Inputs) -> None:
+    (volume,) = aws.client("ec2").describe_volumes(VolumeIds=[inputs["volumeId"]])["Volumes"]
+    if any(each["InstanceId"] == inputs["instanceId"] for each in volume["Attachments"]):
+        aws.client("ec2").detach_volume(
+            VolumeId=inputs["volumeId"], InstanceId=inputs["instanceId"], Device=inputs["deviceName"]
+        )
 
 
 def _what_it_launches(inputs: Inputs) -> dict[str, Any]:
@@ -308,6 +360,16 @@ def _bucket(aws: Cloud, name: str, inputs: Inputs) -> Made:
     aws.client("s3").create_bucket(Bucket=made)
     aws.client("s3").put_bucket_tagging(Bucket=made, Tagging={"TagSet": tags(inputs)})
     return made, {"bucket": made, "arn": f"arn:aws:s3:::{made}"}
+
+
+def _object(aws: Cloud, name: str, inputs: Inputs) -> Made:
+    content = Path(inputs["source"]["path"]).read_bytes()
+    made = aws.client("s3").put_object(Bucket=inputs["bucket"], Key=inputs["key"], Body=content)
+    return inputs["key"], {"versionId": made.get("VersionId", "null")}
+
+
+def _drop_object(aws: Cloud, made: str, inputs: Inputs) -> None:
+    aws.client("s3").delete_object(Bucket=inputs["bucket"], Key=made, VersionId=inputs["versionId"])
 
 
 def _versioning(aws: Cloud, name: str, inputs: Inputs) -> Made:
@@ -516,6 +578,9 @@ KINDS = {
     "aws:ec2/launchTemplate:LaunchTemplate": Kind(
         _template, _ec2("delete_launch_template", "LaunchTemplateId"), _new_version, _TEMPLATE
     ),
+    "aws:ec2/instance:Instance": Kind(_instance, _drop_instance),
+    "aws:ebs/volume:Volume": Kind(_volume, _ec2("delete_volume", "VolumeId")),
+    "aws:ec2/volumeAttachment:VolumeAttachment": Kind(_attachment, _detach),
     "aws:autoscaling/group:Group": Kind(_group, _drop_group, _resize, _SIZES),
     "aws:autoscaling/policy:Policy": Kind(_scaling, nothing),
     "aws:autoscaling/schedule:Schedule": Kind(_schedule, nothing),
@@ -527,6 +592,7 @@ KINDS = {
     ),
     "aws:lb/listener:Listener": Kind(_listener, lambda aws, made, _: aws.client("elbv2").delete_listener(ListenerArn=made)),
     "aws:s3/bucket:Bucket": Kind(_bucket, lambda aws, made, _: aws.client("s3").delete_bucket(Bucket=made)),
+    "aws:s3/bucketObjectv2:BucketObjectv2": Kind(_object, _drop_object),
     "aws:s3/bucketVersioning:BucketVersioning": Kind(_versioning, nothing),
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": Kind(_encryption, nothing),
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": Kind(_closed, nothing),
