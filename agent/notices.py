@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from agent.model import (
     MEDIC,
@@ -132,6 +133,25 @@ def distress(since: datetime, cause: str, *, over: bool, now: datetime) -> Notic
         service=MEDIC,
         at=now,
         title="Medic works again" if over else "Medic itself needs a person: its beats fail",
+        body=_bounded("\n".join(body), BODY_LIMIT),
+    )
+
+
+def spent(money: Decimal, cap: Decimal, *, now: datetime) -> Notice:
+    """Return the notice that models cost much of what a day may cost. One a day (UTC), however often it is told."""
+    share = f"{money / cap:.0%}" if cap > 0 else "all"
+    body = [
+        f"Models cost ${money:.2f} within 24 hours; ${cap:.2f} are allowed (model.limits.money_per_day).",
+        "At that point no model is asked any more and the rules decide alone; healing goes on.",
+        "`medic cost --by incident` says for what.",
+    ]
+    return Notice(
+        dedup_key=f"medic:spent:{now:%Y-%m-%d}",
+        kind=NoticeKind.SPENT,
+        incident=IncidentId(""),
+        service=MEDIC,
+        at=now,
+        title=f"Medic has spent {share} of a day's money for models",
         body=_bounded("\n".join(body), BODY_LIMIT),
     )
 

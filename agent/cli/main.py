@@ -20,6 +20,7 @@ from agent.cli import (
     breaker,
     check,
     config,
+    cost,
     deny,
     doctor,
     edit,
@@ -115,6 +116,7 @@ app.command("deny")(deny.deny)
 app.command("edit")(edit.edit)
 app.add_typer(audit.app, name="audit")
 app.add_typer(evaluate.app, name="eval")
+app.command("cost")(cost.cost)
 app.command("sweeps")(sweeps.sweeps)
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(infra.app, name="infra")

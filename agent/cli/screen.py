@@ -37,6 +37,7 @@ from agent.model import (
     SweepReport,
     Verdict,
 )
+from agent.spending import BillLine
 
 LONGEST = 500
 """Characters of one text from outside on one line."""
@@ -215,6 +216,18 @@ def silences_table(silences: Sequence[Silence], now: datetime) -> Table:
     table = _table("id", "service", "for another", "by", "why")
     for silence in silences:
         cells = (str(silence.id), silence.service or "(every service)", ago(now, silence.until), silence.by, silence.why)
+        table.add_row(*(_text(cell) for cell in cells))
+    return table
+
+
+def costs_table(by: str, lines: Sequence[BillLine]) -> Table:
+    """Return one row per line of a bill."""
+    table = _table(by, "calls", "no answer", "tokens in", "tokens out", "USD")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in lines:
+        usd = f"{'~' if line.estimated else ''}{line.usd:.4f}"
+        cells = (line.of, str(line.calls), str(line.without_answer), f"{line.input_tokens:,}", f"{line.output_tokens:,}", usd)
         table.add_row(*(_text(cell) for cell in cells))
     return table
 

@@ -8,10 +8,8 @@ A repeat is judged by the call *and* the state of the world: the same question i
 """
 
 import json
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -56,23 +54,6 @@ class Refused:
     note: str
 
 
-class Lanes:
-    """How many calls of models may be under way at one moment, over all incidents. Shared by every budget of one Medic."""
-
-    def __init__(self, at_once: int) -> None:
-        self._free = threading.BoundedSemaphore(at_once)
-
-    @contextmanager
-    def one(self, within: timedelta) -> Iterator[bool]:
-        """Hold a lane while the body runs; False where none came free in time."""
-        got = self._free.acquire(timeout=max(0.0, within.total_seconds()))
-        try:
-            yield got
-        finally:
-            if got:
-                self._free.release()
-
-
 class Budget:
     """The limits of one asking: one diagnosis of one incident, with its tools. Not shared between threads."""
 
@@ -96,6 +77,12 @@ class Budget:
         mine = [row for row in spending.of(incident) if row.key.startswith(self._asking)]
         self._steps = len(mine)
         self._tokens = sum(row.usage.input_tokens + row.usage.output_tokens for row in mine if row.usage is not None)
+        self._reserved: Spending | None = None
+        self._asked_at = 0.0
+        self.reached: LimitReached | None = None
+        """What `reserve` was refused for last."""
+        self.last_cost = Decimal(0)
+        """US dollars: what the call that was billed last came to."""
         self._tools = 0
         self._asked: dict[tuple[str, int], int] = {}
         self._last: deque[tuple[str, int]] = deque(maxlen=4)
@@ -115,16 +102,17 @@ class Budget:
 
     # -------------------------------------------------------------------------------------------------- calls of the model
 
-    def reserve(self, *, model: str, tokens: int, most: Decimal) -> Spending | LimitReached:
-        """Ask for one call before it is made, and reserve its money. Raises StoreError: without a ledger no call is made.
+    def reserve(self, model: str, *, tokens: int, most: Decimal) -> str | None:
+        """Ask for one call before it is made, and reserve its money; return why it may not be made, or None.
 
-        tokens: estimated input plus the most output. most: what those cost, US dollars.
+        tokens: estimated input plus the most output. most: what those cost, US dollars. What was refused stands in `reached`.
+        Raises StoreError: without a ledger no call is made.
         """
-        over = self._over(tokens)
-        if over is not None:
-            return over
+        self.reached = self._over(tokens)
+        if self.reached is not None:
+            return self.reached.because
         now = self._clock.now()
-        reserved = Spending(
+        wanted = Spending(
             key=f"{self._asking}{self._steps + 1}",
             kind=SpendingKind.MODEL,
             what=model,
@@ -133,18 +121,16 @@ class Budget:
             incident=self._incident,
         )
         before = self._spending.of(self._incident)
-        reached: LimitReached | None = None
 
         def no_room(spent: Sequence[Spending]) -> str | None:
-            nonlocal reached
-            reached = no_money(self._limits, spent, reserved, before)
-            return None if reached is None else reached.because
+            self.reached = no_money(self._limits, spent, wanted, before)
+            return None if self.reached is None else self.reached.because
 
-        self._spending.reserve(reserved, now - DAY, no_room)
-        if reached is not None:
-            return reached
-        self._steps += 1
-        return reserved
+        refused = self._spending.reserve(wanted, now - DAY, no_room)
+        if refused is None:
+            self._steps += 1
+            self._reserved, self._asked_at = wanted, self._clock.monotonic()
+        return refused
 
     def _over(self, tokens: int) -> LimitReached | None:
         limits = self._limits
@@ -161,26 +147,37 @@ class Budget:
             )
         return None
 
-    def bill(self, reserved: Spending, answer: ModelAnswer) -> Spending:
-        """Write what a call came to. What the provider left out is taken as it was reserved. Raises StoreError."""
-        usage = answer.usage
+    def settle(self, answer: ModelAnswer) -> None:
+        """Bill the call that was reserved last. What the provider left out is taken as it was reserved. Raises StoreError."""
+        usage, reserved = answer.usage, self._taken()
         if usage.input_tokens <= 0 and usage.output_tokens <= 0:
             usage = Usage(input_tokens=1, output_tokens=1, estimated=True)
         cost = answer.cost if answer.cost > 0 else reserved.amount
-        return self._bill(replace(reserved, amount=cost, billed=True, usage=usage, stop=answer.stop, took=answer.took))
+        self._bill(replace(reserved, amount=cost, usage=usage, stop=answer.stop, took=answer.took))
 
-    def bill_fault(self, reserved: Spending, fault: ModelFault, took: timedelta) -> Spending:
-        """Write that a call failed: free where no provider charges for that, else at what was reserved. Raises StoreError."""
+    def failed(self, fault: ModelFault) -> None:
+        """Bill the call that was reserved last and failed: nothing where no provider charges for that, else what was reserved.
+
+        Raises StoreError.
+        """
+        reserved = self._taken()
+        took = timedelta(seconds=self._clock.monotonic() - self._asked_at)
         amount = Decimal(0) if fault.kind in _FREE else reserved.amount
-        return self._bill(replace(reserved, amount=amount, billed=True, fault=fault.kind.value, took=took))
+        self._bill(replace(reserved, amount=amount, fault=fault.kind.value, took=took))
 
-    def _bill(self, billed: Spending) -> Spending:
-        self._spending.bill(billed)
-        if billed.usage is not None:
-            self._tokens += billed.usage.input_tokens + billed.usage.output_tokens
+    def _taken(self) -> Spending:
+        if self._reserved is None:
+            raise AssertionError("a call is reserved before it is billed")
+        reserved, self._reserved = self._reserved, None
+        return reserved
+
+    def _bill(self, call: Spending) -> None:
+        self._spending.bill(replace(call, billed=True))
+        if call.usage is not None:
+            self._tokens += call.usage.input_tokens + call.usage.output_tokens
+        self.last_cost = call.amount
         now = self._clock.now()
         self._on_spent(spent_on_models(self._spending.since(now - DAY)), now)
-        return billed
 
     # --------------------------------------------------------------------------------------------------------------- tools
 

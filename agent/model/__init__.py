@@ -174,6 +174,7 @@ from agent.model.services import (
     Window,
 )
 from agent.model.spending import Spending, SpendingKind
+from agent.model.transcript import EntryKind, TranscriptEntry
 
 __all__ = [
     "COMPOSE_PROJECT",
@@ -216,6 +217,7 @@ __all__ = [
     "DiskSeen",
     "DnsCheck",
     "Ending",
+    "EntryKind",
     "Escalation",
     "Evidence",
     "ExecRequest",
@@ -330,6 +332,7 @@ __all__ = [
     "Tie",
     "ToolCall",
     "ToolSpec",
+    "TranscriptEntry",
     "Usage",
     "Verdict",
     "Window",

@@ -91,6 +91,8 @@ class NoticeKind(enum.Enum):
     """A remedy that is not merely safe was carried out."""
     ESCALATED = "escalated"
     RESOLVED = "resolved"
+    SPENT = "spent"
+    """A share of a day's money for models is spent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.llm import budget
-from agent.llm.budget import Budget, Lanes, Refused
+from agent.llm.budget import Budget, Refused
 from agent.model import (
     FaultKind,
     IncidentId,
@@ -61,10 +61,10 @@ class Desk:
         )
 
     def call(self, asking: Budget, *, tokens: int = 100, most: Decimal = CENT, cost: Decimal = CENT) -> LimitReached | None:
-        reserved = asking.reserve(model="small", tokens=tokens, most=most)
-        if isinstance(reserved, LimitReached):
-            return reserved
-        asking.bill(reserved, answer(tokens, cost))
+        if asking.reserve("small", tokens=tokens, most=most) is not None:
+            assert asking.reached is not None
+            return asking.reached
+        asking.settle(answer(tokens, cost))
         return None
 
 
@@ -175,10 +175,9 @@ def test_the_wall_clock_ends_calls_and_tools_alike(desk: Desk) -> None:
 
 def test_money_is_reserved_at_the_most_and_billed_at_what_it_was(desk: Desk) -> None:
     asking = desk.asking(WIDE)
-    reserved = asking.reserve(model="small", tokens=10, most=Decimal("0.30"))
-    assert isinstance(reserved, Spending)
+    assert asking.reserve("small", tokens=10, most=Decimal("0.30")) is None
     assert [row.amount for row in desk.spending.of(IncidentId("I1"))] == [Decimal("0.30")]
-    asking.bill(reserved, answer(cost=Decimal("0.02")))
+    asking.settle(answer(cost=Decimal("0.02")))
     assert [(row.amount, row.billed) for row in desk.spending.of(IncidentId("I1"))] == [(Decimal("0.02"), True)]
 
 
@@ -191,7 +190,7 @@ def test_a_call_that_might_pass_the_cap_is_not_made_though_it_might_be_cheap(des
 
 def test_a_call_that_was_cut_counts_at_what_it_might_have_cost(desk: Desk) -> None:
     limits = replace(WIDE, money_per_day=CENT)
-    desk.asking(limits, "I1").reserve(model="small", tokens=1, most=CENT)  # and then Medic is killed
+    desk.asking(limits, "I1").reserve("small", tokens=1, most=CENT)  # and then Medic is killed
     reached = desk.call(desk.asking(limits, "I2"))
     assert reached is not None
     assert reached.limit is ModelLimit.MONEY_PER_DAY
@@ -199,9 +198,9 @@ def test_a_call_that_was_cut_counts_at_what_it_might_have_cost(desk: Desk) -> No
 
 def test_a_provider_that_does_not_say_is_billed_what_was_reserved_and_never_nothing(desk: Desk) -> None:
     asking = desk.asking(WIDE)
-    reserved = asking.reserve(model="small", tokens=10, most=CENT)
-    assert isinstance(reserved, Spending)
-    billed = asking.bill(reserved, answer(tokens=0, cost=Decimal(0)))
+    assert asking.reserve("small", tokens=10, most=CENT) is None
+    asking.settle(answer(tokens=0, cost=Decimal(0)))
+    (billed,) = desk.spending.of(IncidentId("I1"))
     assert billed.amount == CENT
     assert billed.usage is not None
     assert billed.usage.estimated
@@ -210,9 +209,9 @@ def test_a_provider_that_does_not_say_is_billed_what_was_reserved_and_never_noth
 @pytest.mark.parametrize("kind", FaultKind)
 def test_a_fault_costs_nothing_only_where_no_provider_charges_for_it(desk: Desk, kind: FaultKind) -> None:
     asking = desk.asking(WIDE)
-    reserved = asking.reserve(model="small", tokens=10, most=CENT)
-    assert isinstance(reserved, Spending)
-    billed = asking.bill_fault(reserved, ModelFault("cannot ask small: boom", kind=kind), SECOND)
+    assert asking.reserve("small", tokens=10, most=CENT) is None
+    asking.failed(ModelFault("cannot ask small: boom", kind=kind))
+    (billed,) = desk.spending.of(IncidentId("I1"))
     assert billed.amount == (CENT if kind in {FaultKind.TIMEOUT, FaultKind.OTHER} else 0)
     assert billed.fault == kind.value
 
@@ -284,14 +283,6 @@ def test_answers_without_anything_new_end_it(desk: Desk) -> None:
     last = reached[-1]
     assert last is not None
     assert last.limit is ModelLimit.NO_NEWS
-
-
-def test_no_more_calls_are_under_way_than_there_are_lanes() -> None:
-    lanes = Lanes(2)
-    with lanes.one(SECOND) as first, lanes.one(SECOND) as second, lanes.one(timedelta(0)) as third:
-        assert (first, second, third) == (True, True, False)
-    with lanes.one(timedelta(0)) as again:
-        assert again
 
 
 def test_two_incidents_never_spend_the_last_of_it_twice(desk: Desk) -> None:
