@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from agent.model import (
     HostName,
     HostSeen,
     HttpRequest,
+    Incident,
     IncidentId,
     IncidentState,
     Lead,
@@ -476,6 +477,22 @@ def record_tested(passed: Iterable[Runbook]) -> Path:
     except OSError as exc:
         raise ConfigError(f"cannot write {path}: {exc.strerror or exc}") from exc
     return path
+
+
+# ------------------------------------------------------------------------------------------------------- what was said
+
+
+def dialogue_page(using: Settings, incident: Incident, story: Sequence[StoryEvent]) -> str:
+    """Return what was said with models about one incident, as a self-contained HTML page. Raises OutsideError."""
+    from agent.adapters import transcript_page
+    from agent.adapters.bundles import BundleFiles
+    from agent.llm import transcript
+    from agent.redact import Redactor
+
+    bundles = BundleFiles(using.state_dir)
+    # One more than the attempts: what was asked before an attempt that was never made.
+    dialogues = {number: transcript.read(bundles, incident.id, number) for number in range(1, len(incident.attempts) + 2)}
+    return transcript_page.render(incident, dialogues, story, Redactor(using.secrets))
 
 
 # --------------------------------------------------------------------------------------------------------------- halting

@@ -45,6 +45,9 @@ def show(
     ctx: typer.Context,
     id_: Id,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it is closed or handed over.")] = False,
+    as_html: Annotated[
+        bool, typer.Option("--html", help="Print a self-contained HTML page with everything that was said with models.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show one incident with its timeline.
@@ -54,8 +57,12 @@ def show(
     from agent import wiring
     from agent.cli import incident_view, screen
 
-    with wiring.open_store(options.settings(ctx)) as store:
+    settings = options.settings(ctx)
+    with wiring.open_store(settings) as store:
         found = _get(store, id_)
+        if as_html:
+            typer.echo(wiring.dialogue_page(settings, found, store.story.since(0, incident=found.id, limit=100_000)), nl=False)
+            return
         if as_json or options.given(ctx).as_json:
             screen.print_json(incident_view.whole(found, store.story.since(0, incident=found.id)))
             return
