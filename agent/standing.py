@@ -85,8 +85,19 @@ def read(
     )
 
 
-def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, fleet_limits: FleetLimits, clock: Clock) -> Standing:
-    """Return the part that says whether a Hold is over before its time: cheap enough for every sweep."""
+def of_hold(
+    service: Service,
+    *,
+    store: Store,
+    kill_switch: KillSwitch,
+    fleet_limits: FleetLimits,
+    clock: Clock,
+    others: Others | None = None,
+) -> Standing:
+    """Return the part that says whether a Hold is over before its time: cheap enough for every sweep.
+
+    others: for a Hold that waits for them.
+    """
     now = clock.now()
     return Standing(
         now=now,
@@ -97,6 +108,7 @@ def of_hold(service: Service, *, store: Store, kill_switch: KillSwitch, fleet_li
         own_changes=own_changes(service.name, store),
         restarts=store.foreign_restarts.since(service.host, service.container, now - alive.FLAPS_WITHIN),
         breaker=breaker.over(service, store.breakers.standing()),
+        others=others or Others(),
         parents_down=parents_down(service, store),
     )
 

@@ -432,17 +432,27 @@ class Sweep:
             case IncidentState.HELD if self._is_answered(incident):
                 self._next_round(incident)
             case IncidentState.HELD if incident.hold is not None and holds.ended_early(
-                incident.hold, service, verdict, self._standing(service)
+                incident.hold, service, verdict, self._standing(service, incident)
             ):
                 self._next_round(incident)
             case _:
                 pass
         return None
 
-    def _standing(self, service: Service) -> Standing:
+    def _standing(self, service: Service, incident: Incident | None = None) -> Standing:
         world = self._world
+        waited_for = None
+        if incident is not None and _is_held(incident, HoldCode.OTHERS_FAILING):
+            rule = world.fleet_limits.breaker
+            # This very beat looked at them: what it left of their streaks is enough.
+            waited_for = breakers.others(service, incident, lambda _: (), store=world.store, rule=rule, clock=world.clock)
         return standing.of_hold(
-            service, store=world.store, kill_switch=world.kill_switch, fleet_limits=world.fleet_limits, clock=world.clock
+            service,
+            store=world.store,
+            kill_switch=world.kill_switch,
+            fleet_limits=world.fleet_limits,
+            clock=world.clock,
+            others=waited_for,
         )
 
     def _held(self) -> tuple[tuple[ServiceName, HoldCode], ...]:

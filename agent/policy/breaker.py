@@ -20,6 +20,7 @@ from agent.model import (
     RunbookId,
     Service,
     ServiceName,
+    Standing,
 )
 
 FLEET = "fleet"
@@ -28,9 +29,6 @@ RUNBOOK = "runbook:"
 
 LOOK_AGAIN = timedelta(minutes=10)
 """While a breaker is open; a reset brings every held incident back at the next beat."""
-
-WAIT_STEP = timedelta(seconds=1)
-"""While others look bad and are not judged yet: the next beat after this decides afresh."""
 
 LONGEST_WAIT = timedelta(minutes=1)
 """No incident waits longer than this for a verdict on others, however seldom they are looked at."""
@@ -134,13 +132,14 @@ def wait(incident: Incident, others: Others, now: datetime) -> Hold | None:
     A wait ends with them, one way or the other, and never lasts longer than they can take: a service that comes and goes
     beside a sick one must not keep it from being healed.
     """
-    if not others.doubtful or not may_wait(incident, now) or now >= incident.opened_at + others.judged_within:
+    left = incident.opened_at + others.judged_within - now
+    if not others.doubtful or not may_wait(incident, now) or left <= timedelta(0):
         return None
     return Hold(
         code=HoldCode.OTHERS_FAILING,
         because=f"{', '.join(others.doubtful)} {'look' if len(others.doubtful) > 1 else 'looks'} bad at this very moment as well",
         until="it is known whether they fail together",
-        look_again=WAIT_STEP,
+        look_again=left,
     )
 
 
@@ -178,6 +177,13 @@ def hold(breaker: Breaker | None) -> Hold | None:
         until=f"`medic breaker reset {breaker.scope} --why ...`",
         look_again=LOOK_AGAIN,
     )
+
+
+def is_decided(hold: Hold, standing: Standing) -> bool:
+    """Say whether a Hold of this module is over: a person has reset the breaker, or those waited for are judged."""
+    if hold.code is HoldCode.BREAKER_OPEN:
+        return standing.breaker is None
+    return standing.breaker is not None or not standing.others.doubtful
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

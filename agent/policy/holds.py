@@ -21,7 +21,7 @@ from agent.model import (
     Standing,
     Verdict,
 )
-from agent.policy import alive, control
+from agent.policy import alive, breaker, control
 
 BLIND_FOR = timedelta(seconds=30)
 EDITED_FOR = timedelta(seconds=15)
@@ -178,8 +178,8 @@ def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standi
             return not alive.is_wrong_probe(service, verdict)
         case HoldCode.FLAPPING:
             return alive.flapping(standing) is None
-        case HoldCode.BREAKER_OPEN:
-            return standing.breaker is None
+        case HoldCode.BREAKER_OPEN | HoldCode.OTHERS_FAILING:
+            return breaker.is_decided(hold, standing)
         case _:
             return False
 

@@ -262,7 +262,7 @@ def test_a_wait_spends_no_time_beyond_what_a_verdict_takes(every: int, sick_afte
     others = Others(doubtful=(ServiceName("api"),) if bad else (), judged_within=within)
     hold = breaker.wait(opened(START), others, START + second * SECOND)
     assert (hold is not None) == (bad and 0 <= second < within.total_seconds())
-    assert hold is None or (hold.code is HoldCode.OTHERS_FAILING and hold.look_again <= 2 * SECOND)
+    assert hold is None or (hold.code is HoldCode.OTHERS_FAILING and hold.look_again == within - second * SECOND)
 
 
 def opened(at: datetime) -> Incident:
