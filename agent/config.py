@@ -8,11 +8,11 @@ come from files (`*_file`) that not everybody may read.
 import os
 import pwd
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any  # the fields of a shape have the types that the noun asks for; pydantic has checked them
+from typing import Any, TypeVar  # Any: the fields of a shape have the types that the noun asks for; pydantic has checked them
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +22,7 @@ from agent.errors import ConfigError
 from agent.model import (
     MEDIC,
     Access,
+    AnsibleSource,
     Artefact,
     BreakerRule,
     Budget,
@@ -34,6 +35,7 @@ from agent.model import (
     ConfigFile,
     ContainerCheck,
     DnsCheck,
+    Ec2Source,
     FleetLimits,
     HeaderRule,
     Here,
@@ -42,6 +44,7 @@ from agent.model import (
     HostName,
     HttpCheck,
     Identity,
+    Inventory,
     Limits,
     LogCheck,
     Mode,
@@ -95,6 +98,15 @@ _SHORTEST_SECRET = 6
 """Shorter values of env files are not redacted: "true" or "3306" would black out half of every log."""
 
 
+ReadInventory = Callable[[Inventory], Mapping[str, Any]]
+"""Reads what an inventory declares: `hosts` and `services`, in the shape of medic.yaml, with absolute paths."""
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def _no_inventory(inventory: Inventory) -> Mapping[str, Any]:
+    raise ConfigError(f"cannot read inventory {inventory.name!r} here: only commands that look or act do")
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a value stands: for the sentence of an error, and for the paths beside it."""
@@ -133,22 +145,75 @@ class _Place:
         return content
 
 
-def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+def load(path: Path | None, environment: Mapping[str, str] | None = None, inventory: ReadInventory = _no_inventory) -> Settings:
     """Return the settings from medic.yaml and the environment (by default the process's own).
 
     path: the file to read; None looks at MEDIC_CONFIG, then at PLACES, and is content with no file at all.
-    Raises ConfigError.
+    inventory: reads one that the file names, into the shape of medic.yaml. Raises ConfigError, and what `inventory` raises.
     """
     variables = _variables(os.environ if environment is None else environment)
     found = _find(path, variables)
     document = {} if found is None else yaml_text.parse(_text(found), str(found))
     place = _Place(file=str(found or "the environment"), base=found.absolute().parent if found else Path.cwd())
+    origins: dict[str, str] = {}
+    if isinstance(document, dict) and document.get("inventories"):
+        document = _with_inventories(document, place, inventory, origins)
+    settings = _settings(_shape(config_shape.MedicFile, document, place.file), place, found, variables)
+    hosts = tuple(replace(host, origin=origins.get(host.name, host.origin)) for host in settings.hosts)
+    declared = (
+        replace(service, origin=origins.get(f"service {service.name}", service.origin)) for service in settings.services
+    )
+    return replace(settings, hosts=hosts, services=tuple(declared))
+
+
+def _shape(kind: type[Shape], document: object, file: str) -> Shape:
     try:
-        file = config_shape.MedicFile.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as exc:
-        errors = exc.errors(include_url=False)
-        raise ConfigError(yaml_text.sentence(place.file, document, errors)) from exc
-    return _settings(file, place, found, variables)
+        raise ConfigError(yaml_text.sentence(file, document, exc.errors(include_url=False))) from exc
+
+
+def _with_inventories(document: dict[str, Any], place: _Place, read: ReadInventory, origins: dict[str, str]) -> dict[str, Any]:
+    """Return the document with what its inventories declare put in. origins: filled in, who declared what.
+
+    Nothing takes the place of anything: what two sources declare is an error that names both.
+    """
+    whole = {**document}
+    for key, shape in _shape(config_shape.InventoriesShape, document, place.file).inventories.items():
+        at = place.at("inventories", key)
+        origin = f"inventory {key}"
+        found = read(_inventory(key, shape, at))
+        _shape(config_shape.MedicFile, {**found}, f"{place.file}: inventories.{key}")
+        for kind, prefix in (("hosts", ""), ("services", "service ")):
+            there = whole.get(kind) or {}
+            for name in found.get(kind, {}):
+                if name in there:
+                    other = origins.get(f"{prefix}{name}", place.file)
+                    raise at.wrong(f"{kind.removesuffix('s')} {name!r} is declared by {other} as well: leave it out of one")
+                origins[f"{prefix}{name}"] = origin
+            whole[kind] = {**there, **found.get(kind, {})}
+    return {key: value for key, value in whole.items() if value}
+
+
+def _inventory(key: str, shape: config_shape.InventoryShape, place: _Place) -> Inventory:
+    source: AnsibleSource | Ec2Source
+    if shape.ec2 is not None:
+        tags = tuple(shape.ec2.tags.items())
+        public, ssm = shape.ec2.address == "public", shape.ec2.reached == "ssm"
+        source = Ec2Source(region=shape.ec2.region, tags=tags, public=public, ssm=ssm)
+    else:
+        path = place.at("ansible").path(shape.ansible or "")
+        if not path.exists():
+            raise place.at("ansible").wrong(f"there is no file or folder {path}")
+        source = AnsibleSource(path=str(path), group=shape.group)
+    return Inventory(
+        name=key,
+        source=source,
+        user=shape.user,
+        known_hosts=None if shape.known_hosts is None else str(place.at("known_hosts").existing(shape.known_hosts)),
+        key_file=None if shape.key_file is None else str(place.at("key_file").existing(shape.key_file)),
+        sudo=shape.sudo,
+    )
 
 
 def services(document: object, file: str) -> tuple[Service, ...]:
@@ -231,7 +296,9 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
     _refuse_secrets(services, place)
     _refuse_impossible_parents(services, place)
     secrets = [*([password] if password else []), *(secret for channel in channels for secret in _secrets_of(channel))]
-    secrets += [secret for service in services for secret in _env_file_secrets(service, place)]
+    # What an env file on another machine holds is not known here: what is secret by its looks is redacted all the same.
+    near = {host.name for host in hosts if isinstance(host.access, Here)}
+    secrets += [secret for service in services if service.host in near for secret in _env_file_secrets(service, place)]
     return Settings(
         file=found,
         state_dir=state_dir,
@@ -400,6 +467,8 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         raise place.wrong(f"{key!r} is the name of incidents about Medic itself: call the service otherwise")
     if service.host not in file.hosts:
         raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
+    host = file.hosts[service.host]
+    far = host.ssh is not None or host.ssm is not None
     given = list(service.checks)
     if not any(isinstance(check, check_shapes.ContainerShape) for check in given):
         # Whatever else is asked, a container that is gone must be seen as gone, or nothing would start it again.
@@ -412,7 +481,7 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         container=service.container or key,
         checks=checks,
         limits=Limits(**_fields(service.limits)),
-        spec=_spec(key, service, place),
+        spec=_spec(key, service, place, far=far),
         config_file=_config_file(service.config_file, place.at("config_file")),
         upstream_file=service.upstream_file,
         cache_paths=tuple(service.cache_paths),
@@ -577,14 +646,23 @@ def _frozen(value: object) -> object:
             return value
 
 
-def _spec(key: str, service: config_shape.ServiceShape, place: _Place) -> Spec | None:
+def _spec(key: str, service: config_shape.ServiceShape, place: _Place, *, far: bool) -> Spec | None:
     if service.compose is not None:
-        file = place.at("compose", "file").existing(service.compose.file)
-        return ComposeSpec(file=str(file), service=service.compose.service or key, project=service.compose.project)
-    return None if service.run is None else _run(service.run, place.at("run"))
+        file = _on_its_host(place.at("compose", "file"), service.compose.file, far=far)
+        return ComposeSpec(file=file, service=service.compose.service or key, project=service.compose.project)
+    return None if service.run is None else _run(service.run, place.at("run"), far=far)
 
 
-def _run(run: config_shape.RunShape, place: _Place) -> RunSpec:
+def _on_its_host(place: _Place, text: str, *, far: bool) -> str:
+    """Return the path of a file that a service's host reads. On another machine it cannot be looked for, so it is written whole."""
+    if not far:
+        return str(place.existing(text))
+    if not text.startswith("/"):
+        raise place.wrong(f"{text[:60]!r} is read on the service's host: write the path there, from / on")
+    return text
+
+
+def _run(run: config_shape.RunShape, place: _Place, *, far: bool) -> RunSpec:
     return RunSpec(
         image=run.image,
         command=tuple(run.command),
@@ -592,7 +670,7 @@ def _run(run: config_shape.RunShape, place: _Place) -> RunSpec:
         volumes=tuple(_volume(volume, place) for volume in run.volumes),
         networks=tuple(run.networks),
         env=tuple(run.env.items()),
-        env_files=tuple(str(place.at("env_files", i).existing(file)) for i, file in enumerate(run.env_files)),
+        env_files=tuple(_on_its_host(place.at("env_files", i), file, far=far) for i, file in enumerate(run.env_files)),
         labels=tuple(run.labels.items()),
         memory=run.memory,
         restart_policy=run.restart_policy,

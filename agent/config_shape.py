@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from agent import words
 from agent.check_shapes import CheckShape
@@ -232,6 +232,43 @@ class HostShape(Keys):
         return self
 
 
+class Ec2Shape(Keys):
+    """`ec2:` of an inventory."""
+
+    region: Annotated[str, matching(words.region)]
+    tags: Annotated[dict[Text, Text], Field(min_length=1)]
+    address: Literal["private", "public"] = "private"
+    reached: Literal["ssh", "ssm"] = "ssh"
+
+
+class InventoryShape(Keys):
+    """One entry of `inventories:`."""
+
+    ansible: Text | None = None
+    group: Annotated[str, matching(words.name)] = "all"
+    ec2: Ec2Shape | None = None
+    user: Annotated[str, matching(words.account)] | None = None
+    known_hosts: Text | None = None
+    key_file: Text | None = None
+    sudo: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> "InventoryShape":
+        if (self.ansible is None) == (self.ec2 is None):
+            raise ValueError("name one source: ansible, or ec2")
+        if self.ec2 is not None and self.ec2.reached == "ssh" and (self.user is None or self.known_hosts is None):
+            raise ValueError("hosts that are reached over SSH need user and known_hosts")
+        return self
+
+
+class InventoriesShape(BaseModel):
+    """What is read of a file before its inventories are: nothing else."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    inventories: Annotated[dict[Name, InventoryShape], BeforeValidator(empty)] = {}
+
+
 class StoreShape(Keys):
     """`store:`."""
 
@@ -278,5 +315,6 @@ class MedicFile(Keys):
     approval: ApprovalShape = ApprovalShape()
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}
     hosts: Annotated[dict[Name, HostShape], BeforeValidator(empty), Field(min_length=1)] = {"local": HostShape()}
+    inventories: Annotated[dict[Name, InventoryShape], BeforeValidator(empty)] = {}
     channels: Annotated[dict[Name, ChannelShape], BeforeValidator(empty)] = {}
     services: Annotated[dict[Name, ServiceShape], BeforeValidator(empty)] = {}

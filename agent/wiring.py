@@ -23,11 +23,13 @@ from agent.adapters.lease import KeptLease, SoleLease
 from agent.adapters.system_clock import SystemClock
 from agent.errors import ConfigError, LeaseLost, OutsideError
 from agent.model import (
+    AnsibleSource,
     AuditRow,
     Blind,
     Closing,
     ContainersRequest,
     ContainersSeen,
+    Ec2Source,
     FleetLimits,
     Found,
     Here,
@@ -38,6 +40,7 @@ from agent.model import (
     Incident,
     IncidentId,
     IncidentState,
+    Inventory,
     Lead,
     Observation,
     Permissions,
@@ -89,9 +92,22 @@ def settings(config: Path | None) -> Settings:
     """Read medic.yaml and the environment. Raises ConfigError."""
     from agent import config as config_file
 
-    loaded = config_file.load(config)
+    loaded = config_file.load(config, inventory=_inventory)
     _refuse_unknown_runbooks(loaded)
     return loaded
+
+
+def _inventory(inventory: Inventory) -> Mapping[str, object]:
+    """Read what an inventory declares. Raises ConfigError, or OutsideError where it cannot be asked."""
+    match inventory.source:
+        case AnsibleSource() as source:
+            from agent.adapters import ansible_inventory
+
+            return ansible_inventory.read(inventory, source)
+        case Ec2Source() as source:
+            from agent.adapters import ec2_inventory
+
+            return ec2_inventory.read(inventory, source)
 
 
 # ------------------------------------------------------------------------------------------------------------- parts

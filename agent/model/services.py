@@ -68,6 +68,38 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnsibleSource:
+    """An Ansible inventory: a file or a folder in ini or YAML."""
+
+    path: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ec2Source:
+    """The running instances of a region that carry tags."""
+
+    region: str
+    tags: tuple[tuple[str, str], ...]
+    public: bool
+    """Whether they are reached at their public address."""
+    ssm: bool
+    """Whether they are reached through Systems Manager; else over SSH."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """Where hosts and services are declared beside medic.yaml, and how those are reached that do not say."""
+
+    name: str
+    source: AnsibleSource | Ec2Source
+    user: str | None = None
+    known_hosts: str | None = None
+    key_file: str | None = None
+    sudo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSeen:
     """One host in a list of them, and whether its engine answers now."""
 
