@@ -203,6 +203,7 @@ class RunbookShape(_Keys):
     interrupts: bool = True
     undo: str | None = None
     evidence: Literal["required", "optional"] = "required"
+    unrehearsed: Text | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunbookShape":
@@ -215,6 +216,8 @@ class RunbookShape(_Keys):
             raise ValueError(f"treats.causes and never_for both name {both[0]!r}")
         if not self.interrupts and self.risk is not Risk.SAFE:
             raise ValueError(f"interrupts: only a safe runbook may say false, and this one is {self.risk.value}")
+        if self.unrehearsed is not None and self.risk is Risk.SAFE:
+            raise ValueError("unrehearsed: a safe runbook can be put to the test on a throw-away container")
         if self.undo == self.id:
             raise ValueError("undo names the runbook itself")
         return self
@@ -272,10 +275,10 @@ def schema() -> str:
 
 
 def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
-    missing = next((name for name in FILES if not (folder / name).is_file()), None)
-    if missing is not None:
-        raise ConfigError(f"cannot read runbook {folder.name!r}: there is no {folder / missing}")
+    _refuse_missing(folder, FILES[:1])
     shape = _validated(RunbookShape, folder / "runbook.yaml")
+    if shape.unrehearsed is None:
+        _refuse_missing(folder, FILES)
     if shape.id != folder.name:
         raise ConfigError(
             f"cannot read {folder / 'runbook.yaml'}: id: must be {folder.name!r}, the name of its folder, not {shape.id!r}"
@@ -286,7 +289,8 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         raise ConfigError(
             f"cannot read {folder / 'runbook.yaml'}: playbook: there is no {playbook}{yaml_text.mean(shape.playbook, known)}"
         )
-    load_expectation(folder)
+    if shape.unrehearsed is None:
+        load_expectation(folder)
     hash_ = hash_of(folder, playbook)
     return Runbook(
         id=RunbookId(shape.id),
@@ -309,7 +313,14 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         evidence_required=shape.evidence == "required",
         hash=hash_,
         tested=hash_ in tested,
+        unrehearsed=shape.unrehearsed,
     )
+
+
+def _refuse_missing(folder: Path, names: Iterable[str]) -> None:
+    missing = next((name for name in names if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise ConfigError(f"cannot read runbook {folder.name!r}: there is no {folder / missing}")
 
 
 def _parameter(name: str, shape: ParameterShape) -> Parameter:

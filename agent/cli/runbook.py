@@ -37,7 +37,9 @@ def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
         marks = store.runbook_standing.marks([runbook.hash for runbook in runbooks])
     rule, now = options.settings(ctx).fleet_limits.runbooks, wiring.CLOCK.now()
     out = {runbook.id: standing[scope] for runbook in runbooks if (scope := breaker.RUNBOOK + runbook.id) in standing}
-    asks = {runbook.id: where for runbook in runbooks if (where := trust.where_demoted(runbook, marks, rule, now))}
+    # What cannot be put to the test was not demoted: `runbook show` says why it asks.
+    earns = [runbook for runbook in runbooks if runbook.unrehearsed is None]
+    asks = {runbook.id: where for runbook in earns if (where := trust.where_demoted(runbook, marks, rule, now))}
     screen.console().print(screen.runbooks_table(runbooks, out, asks))
 
 
@@ -115,7 +117,7 @@ def run(
 def rehearse(
     ctx: typer.Context,
     id_: Annotated[str | None, typer.Argument(help="Id of a runbook; or --all.", metavar="[ID]")] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every runbook of the catalogue.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every runbook of the catalogue that can be.")] = False,
     image: Annotated[
         str | None, typer.Option("--image", help="A local image with sh, sleep and httpd. Default: the lab's.")
     ] = None,
@@ -193,7 +195,12 @@ def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
     catalogue = wiring.runbooks()
     if all_ is (id_ is not None):
         raise ConfigError("cannot choose what to test: give the ID of one runbook, or --all")
-    return list(catalogue) if id_ is None else [errands.runbook_of(RunbookId(id_), catalogue)]
+    if id_ is None:
+        return [runbook for runbook in catalogue if runbook.unrehearsed is None]
+    chosen = errands.runbook_of(RunbookId(id_), catalogue)
+    if chosen.unrehearsed is not None:
+        raise ConfigError(f"cannot test {id_!r}: {chosen.unrehearsed} It asks first, always")
+    return [chosen]
 
 
 def _stop_if_halted(settings: "Settings") -> None:
@@ -245,6 +252,7 @@ def _rows(runbook: "Runbook") -> list[tuple[str, str]]:
         ("settle", screen.span(runbook.settle)),
         ("rerun", runbook.rerun.value),
         ("undo", runbook.undo or "-"),
+        ("unrehearsed", runbook.unrehearsed or "-"),
         ("hash", runbook.hash),
     ]
     for parameter in runbook.parameters:

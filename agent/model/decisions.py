@@ -119,6 +119,8 @@ class Runbook:
     """False: the service goes on serving while it runs, although it acts on its container."""
     tested: bool = False
     """`medic runbook test` passed on this very hash before it was shipped: it stands in `runbooks/TESTED`."""
+    unrehearsed: str | None = None
+    """Why it cannot be put to the test on a throw-away container: then nobody has seen it work, and it always asks first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,8 @@ def why_demoted(
     """
     ours = [mark for mark in marks if mark.hash == runbook.hash]
     passes = [position for position, mark in enumerate(ours) if mark.kind is RunbookMarkKind.PASSED]
+    if runbook.unrehearsed is not None:
+        return "it cannot be put to the test"
     if not passes and not runbook.tested:
         return f"it was never tested as it is; `medic runbook test {runbook.id}` does"
     since = ours[passes[-1] + 1 :] if passes else ours

@@ -151,8 +151,8 @@ def served(folder: Path, *, address: str = "127.0.0.1", options: tuple[str, ...]
                 "UseDNS no",
                 "MaxStartups 100",
                 "Subsystem sftp internal-sftp",
-                f"SetEnv MEDIC_STATE_DIR={folder / 'state'}",
                 *options,
+                f"SetEnv MEDIC_STATE_DIR={folder / 'state'}",  # the first of its kind wins
             )
         )
         + "\n"

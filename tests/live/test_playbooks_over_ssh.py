@@ -292,3 +292,39 @@ def test_sudo_that_asks_for_a_password_is_named_and_one_that_does_not_makes_root
     said = next(task.message for task in run.tasks if task.name == "say")
     assert said.endswith("unix:///run/far.sock root")
     assert pwd.getpwuid((tmp_path / "written").stat().st_uid).pw_name == "root"
+
+
+HOST_RUNBOOKS = {
+    "sync-clock": ({}, ["chronyc -a burst 4/4", "chronyc waitsync 10 0 0 5", "chronyc -a makestep"]),
+    "rotate-logs": (
+        {"container": "nobody"},
+        ["logrotate --debug --force /etc/logrotate.conf", "logrotate --force /etc/logrotate.conf"],
+    ),
+    "restart-docker": ({"container": "nobody"}, ["service docker restart"]),
+    "reboot-host": ({"minutes": 7}, ["shutdown -r +7 Medic reboots this host"]),
+}
+"""What each says to the host's own programs, which are stand-ins here: the real ones would do it to this machine."""
+
+
+@pytest.mark.parametrize("runbook", HOST_RUNBOOKS)
+def test_a_runbook_for_the_host_says_this_to_its_programs_and_nothing_in_a_dry_run(runbook: str, tmp_path: Path) -> None:
+    parameters, says = HOST_RUNBOOKS[runbook]
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("chronyc", "timedatectl", "logrotate", "service", "shutdown"):
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/said\n')
+        (programs / name).chmod(0o755)
+    state_folder.private_folder(tmp_path / "state")
+    path = f"SetEnv MEDIC_STATE_DIR={tmp_path}/target PATH={programs}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    with sshd.served(tmp_path / "sshd", options=(path,)) as served:
+        ground = Ground(ROOT / "ansible", tmp_path / "state", served.host("far"))
+        plan = replace(plans.plan(f"{runbook}.yml", parameters), host=HostName("far"))
+        checked = ground.playbooks.run(plan, run_id=ground.run_id, check=True, on_task=no_one, should_stop=never)
+        before = (tmp_path / "said").read_text().splitlines() if (tmp_path / "said").exists() else []
+        ran = ground.run(plan)
+        ground.playbooks.close()
+
+    assert (checked.end, ran.end) == (RunEnd.COMPLETED, RunEnd.COMPLETED), (checked.message, ran.message)
+    assert [line for line in before if "--debug" not in line] == []
+    heard = (tmp_path / "said").read_text().splitlines()[len(before) :]
+    assert heard == says

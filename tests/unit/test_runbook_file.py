@@ -1,14 +1,15 @@
 """Runbook files: the shipped ones load, and each mistake gets one sentence that says what would be right."""
 
 import shutil
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from agent import runbook_file
 from agent.errors import ConfigError
-from agent.model import Cause, ContainerState, Parameter, ParameterSource, Rerun, Risk, Runbook
+from agent.model import Cause, ContainerState, Parameter, ParameterSource, Rerun, Risk, Runbook, RunbookRule
+from agent.policy import trust
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -216,6 +217,7 @@ def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
         ("regenerate-nginx-routes", 9),
         ("reload-nginx", 10),
         ("start-container", 10),
+        ("sync-clock", 10),
         ("unpause-container", 10),
         ("restore-nginx-config", 12),
         ("truncate-container-log", 12),
@@ -226,9 +228,12 @@ def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
         ("restart-dependency", 18),
         ("restart-replica", 19),
         ("restart-container", 20),
+        ("rotate-logs", 25),
         ("prune-unused-images", 30),
         ("recreate-container", 40),
+        ("restart-docker", 60),
         ("put-back-config", 90),
+        ("reboot-host", 95),
     ]
 
 
@@ -261,3 +266,14 @@ def test_the_published_schema_is_current() -> None:
     published = (ROOT / "runbooks" / "runbook.schema.json").read_text(encoding="utf-8")
 
     assert published == runbook_file.schema(), "run `python -m agent.runbook_file`"
+
+
+def test_a_runbook_that_cannot_be_put_to_the_test_says_why_and_is_never_safe() -> None:
+    unrehearsed = {id_: runbook for id_, runbook in shipped().items() if runbook.unrehearsed is not None}
+
+    assert set(unrehearsed) == {"sync-clock", "rotate-logs", "restart-docker", "reboot-host"}
+    assert all(runbook.risk is not Risk.SAFE for runbook in unrehearsed.values())
+    assert all(
+        trust.why_demoted(runbook, (), None, RunbookRule(), datetime(2026, 3, 1, tzinfo=UTC))
+        for runbook in unrehearsed.values()
+    )
