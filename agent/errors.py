@@ -23,6 +23,14 @@ class OutsideError(MedicError):
         self.transient = transient
 
 
+class HostKeyRefused(OutsideError):  # noqa: N818  it is named after what is so
+    """A host showed another key than the pinned one: it was replaced, or somebody answers in its place. People are told at
+    once, and nothing is sent to it."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, transient=False)
+
+
 class StoreError(OutsideError):
     """The store cannot be read or written. Nothing may be changed in the world while this lasts: no count, no act."""
 

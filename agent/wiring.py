@@ -73,6 +73,9 @@ from agent.settings import AppriseChannel, Channel, FileChannel, Settings, Webho
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
     from agent.adapters.host_keys import HostKey
+    from agent.adapters.machine import Machine
+    from agent.adapters.ssh_ways import SshWays
+    from agent.adapters.ways import Ways
     from agent.watch import Parts
 
 logger = logging.getLogger(__name__)
@@ -116,15 +119,51 @@ def _inventory(inventory: Inventory) -> Mapping[str, object]:
 @contextlib.contextmanager
 def eyes(using: Settings) -> Iterator[tuple[Containers, Prober]]:
     """Open what looks without changing: the Docker engines of all hosts, and the prober for every kind of request."""
+    with ways(using) as reached, _eyes(using, reached) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def _eyes(using: Settings, reached: "Ways") -> Iterator[tuple[Containers, Prober]]:
     from agent.adapters.docker_engine import DockerEngine
     from agent.adapters.prober import BatchProber
 
-    docker = DockerEngine(using.hosts, CLOCK)
+    docker = DockerEngine(using.hosts, CLOCK, far=reached.engines)
     try:
-        here = frozenset(host.name for host in using.hosts if host.docker.startswith("unix://"))
-        yield docker, BatchProber(docker, here=here)
+        yield docker, BatchProber(docker, reached)
     finally:
         docker.close()
+
+
+@contextlib.contextmanager
+def ways(using: Settings) -> Iterator["Ways"]:
+    """Make the ways to all hosts; nothing connects before it is used. Each kind of host is imported only where there is one."""
+    from agent.adapters.local_machine import LocalMachine
+    from agent.adapters.ways import Ways, shut
+
+    here = LocalMachine()
+    machines: dict[HostName, Machine] = {host.name: here for host in using.hosts if isinstance(host.access, Here)}
+    engines, doors = {}, {}
+    for host in using.hosts:
+        if not isinstance(host.access, Here):
+            engines[host.name], doors[host.name] = shut(host.name, "Medic cannot reach hosts of its kind yet")
+    with contextlib.ExitStack() as opened:
+        if any(isinstance(host.access, SshAccess) for host in using.hosts):
+            ssh = _ssh(using.hosts)
+            opened.callback(ssh.close)
+            machines.update(ssh.machines)
+            engines.update(ssh.engines)
+            doors.update(ssh.doors)
+        yield Ways(machines=machines, engines=engines, doors=doors)
+
+
+def _ssh(hosts: Sequence[Host]) -> "SshWays":
+    """Return the ways to the hosts that are reached over SSH. Raises ConfigError where what that needs is not installed."""
+    try:
+        from agent.adapters.ssh_ways import SshWays
+    except ImportError as exc:
+        raise ConfigError(f"cannot reach hosts over SSH: {exc}; install medic-agent[ssh]") from exc
+    return SshWays(hosts)
 
 
 @contextlib.contextmanager
@@ -195,7 +234,7 @@ def build(
     """Build the whole world: every port, joined. Raises ConfigError or OutsideError."""
     from agent.adapters.bundles import BundleFiles
     from agent.adapters.good_copies import GoodCopyFiles
-    from agent.adapters.local_files import LocalFiles
+    from agent.adapters.host_files import MachineFiles
     from agent.adapters.reports import ReportFiles
     from agent.catalogue import RunbookFiles
     from agent.redact import Redactor
@@ -204,13 +243,13 @@ def build(
     playbooks = _playbooks(using, lease.until)
     term = lease.lead.term if isinstance(lease, KeptLease) else None
     try:
-        with open_store(using, term) as store, eyes(using) as (docker, prober):
+        with open_store(using, term) as store, ways(using) as reached, _eyes(using, reached) as (docker, prober):
             _enrol(using, store)
             yield World(
                 clock=CLOCK,
                 prober=prober,
                 containers=docker,
-                files=LocalFiles(using.hosts),
+                files=MachineFiles(reached.machine_of),
                 playbooks=playbooks,
                 kill_switch=kill_file(using),
                 lease=lease,

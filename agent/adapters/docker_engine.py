@@ -4,18 +4,20 @@ In: hosts and a clock. Out: `ports.Containers`, and `exec` for the other adapter
 low-level client, one kept per host; answers that go on for a while through `docker_stream`, which can be stopped.
 """
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any  # inspect is JSON of the engine: read here for four keys, everything else by docker_facts
 from urllib.parse import quote, urlencode
 
 import docker
 import docker.errors
 
-from agent.adapters import docker_errors, docker_facts, docker_stream
+from agent.adapters import docker_dialled, docker_errors, docker_facts, docker_stream
 from agent.adapters.docker_memory import InspectMemory, Row
 from agent.errors import OutsideError
 from agent.model import COMPOSE_PROJECT, ContainerEvent, ContainerFacts, ContainerState, Host, HostName, ProjectSeen
@@ -52,9 +54,17 @@ class DockerEngine:
     """`ports.Containers` on real engines. Safe to share between threads; `close` it in the end."""
 
     def __init__(
-        self, hosts: Sequence[Host], clock: Clock, *, timeout: timedelta = TIMEOUT, silence: timedelta = SILENCE
+        self,
+        hosts: Sequence[Host],
+        clock: Clock,
+        *,
+        far: Mapping[HostName, docker_stream.Dial] = MappingProxyType({}),
+        timeout: timedelta = TIMEOUT,
+        silence: timedelta = SILENCE,
     ) -> None:
+        """far: how to connect to the engines of hosts that are not this machine."""
         self._urls = {host.name: host.docker for host in hosts}
+        self._far = dict(far)
         self._clock = clock
         self._timeout = timeout.total_seconds()
         self._silence = silence.total_seconds()
@@ -240,6 +250,8 @@ class DockerEngine:
             # The SDK would ask for the version itself, but leaks a socket for every engine that is not there (docker 7.2).
             version = self._api_version(host)
             made = docker.APIClient(self._url(host), version=version, timeout=self._timeout, num_pools=POOLS)  # type: ignore[arg-type]  # requests takes fractions
+            if host in self._far:
+                docker_dialled.go_over(made, self._far[host])
             made.trust_env = False  # no proxy and no .netrc stands between us and an engine; saves reading both for every call
             client = self._clients.setdefault(host, made)
             if client is not made:  # another thread was first
@@ -265,7 +277,10 @@ class DockerEngine:
         stop: Callable[[], bool] = lambda: False,
     ) -> docker_stream.Stream:
         method = "GET" if body is None else "POST"
-        return docker_stream.open_stream(self._url(host), method, target, clock=self._clock, until=until, body=body, stop=stop)
+        return docker_stream.open_stream(self._dial(host), method, target, clock=self._clock, until=until, body=body, stop=stop)
+
+    def _dial(self, host: HostName) -> docker_stream.Dial:
+        return self._far.get(host) or functools.partial(docker_stream.connect, self._url(host))
 
     def _url(self, host: HostName) -> str:
         try:
@@ -287,7 +302,8 @@ class DockerEngine:
             gone = self._clients.pop(host, None)
             if gone is not None:
                 gone.close()
-            raise docker_errors.unreachable(doing, self._url(host), exc) from exc
+            place = f"{self._url(host)} of host {host!r}" if host in self._far else self._url(host)
+            raise docker_errors.unreachable(doing, place, exc) from exc
 
 
 def _found(client: docker.APIClient, container: str) -> dict[str, Any]:

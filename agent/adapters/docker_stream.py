@@ -9,7 +9,7 @@ import json
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from agent.ports import Clock
@@ -44,10 +44,30 @@ class EngineRefusalError(Exception):
         self.status = status
 
 
+class Connection(Protocol):
+    """What is needed of a connection: what a socket does. One over SSH does it, too."""
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Bound each call that follows, in seconds."""
+
+    def recv(self, bufsize: int, /) -> bytes:
+        """Return the next bytes, b"" at the end. Raises TimeoutError, OSError."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send all. Raises TimeoutError, OSError."""
+
+    def close(self) -> object:
+        """End it."""
+
+
+Dial = Callable[[float], Connection]
+"""Opens a connection to one engine within so many seconds. Raises OSError, or OutsideError where its host is out of reach."""
+
+
 class Stream:
     """One open answer. Close it (it is a context manager) and the engine ends its side."""
 
-    def __init__(self, connection: socket.socket, clock: Clock, stop: Callable[[], bool]) -> None:
+    def __init__(self, connection: Connection, clock: Clock, stop: Callable[[], bool]) -> None:
         self._connection = connection
         self._clock = clock
         self._stop = stop
@@ -109,7 +129,7 @@ class Stream:
 
 
 def open_stream(
-    url: str,
+    dial: Dial,
     method: str,
     target: str,
     *,
@@ -120,7 +140,7 @@ def open_stream(
 ) -> Stream:
     """Send one request and return its answer, headers read.
 
-    url: `unix:///path` or `tcp://host:port`. target: path and query, already quoted.
+    target: path and query, already quoted.
     until: the clock's monotonic seconds by which the headers must be there.
     stop: asked all the time while the answer is read; once true, reading raises StopAskedError.
     Raises EngineRefusalError, StopAskedError, TimeoutError or another OSError.
@@ -129,7 +149,7 @@ def open_stream(
     request = (
         f"{method} {target} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     ).encode() + content
-    stream = Stream(_connect(url, max(until - clock.monotonic(), _SHORTEST_WAIT)), clock, stop)
+    stream = Stream(dial(max(until - clock.monotonic(), _SHORTEST_WAIT)), clock, stop)
     try:
         stream.begin(request, until)
     except BaseException:
@@ -174,7 +194,8 @@ def last(chunks: Iterable[bytes], limit: int) -> bytes:
     return bytes(kept[max(len(kept) - limit, 0) :])
 
 
-def _connect(url: str, timeout: float) -> socket.socket:
+def connect(url: str, timeout: float) -> socket.socket:
+    """Connect to an engine on this machine. url: `unix:///path` or `tcp://host:port`. Raises OSError."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -11,9 +11,10 @@ import errno
 import functools
 import os
 import select
+import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -107,6 +108,29 @@ class _Asked:
 
     request: HttpRequest
     resolve: str | None
+    connected: socket.socket | None = None
+    """The connection to ask it over, in place of one that libcurl makes."""
+
+
+def probe_over(request: HttpRequest, connect: Callable[[str, int], socket.socket | str], deadline: timedelta) -> Observation:
+    """Answer one request over a connection that somebody else makes. Raises what `connect` raises, and nothing else.
+
+    connect: gets host and port; returns a connected socket, or the word for what the target did instead (`HttpSeen.error`).
+    """
+    began = time.monotonic()
+    place = _place(request)
+    if isinstance(place, Blind):
+        return place
+    connected = connect(request.address or place[0], place[1])
+    took = timedelta(seconds=time.monotonic() - began)
+    if isinstance(connected, str):
+        return HttpSeen(status=None, latency=took, error=connected)
+    left = replace(request, timeout=max(request.timeout - took, timedelta(milliseconds=1)))
+    with connected:
+        seen = _ask([_Asked(left, None, connected)], began + deadline.total_seconds()).get(left)
+    if isinstance(seen, HttpSeen):
+        return replace(seen, latency=seen.latency + took, arrivals=tuple((size, at + took) for size, at in seen.arrivals))
+    return seen or Blind(why=f"not answered within {deadline.total_seconds():g} s")
 
 
 def probe(requests: Sequence[HttpRequest], deadline: timedelta) -> dict[HttpRequest, Observation]:
@@ -229,7 +253,7 @@ class _Batch:
             if asked is None:
                 return
             curl, transfer = self._free.pop(), _Transfer(asked.request)
-            if _wants_more(asked.request):
+            if _wants_more(asked):
                 curl, transfer.spare = _handle(asked.request.ca_file), curl
             try:
                 _point(curl, asked, transfer)
@@ -296,9 +320,10 @@ class _Batch:
         self._wake_at = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
 
-def _wants_more(request: HttpRequest) -> bool:
+def _wants_more(asked: _Asked) -> bool:
     """Say whether a request needs options that no other one may inherit."""
-    wants = request.payload is not None or request.ca_file is not None or bool(request.keep)
+    request = asked.request
+    wants = asked.connected is not None or request.payload is not None or request.ca_file is not None or bool(request.keep)
     return wants or request.certificate or request.again or request.timed
 
 
@@ -343,6 +368,16 @@ def _point(curl: pycurl.Curl, asked: _Asked, transfer: _Transfer) -> None:
     curl.setopt(pycurl.RESOLVE, [asked.resolve] if asked.resolve else [])
     if transfer.spare is not None:
         _set_more(curl, asked.request, transfer)
+    if asked.connected is not None:
+        _go_over(curl, asked.connected)
+
+
+def _go_over(curl: pycurl.Curl, connected: socket.socket) -> None:
+    """Let a handle use a connection that is there, once: it takes a copy of what it is given."""
+    once = [connected]
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda _purpose, _address: once.pop() if once else pycurl.SOCKET_BAD)
+    curl.setopt(pycurl.SOCKOPTFUNCTION, lambda _descriptor, _purpose: pycurl.SOCKOPT_ALREADY_CONNECTED)
+    curl.setopt(pycurl.RESOLVE, ["*:0:127.0.0.1"])  # nobody connects there: it only keeps libcurl from asking the resolver
 
 
 def _set_more(curl: pycurl.Curl, request: HttpRequest, transfer: _Transfer) -> None:

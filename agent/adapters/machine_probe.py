@@ -1,29 +1,33 @@
-"""The probe of the machine that Medic runs on: its disks, memory and load, from the kernel. Observes, does not judge."""
+"""The probe of a machine: its disks, memory and load, from its kernel. Observes, does not judge."""
 
-import os
-
+from agent.adapters.machine import DiskFacts, MachineOf
+from agent.errors import OutsideError
 from agent.model import Blind, DiskSeen, MachineRequest, MachineSeen
 
-MEMINFO = "/proc/meminfo"
 
-
-def probe(request: MachineRequest) -> MachineSeen | Blind:
+def probe(request: MachineRequest, machine_of: MachineOf) -> MachineSeen | Blind:
     """Return how full and busy the machine is, or why that cannot be told. Never raises for what is outside."""
     try:
-        disks = tuple(_disk(path) for path in request.disks)
-        with open(MEMINFO, encoding="ascii") as file:  # noqa: PTH123 (nothing of a path is needed)
-            memory_used = _memory_used(file.read())
-        load = os.getloadavg()[1]
-    except (OSError, ValueError, KeyError) as exc:
+        machine = machine_of(request.host)
+        disks = []
+        for path in request.disks:
+            disk = machine.disk(path)
+            if disk is None:
+                return Blind(why=f"cannot measure host {request.host}: there is no {path}")
+            disks.append(_disk(path, disk))
+        found = machine.measure()
+        memory_used = _memory_used(found.meminfo)
+    except OutsideError as exc:
+        return Blind(why=str(exc))
+    except (ValueError, KeyError, IndexError) as exc:
         return Blind(why=f"cannot measure host {request.host}: {exc}")
-    return MachineSeen(disks=disks, memory_used=memory_used, load_per_cpu=load / (os.cpu_count() or 1))
+    return MachineSeen(disks=tuple(disks), memory_used=memory_used, load_per_cpu=found.load / max(found.cpus, 1))
 
 
-def _disk(path: str) -> DiskSeen:
-    found = os.statvfs(path)
-    usable = found.f_blocks - found.f_bfree + found.f_bavail  # what is kept for root does not count, as in df(1)
-    used = 100 * (1 - found.f_bavail / usable) if usable else 0.0
-    inodes = 100 * (1 - found.f_favail / found.f_files) if found.f_files else None
+def _disk(path: str, found: DiskFacts) -> DiskSeen:
+    usable = found.blocks - found.free + found.available  # what is kept for root does not count, as in df(1)
+    used = 100 * (1 - found.available / usable) if usable else 0.0
+    inodes = 100 * (1 - found.inodes_free / found.inodes) if found.inodes else None
     return DiskSeen(path=path, used=used, inodes_used=inodes)
 
 

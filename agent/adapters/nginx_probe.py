@@ -1,11 +1,12 @@
-"""The nginx probe: `nginx -T` inside one container or on this machine, read into an observation. Observes, does not judge."""
+"""The nginx probe: `nginx -T` inside one container or on a host, read into an observation. Observes, does not judge."""
 
 import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from agent.adapters import local_exec, nginx_dump
+from agent.adapters import nginx_dump
+from agent.adapters.machine import MachineOf
 from agent.errors import OutsideError
 from agent.model import Blind, HostName, NginxRequest, NginxSeen
 
@@ -36,20 +37,19 @@ class Exec(Protocol):
         """Return the exit code and the first `limit` bytes of output. Raises OutsideError."""
 
 
-def probe(engine: Exec, request: NginxRequest, deadline: timedelta) -> NginxSeen | Blind:
+def probe(engine: Exec, request: NginxRequest, deadline: timedelta, machine_of: MachineOf) -> NginxSeen | Blind:
     """Return what nginx routes, that it refuses its configuration, or why we cannot tell. Never raises for what is outside."""
     where = f"host {request.host}" if request.container is None else f"container {request.container}"
     try:
         if request.container is None:
-            code, output = local_exec.run(ARGV, timeout=deadline, limit=OUTPUT_LIMIT)
-        else:
-            code, output = engine.exec(request.host, request.container, ARGV, timeout=deadline, limit=OUTPUT_LIMIT)
+            machine = machine_of(request.host)
+            code, output = machine.run(ARGV, timeout=deadline, limit=OUTPUT_LIMIT)
+            seen = _read(code, output, where)
+            return replace(seen, running=machine.runs(MASTER)) if isinstance(seen, NginxSeen) else seen
+        code, output = engine.exec(request.host, request.container, ARGV, timeout=deadline, limit=OUTPUT_LIMIT)
     except OutsideError as exc:
         return Blind(why=str(exc))
-    seen = _read(code, output, where)
-    if request.container is None and isinstance(seen, NginxSeen):
-        return replace(seen, running=local_exec.runs(MASTER))
-    return seen
+    return _read(code, output, where)
 
 
 def _read(code: int, output: bytes, where: str) -> NginxSeen | Blind:

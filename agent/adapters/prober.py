@@ -23,8 +23,10 @@ from agent.adapters import (
     nginx_probe,
     tcp_probe,
 )
+from agent.adapters.machine import MachineOf
+from agent.adapters.ways import Ways
 from agent.adapters.windows import Windows
-from agent.errors import OutsideError
+from agent.errors import HostKeyRefused, OutsideError
 from agent.model import (
     Blind,
     CertificateRequest,
@@ -52,7 +54,9 @@ STUCK_QUESTIONS = 4
 AT_ONCE = 8
 """Questions to one host under way at once: a program in a container costs its engine some 50 ms of CPU (`runc exec`)."""
 
-Question = ContainersRequest | HostRequest
+NOWHERE = Ways(machines={}, engines={}, doors={})
+
+Question = ContainersRequest | HostRequest | HttpRequest | TcpRequest
 
 
 class Docker(ports.Containers, nginx_probe.Exec, Protocol):
@@ -62,10 +66,11 @@ class Docker(ports.Containers, nginx_probe.Exec, Protocol):
 class BatchProber:
     """`ports.Prober` on the real world."""
 
-    def __init__(self, docker: Docker, *, here: frozenset[HostName] = frozenset()) -> None:
-        """here: the hosts that are this very machine. Only of those can files, memory and programs be looked at."""
+    def __init__(self, docker: Docker, ways: Ways = NOWHERE) -> None:
+        """ways: to the hosts whose files, memory and programs are looked at."""
         self._docker = docker
-        self._here = here
+        self._ways = ways
+        self._machine_of: MachineOf = ways.machine_of
         self._windows = Windows()
         self._lock = threading.Lock()
         self._running: dict[object, tuple[HostName, float]] = {}
@@ -76,15 +81,15 @@ class BatchProber:
         asked = dict.fromkeys(requests)
         inner = max(deadline - MARGIN, deadline / 2)
         until = time.monotonic() + deadline.total_seconds()
-        http = [request for request in asked if isinstance(request, HttpRequest)]
-        tcp = [request for request in asked if isinstance(request, TcpRequest)]
+        http = [request for request in asked if isinstance(request, HttpRequest) and not self._is_far(request)]
+        tcp = [request for request in asked if isinstance(request, TcpRequest) and not self._is_far(request)]
         answers: dict[ProbeRequest, Observation] = {}
         calls: dict[object, Callable[[], None]] = {}
         if http:
             calls["http"] = lambda: answers.update(self._ask_http(http, inner))
         if tcp:
             calls["tcp"] = lambda: answers.update(tcp_probe.probe(tcp, inner).items())
-        for host, questions in _by_host(asked).items():
+        for host, questions in self._by_host(asked).items():
             for number in range(min(AT_ONCE, len(questions))):
                 calls[host, number] = functools.partial(self._work_off, host, questions, answers, inner, until)
         at_once.call_all(calls, deadline)
@@ -92,12 +97,28 @@ class BatchProber:
         return {request: answers.get(request, late) for request in asked}
 
     def _ask_http(self, requests: Sequence[HttpRequest], deadline: timedelta) -> Mapping[ProbeRequest, Observation]:
-        answers: dict[ProbeRequest, Observation] = dict(http_probe.probe(requests, deadline).items())
+        answers = http_probe.probe(requests, deadline)
+        return {request: self._with_window(request, seen) for request, seen in answers.items()}
+
+    def _with_window(self, request: ProbeRequest, seen: Observation) -> Observation:
+        if isinstance(request, HttpRequest) and request.window is not None and isinstance(seen, HttpSeen):
+            return self._windows.with_latencies(request, seen)
+        return seen
+
+    def _is_far(self, request: HttpRequest | TcpRequest) -> bool:
+        return request.via is not None and request.via in self._ways.doors
+
+    def _by_host(self, requests: Mapping[ProbeRequest, None]) -> "dict[HostName, deque[Question]]":
+        """Return the questions to each host, the lists of containers first: everything rests on them."""
+        found: dict[HostName, deque[Question]] = {}
         for request in requests:
-            seen = answers[request]
-            if request.window is not None and isinstance(seen, HttpSeen):
-                answers[request] = self._windows.with_latencies(request, seen)
-        return answers
+            if isinstance(request, ContainersRequest):
+                found.setdefault(request.host, deque()).appendleft(request)
+            elif not isinstance(request, HttpRequest | TcpRequest):
+                found.setdefault(request.host, deque()).append(request)
+            elif request.via is not None and self._is_far(request):
+                found.setdefault(request.via, deque()).append(request)
+        return found
 
     def _work_off(
         self,
@@ -113,7 +134,7 @@ class BatchProber:
                 request = questions.popleft()
             except IndexError:
                 return
-            answers[request] = self._ask_host(host, request, deadline, until)
+            answers[request] = self._with_window(request, self._ask_host(host, request, deadline, until))
 
     def _ask_host(self, host: HostName, request: Question, deadline: timedelta, until: float) -> Observation:
         question = object()
@@ -136,30 +157,29 @@ class BatchProber:
                 try:
                     containers = self._docker.list(host)
                 except OutsideError as exc:
-                    return Blind(why=str(exc))
+                    return Blind(why=str(exc), security=isinstance(exc, HostKeyRefused))
                 return ContainersSeen(containers=containers, took=timedelta(seconds=time.monotonic() - began))
+            case HttpRequest() | TcpRequest():
+                return self._through(request, deadline)
             case ExecRequest():
                 return exec_probe.probe(self._docker, request, deadline)
-            case NginxRequest(container=str()):
-                return nginx_probe.probe(self._docker, request, deadline)
-            case _ if request.host not in self._here:
-                return Blind(why=f"host {request.host!r} is not this machine: its files and programs cannot be looked at")
             case NginxRequest():
-                return nginx_probe.probe(self._docker, request, deadline)
+                return nginx_probe.probe(self._docker, request, deadline, self._machine_of)
             case LogRequest():
-                return log_probe.probe(request, self._windows)
+                return log_probe.probe(request, self._windows, self._machine_of)
             case MachineRequest():
-                return machine_probe.probe(request)
+                return machine_probe.probe(request, self._machine_of)
             case CertificateRequest():
-                return certificate_probe.probe(request)
+                return certificate_probe.probe(request, self._machine_of)
 
-
-def _by_host(requests: Mapping[ProbeRequest, None]) -> "dict[HostName, deque[Question]]":
-    """Return the questions to each host, the lists of containers first: everything rests on them."""
-    found: dict[HostName, deque[Question]] = {}
-    for request in requests:
-        if isinstance(request, ContainersRequest):
-            found.setdefault(request.host, deque()).appendleft(request)
-        elif not isinstance(request, HttpRequest | TcpRequest):
-            found.setdefault(request.host, deque()).append(request)
-    return found
+    def _through(self, request: HttpRequest | TcpRequest, deadline: timedelta) -> Observation:
+        """Ask what only another host can reach, over a connection that is made there."""
+        assert request.via is not None  # noqa: S101 (it is far; for the type)
+        connect = self._ways.doors[request.via]
+        within = min(request.timeout, deadline).total_seconds()
+        try:
+            if isinstance(request, HttpRequest):
+                return http_probe.probe_over(request, lambda host, port: connect(host, port, within), deadline)
+            return tcp_probe.probe_over(request, lambda host, port: connect(host, port, within))
+        except OutsideError as exc:
+            return Blind(why=str(exc))

@@ -5,7 +5,7 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,6 +35,23 @@ class _Opening:
     addresses: list[str]
     began: float
     ends: float
+
+
+def probe_over(request: TcpRequest, connect: Callable[[str, int], socket.socket | str]) -> TcpSeen | Blind:
+    """Answer one request by a connection that somebody else makes. Raises what `connect` raises.
+
+    connect: gets host and port; returns a connected socket, or the word for what the target did instead (`TcpSeen.error`).
+    """
+    place = _place(request.address)
+    if place is None:
+        return Blind(why=f"cannot ask {request.address!r}: not host:port")
+    began = time.monotonic()
+    connected = connect(*place)
+    latency = timedelta(seconds=time.monotonic() - began)
+    if isinstance(connected, str):
+        return TcpSeen(connected=False, latency=latency, error=connected)
+    connected.close()
+    return TcpSeen(connected=True, latency=latency)
 
 
 def probe(requests: Sequence[TcpRequest], deadline: timedelta) -> dict[TcpRequest, Observation]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from agent.checks import frame, http, place
 from agent.model import (
@@ -42,20 +43,20 @@ class _Generated:
     """Why there is no token, as words of our own."""
 
 
-def requests(check: CompletionCheck, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:  # noqa: ARG001 (one signature for all checks)
+def requests(check: CompletionCheck, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:
     """Return the one tiny completion to ask for, none when there is no address to ask."""
-    request = _request(check, facts)
+    request = _request(check, service, facts)
     return (request,) if isinstance(request, HttpRequest) else ()
 
 
 def judge(
     check: CompletionCheck,
-    service: Service,  # noqa: ARG001 (one signature for all checks)
+    service: Service,
     facts: ContainerFacts | Blind,
     observed: Mapping[ProbeRequest, Observation],
 ) -> Judgement:
     """Judge whether tokens came, whether it finished, and when the first one came. No text of the model is quoted."""
-    request = _request(check, facts)
+    request = _request(check, service, facts)
     if not isinstance(request, HttpRequest):
         return place.not_asked(check.name, check.plane, request)
     match observed.get(request):
@@ -168,7 +169,7 @@ def payload(check: CompletionCheck) -> str:
     return json.dumps({"model": check.model, **asks, **bounds})
 
 
-def _request(check: CompletionCheck, facts: ContainerFacts | Blind) -> HttpRequest | place.Gone | Blind:
+def _request(check: CompletionCheck, service: Service, facts: ContainerFacts | Blind) -> HttpRequest | place.Gone | Blind:
     match http.at(url(check), facts):
         case (str(found), _):
             return HttpRequest(
@@ -178,6 +179,7 @@ def _request(check: CompletionCheck, facts: ContainerFacts | Blind) -> HttpReque
                 body_limit=BODY_LIMIT,
                 payload=payload(check),
                 timed=True,
+                via=place.via(urlsplit(check.url).hostname or "", service),
             )
         case nowhere:
             return nowhere

@@ -43,20 +43,20 @@ FEWEST_ANSWERS = 10
 """Answers of a window before its percentile means something: of fewer, the 95th percentile is one slow answer."""
 
 
-def requests(check: HttpCheck, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:  # noqa: ARG001 (one signature for all checks)
+def requests(check: HttpCheck, service: Service, facts: ContainerFacts | Blind) -> tuple[ProbeRequest, ...]:
     """Return the one GET, none when there is no address to send it to."""
-    request = _request(check, facts)
+    request = _request(check, service, facts)
     return (request,) if isinstance(request, HttpRequest) else ()
 
 
 def judge(
     check: HttpCheck,
-    service: Service,  # noqa: ARG001 (one signature for all checks)
+    service: Service,
     facts: ContainerFacts | Blind,
     observed: Mapping[ProbeRequest, Observation],
 ) -> Judgement:
     """Judge the answer. A redirect is never followed: it is judged by its own status."""
-    request = _request(check, facts)
+    request = _request(check, service, facts)
     if not isinstance(request, HttpRequest):
         return place.not_asked(check.name, check.plane, request)
     match observed.get(request):
@@ -190,7 +190,7 @@ def _keeps(rule: HeaderRule, headers: Mapping[str, str]) -> bool:
     return rule.value in ("*", value)
 
 
-def _request(check: HttpCheck, facts: ContainerFacts | Blind) -> HttpRequest | place.Gone | Blind:
+def _request(check: HttpCheck, service: Service, facts: ContainerFacts | Blind) -> HttpRequest | place.Gone | Blind:
     match at(check.url, facts, check.tls_name):
         case (str(url), address):
             keep = [rule.name for rule in check.response_headers]
@@ -201,6 +201,7 @@ def _request(check: HttpCheck, facts: ContainerFacts | Blind) -> HttpRequest | p
                 headers=check.headers,
                 body_limit=check.body_limit,
                 address=address,
+                via=place.via(urlsplit(check.url).hostname or "", service),
                 ca_file=check.ca_file,
                 keep=tuple(dict.fromkeys(keep)),
                 certificate=check.certificate_left is not None,

@@ -1,11 +1,14 @@
 """Where a network check looks: the host it names, or the container's own address where it says `container`."""
 
+import re
 from dataclasses import dataclass
 
-from agent.model import Blind, ContainerFacts, ContainerState, Health, Judgement, Plane
+from agent.model import Blind, ContainerFacts, ContainerState, Health, HostName, Judgement, Plane, Service
 
 OWN = "container"
 """The host word that stands for the container's own address."""
+
+_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|\[?::1\]?", re.IGNORECASE)
 
 ADDRESSED = frozenset({ContainerState.RUNNING, ContainerState.PAUSED})
 """States in which a container has an address. Docker takes it away when the container stops (Engine API 1.41)."""
@@ -32,6 +35,11 @@ def find(host: str, facts: ContainerFacts | Blind) -> str | Gone | Blind:
     if on_host_network(facts):
         return "127.0.0.1"
     return Blind(why="the container has no address of its own")
+
+
+def via(host: str, service: Service) -> HostName | None:
+    """Return the host that has to ask for `host`: a container's address and a loopback mean another one on each machine."""
+    return service.host if host == OWN or _LOOPBACK.fullmatch(host) else None
 
 
 def on_host_network(facts: ContainerFacts) -> bool:

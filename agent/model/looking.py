@@ -22,6 +22,8 @@ class TcpRequest:
 
     address: str
     timeout: timedelta
+    via: HostName | None = None
+    """The host it is opened from, where each machine means another one by the address; None: from this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class HttpRequest:
     body_limit: int = 65_536
     payload: str | None = None
     """JSON to send."""
+    via: HostName | None = None
+    """The host it is asked from, where each machine means another one by the address; None: from this one."""
     address: str | None = None
     """Connect to this address, whatever the name in the URL resolves to; the name is still asked for and verified."""
     ca_file: str | None = None
@@ -105,6 +109,8 @@ class Blind:
     """The probe could not look, and why. Judged UNKNOWN, always."""
 
     why: str
+    security: bool = False
+    """Whoever answered in the host's place has another key than the pinned one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

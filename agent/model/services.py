@@ -27,7 +27,7 @@ class SshAccess:
     jump: HostName | None = None
     """Another declared host of this kind, through which this one is reached."""
     sudo: bool = False
-    """Whether playbooks become root by `sudo`, which must not ask for a password."""
+    """Whether playbooks, and the programs that look, become root by `sudo`, which must not ask for a password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

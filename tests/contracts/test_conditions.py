@@ -10,7 +10,9 @@ import pytest
 
 from agent import checks
 from agent.adapters import local_exec
+from agent.adapters.local_machine import LocalMachine
 from agent.adapters.prober import AT_ONCE, BatchProber
+from agent.adapters.ways import Ways
 from agent.errors import OutsideError
 from agent.model import (
     Blind,
@@ -52,7 +54,7 @@ def docker() -> Iterator[FakeDocker]:
 
 @pytest.fixture
 def real(docker: FakeDocker) -> BatchProber:
-    return BatchProber(docker, here=frozenset({GOOD, HUNG}))  # type: ignore[arg-type]  # only what the prober uses of Docker
+    return BatchProber(docker, Ways(machines=dict.fromkeys((GOOD, HUNG), LocalMachine()), engines={}, doors={}))  # type: ignore[arg-type]  # only what the prober uses of Docker
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +266,7 @@ def test_a_pipe_in_place_of_a_certificate_does_not_hold_us(real: BatchProber, tm
 def test_another_machine_is_never_taken_for_this_one(real: BatchProber, request_: ProbeRequest) -> None:
     answer = on_host(real, request_)
     assert isinstance(answer, Blind)
-    assert "not this machine" in answer.why
+    assert "no way to its files" in answer.why
 
 
 def test_programs_in_containers_are_bounded_in_number_and_time(real: BatchProber, docker: FakeDocker) -> None:

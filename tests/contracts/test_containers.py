@@ -1,4 +1,4 @@
-"""What every `ports.Containers` does: the engine in memory and a real one."""
+"""What every `ports.Containers` does: the engine in memory, a real one, and a real one of a host that is reached over SSH."""
 
 import threading
 import uuid
@@ -10,11 +10,13 @@ import docker
 import pytest
 
 from agent.adapters.docker_engine import DockerEngine
+from agent.adapters.ssh_ways import SshWays
 from agent.adapters.system_clock import SystemClock
 from agent.errors import OutsideError
 from agent.model import COMPOSE_PROJECT, ContainerFacts, ContainerState, Host, HostName
 from agent.ports import Clock, Containers
 from tests.fakes_docker import FakeContainers
+from tests.far_hosts import far_host
 from tests.live.conftest import Make, container, docker_client, tiny_image  # noqa: F401  # fixtures
 
 LOCAL = HostName("local")
@@ -45,12 +47,25 @@ class Engine:
             self.clock.sleep(timedelta(milliseconds=20))
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.live)])
+LIVE = [pytest.param(each, marks=pytest.mark.live) for each in ("docker", "docker over SSH")]
+
+
+@pytest.fixture(scope="module")
+def ssh_ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshWays]:
+    """The way to a host that has this machine's own engine."""
+    with far_host(tmp_path_factory.mktemp("containers") / "sshd", "127.0.1.5") as host:
+        over = SshWays([host.host(LOCAL)])
+        yield over
+        over.close()
+
+
+@pytest.fixture(params=["memory", *LIVE])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "memory":
         yield _in_memory()
         return
-    real = DockerEngine((Host(name=LOCAL),), SystemClock())
+    far = request.getfixturevalue("ssh_ways").engines if request.param == "docker over SSH" else {}
+    real = DockerEngine((Host(name=LOCAL),), SystemClock(), far=far)
     yield _real(real, request.getfixturevalue("docker_client"), request.getfixturevalue("container"))
     real.close()
 

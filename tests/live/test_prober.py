@@ -12,8 +12,10 @@ import pytest
 
 from agent import look
 from agent.adapters.docker_engine import DockerEngine
+from agent.adapters.local_machine import LocalMachine
 from agent.adapters.prober import BatchProber
 from agent.adapters.system_clock import SystemClock
+from agent.adapters.ways import Ways
 from agent.model import (
     Check,
     CommandCheck,
@@ -100,7 +102,7 @@ def see() -> Iterator[Callable[[Service], Verdict]]:
     """Look until the picture is the same twice: containers and nginx take a moment to come up."""
     clock = SystemClock()
     engine = DockerEngine((Host(name=LOCAL),), clock)
-    prober = BatchProber(engine, here=frozenset({LOCAL}))
+    prober = BatchProber(engine, Ways(machines={LOCAL: LocalMachine()}, engines={}, doors={}))
 
     def until_settled(service: Service) -> Verdict:
         before: list[object] = []

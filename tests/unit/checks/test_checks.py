@@ -55,8 +55,11 @@ def facts(state: ContainerState = ContainerState.RUNNING, **more: object) -> Con
     return replace(ContainerFacts(name="web", id="1", state=state, networks=networks, image_id=DIGEST), **more)  # type: ignore[arg-type]
 
 
+HERE = HostName("here")
+
+
 def service(check: Check) -> Service:
-    return Service(name=ServiceName("web"), host=HostName("here"), container="web", checks=(check,))
+    return Service(name=ServiceName("web"), host=HERE, container="web", checks=(check,))
 
 
 def judge(check: Check, of: ContainerFacts | Blind, answer: Observation | None = None) -> Judgement:
@@ -208,8 +211,8 @@ V6 = facts(networks=(Network(name="lab", address="fd00::5"),))
     ],
 )
 def test_the_word_container_stands_for_the_containers_own_address(of: ContainerFacts, address: str, url: str) -> None:
-    assert checks.requests(TCP, service(TCP), of) == (TcpRequest(address=address, timeout=2 * SECOND),)
-    assert checks.requests(HTTP, service(HTTP), of) == (HttpRequest(url=url, timeout=2 * SECOND),)
+    assert checks.requests(TCP, service(TCP), of) == (TcpRequest(address=address, timeout=2 * SECOND, via=HERE),)
+    assert checks.requests(HTTP, service(HTTP), of) == (HttpRequest(url=url, timeout=2 * SECOND, via=HERE),)
 
 
 @pytest.mark.parametrize("check", [TCP, HTTP])
@@ -230,5 +233,20 @@ def test_an_address_that_cannot_be_known_is_unknown(check: Check, of: ContainerF
 @pytest.mark.parametrize("of", [BLIND, facts(ContainerState.EXITED)])
 def test_a_published_address_is_asked_whatever_docker_says(of: ContainerFacts | Blind) -> None:
     published = replace(HTTP, plane=Plane.HOST_PORT, url="http://127.0.0.1:8080/")
-    assert checks.requests(published, service(published), of) == (HttpRequest(url=published.url, timeout=2 * SECOND),)
+    assert checks.requests(published, service(published), of) == (HttpRequest(url=published.url, timeout=2 * SECOND, via=HERE),)
     assert judge(published, of, http_seen(None, error="connection-refused")).health is S
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "LocalHost", "[::1]"])
+def test_a_loopback_address_is_asked_on_the_host_of_the_service(host: str) -> None:
+    """It means another machine on each machine: `127.0.0.1` of a service elsewhere is not this one's."""
+    web, port = replace(HTTP, url=f"http://{host}:8000/"), replace(TCP, address=f"{host}:6379")
+    for check in (web, port):
+        assert [request.via for request in checks.requests(check, service(check), facts())] == [HERE]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("host", ["10.0.0.9", "gpu-1.example", "localhost.example", "128.0.0.1", "[fd00::1]"])
+def test_any_other_address_is_asked_from_this_machine(host: str) -> None:
+    web, port = replace(HTTP, url=f"http://{host}:8000/"), replace(TCP, address=f"{host}:6379")
+    for check in (web, port):
+        assert [request.via for request in checks.requests(check, service(check), facts())] == [None]  # type: ignore[union-attr]
