@@ -67,6 +67,7 @@ SYMPTOMS = (
     "nginx-invalid-config",
     "nginx-down",
     "cannot-look",
+    "host-key-changed",
 )
 """The closed list of docs/glossary.md."""
 FILES = ("runbook.yaml", "inject.yml", "expect.yaml", "revert.yml")

@@ -56,7 +56,8 @@ logger = logging.getLogger(__name__)
 
 HOST = "host:"
 """Incidents about a host that Medic cannot look at are kept under this prefix: one for the host, not one per service."""
-
+HOST_KEY = "host-key:"
+"""Incidents about a host that showed another key than the pinned one, beside one that it cannot be reached."""
 
 BLIND_LOOKS = 3
 """So many sweeps in a row without an answer from a host's engine make an incident of their own."""
@@ -88,7 +89,8 @@ class Sweep:
         self._one_at_a_time = threading.Lock()
         self._asked_at: dict[tuple[ServiceName, str], datetime] = {}
         self._judged: dict[tuple[ServiceName, str], Judgement] = {}
-        self._blind_hosts: dict[HostName, int] = {}
+        self._blind: dict[ServiceName, int] = {}
+        """Looks in a row that each trouble of a host has lasted, by the name of its incident."""
         self._last_at = world.clock.now()
         self._control = tuple(control)
         self._tally = tally or Tally()
@@ -503,23 +505,30 @@ class Sweep:
     # ------------------------------------------------------------------------------------------------------- hosts
 
     def _watch_hosts(self, observed: Observed, now: datetime) -> list[IncidentId]:
-        """One incident for a host that cannot be looked at; closed as soon as it can be."""
+        """One incident for a host that cannot be looked at, another for one that shows a wrong key; closed once it can be."""
         opened = []
         for host in self._hosts:
             seen = observed.get(ContainersRequest(host=host))
-            name = ServiceName(f"{HOST}{host}")
-            if isinstance(seen, Blind):
-                self._blind_hosts[host] = self._blind_hosts.get(host, 0) + 1
-                unclosed = self._world.store.incidents.unclosed(name)
-                if self._blind_hosts[host] == BLIND_LOOKS and not unclosed:
-                    incident = self._open(_as_service(name, host), _blind_verdict(name, seen, now, "docker"), now)
-                    opened += [incident] if incident else []
-            elif self._blind_hosts.pop(host, BLIND_LOOKS) >= BLIND_LOOKS:
-                # The default makes the first look after a restart close what an earlier run left open.
-                for over in self._world.store.incidents.unclosed(name):
-                    self._recovered(over)
-                self._blind_hosts[host] = 0
+            for prefix, check, word, looks in (
+                (HOST, "docker", "cannot-look", BLIND_LOOKS),
+                (HOST_KEY, "host-key", "host-key-changed", 1),  # nothing but a person can make that right
+            ):
+                name = ServiceName(f"{prefix}{host}")
+                if not isinstance(seen, Blind):
+                    self._sees_again(name, looks)
+                elif seen.security is (prefix == HOST_KEY):
+                    self._blind[name] = self._blind.get(name, 0) + 1
+                    if self._blind[name] == looks and not self._world.store.incidents.unclosed(name):
+                        incident = self._open(_as_service(name, host), _blind_verdict(name, seen, now, check, word), now)
+                        opened += [incident] if incident else []
         return opened
+
+    def _sees_again(self, name: ServiceName, looks: int) -> None:
+        # The default makes the first look after a restart close what an earlier run left open.
+        if self._blind.get(name, looks) >= looks:
+            for over in self._world.store.incidents.unclosed(name):
+                self._recovered(over)
+        self._blind[name] = 0
 
 
 def _containers(host: HostName, observed: Observed) -> tuple[ContainerFacts, ...]:
@@ -559,8 +568,8 @@ def _as_service(name: ServiceName, host: HostName) -> Service:
     return Service(name=name, host=host, container="", checks=(), origin="medic")
 
 
-def _blind_verdict(name: ServiceName, seen: Blind, now: datetime, check: str) -> Verdict:
-    symptom = Symptom(word="cannot-look", plane=Plane.CONTAINER, detail=seen.why)
+def _blind_verdict(name: ServiceName, seen: Blind, now: datetime, check: str, word: str = "cannot-look") -> Verdict:
+    symptom = Symptom(word=word, plane=Plane.CONTAINER, detail=seen.why)
     judgement = Judgement(check=check, plane=Plane.CONTAINER, health=Health.UNKNOWN, detail=seen.why, symptoms=(symptom,))
     return Verdict(service=name, health=Health.UNKNOWN, at=now, judgements=(judgement,))
 

@@ -69,6 +69,8 @@ class Machine:
     dies_at: dict[str, datetime] = field(default_factory=dict)
     """Container -> when it dies by itself; looked up at every question."""
     blind: str | None = None
+    wrong_key: bool = False
+    """With `blind`: it is blind because another key than the pinned one was shown."""
     """Set: the Docker engine cannot be asked, and why."""
     no_network: bool = False
     """Set: nothing answers over the network, the control targets neither."""
@@ -183,7 +185,7 @@ class Machine:
         match request:
             case ContainersRequest():
                 if self.blind:
-                    return Blind(why=self.blind)
+                    return Blind(why=self.blind, security=self.wrong_key)
                 return ContainersSeen(containers=tuple(box.facts for box in self.boxes.values()))
             case HttpRequest() if self.no_network:
                 return HttpSeen(status=None, latency=request.timeout, error="timeout")

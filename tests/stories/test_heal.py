@@ -197,6 +197,32 @@ class TestCannotLook:
         assert incident.refusal is not None
         assert incident.refusal.code is RefusalCode.CANNOT_SEE
 
+    @pytest.mark.abuse("43")
+    def test_a_wrong_host_key_is_told_at_once_beside_that_the_host_was_away(self, ward: Ward) -> None:
+        """First it is cut off, then something answers in its place: two troubles, and the second must not hide in the first."""
+        ward.machine.crash("web")
+        ward.machine.blind = "cannot reach host 'local' over SSH: no answer"
+        ward.beat(4)
+        ward.machine.blind, ward.machine.wrong_key = "cannot reach host 'local' over SSH: it showed another key", True
+        ward.beat()
+        assert {incident.service for incident in ward.incidents()} == {"host:local", "host-key:local"}
+        security = ward.incident("host-key:local")
+        assert security.state is IncidentState.ESCALATED
+        assert [symptom.word for symptom in security.first.symptoms] == ["host-key-changed"]
+        ward.beat(20)
+        assert len(ward.incidents()) == 2
+        assert ward.machine.played == []
+
+    def test_a_wrong_host_key_is_over_only_once_the_right_one_is_shown(self, ward: Ward) -> None:
+        ward.machine.blind, ward.machine.wrong_key = "it showed another key", True
+        ward.beat()
+        ward.machine.blind, ward.machine.wrong_key = "no answer at all", False
+        ward.beat(2)
+        assert ward.incident("host-key:local").state is IncidentState.ESCALATED
+        ward.machine.blind = None
+        ward.beat()
+        assert ward.incident("host-key:local").closing is Closing.RECOVERED
+
     def test_it_ends_when_the_host_can_be_seen_again(self, ward: Ward) -> None:
         ward.machine.blind = "cannot ask Docker: connection refused"
         ward.beat(5)
