@@ -27,12 +27,15 @@ _LEVEL = re.compile(
     r"|^\d{1,9}:[XCSM] \d\d \w{3} \d{4} [\d:.]{8,12} ([.*-]) "  # redis, whose # is for everything that matters, errors too
     r"|[\s\[](DBG|INF|WRN|ERR|FTL)[\s\]]"  # zerolog, Serilog
     r"|^([DIWEF]), \["  # Ruby
+    r"|\s\[([TDIWEF])\]\s"  # Gitea
+    r"|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, (?i:(info|warning|error)) "  # Windows CBS
+    r"|^(?:\S{1,40} {1,3}\| )?\s{0,4}(\u26a0|\u2713|\u2714)\s"  # Next.js, docker compose
 )
 """What follows `|` after up to 40 characters at the start is docker compose's own prefix."""
 _CALM = frozenset(
-    {"trace", "debug", "info", "information", "notice", "note", "system", "trce", "dbug", "dbg", "inf", "d", "i", "n", "10", "20", "30", ".", "*", "-"}
+    {"trace", "debug", "info", "information", "notice", "note", "system", "trce", "dbug", "dbg", "inf", "d", "i", "n", "t", "10", "20", "30", ".", "*", "-", "\u2713", "\u2714"}
 )  # fmt: skip
-_WARNING = frozenset({"warn", "warning", "wrn", "w", "40"})
+_WARNING = frozenset({"warn", "warning", "wrn", "w", "40", "\u26a0"})
 _CARRIES_AN_ERROR = re.compile(
     r"\b(?:err(?:or)?|exception|exc_info|error_message|reason)\"?[=:]\s?\"?(?!null|nil|none|false|true|\[\]|\{\}|0\b|\"|<nil>)[^\s\"]",
     re.IGNORECASE,
@@ -45,6 +48,8 @@ TEMPLATE_CHARACTERS = 300
 _CAUSED_BY = re.compile(r"^(?:[^|\n]{1,40} \| )?\s{0,12}(?:\S{1,60} )?(?:Caused by: |\[cause\]: |---> )")
 _BELONGS_TO_TRACE = re.compile(r"^(?:[^|\n]{1,40} \| )?(?:\s{1,20}\S|Caused by: |\.{3} \d+ more|\}|\))")
 _FRAME = re.compile(r"^(?:[^|\n]{1,40} \| )?\s")
+_STACK_FRAME = re.compile(r"^(?:[^|\n]{1,40} \| )?\s{1,20}(?:at \S|File \"|\S{1,200}\.(?:go|rs|rb|py):\d)")
+"""One step of a trace, of Java, .NET, Node, Python, Go, Rust or Ruby."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +69,17 @@ class Entry:
     template: str
     ends_at: int
     """Position of the exception that ends the Python trace this line belongs to; -1 outside of one."""
+    traced: bool
+    """It belongs to a stack trace, opens or ends one."""
 
 
 def read(lines: Sequence[LogLine]) -> tuple[Entry, ...]:
     """Return the entries of `lines`, in their order."""
     ranks, ends = _ranks(lines), _trace_ends(lines)
+    frames = [_STACK_FRAME.search(line.text) is not None for line in lines]
+    traced = [any(frames[max(0, position - 2) : position + 2]) for position in range(len(lines))]
     return tuple(
-        _entry(position, rank, end, line) for position, (rank, end, line) in enumerate(zip(ranks, ends, lines, strict=True))
+        _entry(position, ranks[position], ends[position], line, traced=traced[position]) for position, line in enumerate(lines)
     )
 
 
@@ -79,7 +88,7 @@ def template(text: str) -> str:
     return _DIGITS.sub("0", text)[:TEMPLATE_CHARACTERS]
 
 
-def _entry(position: int, rank: float, end: int, line: LogLine) -> Entry:
+def _entry(position: int, rank: float, end: int, line: LogLine, *, traced: bool) -> Entry:
     level = _level(line.text)
     return Entry(
         position=position,
@@ -90,6 +99,7 @@ def _entry(position: int, rank: float, end: int, line: LogLine) -> Entry:
         warning=level in _WARNING,
         template=template(line.text),
         ends_at=end,
+        traced=traced,
     )
 
 

@@ -11,6 +11,7 @@ How the cause is told from the noise around it:
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -26,6 +27,19 @@ CITED_LINES = 5
 GUESSES = 870
 """Rules of this order or a higher one guess, from words that could mean anything."""
 
+SURVIVABLE = 205
+"""Rules of this order or a higher one name what a program may get over by itself: options, files, credentials, names, peers.
+A full disk or a killed worker it does not."""
+
+DEFECTS = range(330, GUESSES)
+"""Orders of the rules that name a defect of the program: an error of that kind counts whatever comes after it."""
+
+AT_WORK = 910
+"""Rules of noise of this order or a higher one know lines that only a program at its ordinary work writes."""
+
+PERSISTS = 3
+"""Equal warnings from which a complaint counts as lasting, whatever the program says between them."""
+
 _TROUBLE = re.compile(
     r"\berr(?:or)?\b|exception|\bfail(?:ed|ure|ing)?\b|fatal|panic|traceback|critical|denied|refused|\bkilled|abort|cannot|can't"
     r"|could not|unable|timed? ?out|corrupt|invalid|segfault|unhealthy|no such|not found|out of memory|unreachable|rejected",
@@ -34,6 +48,13 @@ _TROUBLE = re.compile(
 _DENIES_TROUBLE = re.compile(
     r"\b(?:no|0|without) (?:errors?|failures?)\b|\b(?:errors?|failed|failures)[=:] ?0\b", re.IGNORECASE
 )
+
+_NOT_AT_WORK = re.compile(
+    rf"{_TROUBLE.pattern}|wait|retr(?:y|ies)|attempt|connecting|disconnect|shut|stop|clos|exit|\" [45]\d\d\b", re.IGNORECASE
+)
+"""A calm line with one of these does not show a program at its ordinary work."""
+
+_ENDS_A_PROGRAM = re.compile(r"panic|fatal|uncaught|unhandled|\babort|crash|core dump|exiting|could not load|cannot load")
 
 _PATH_OF_A_REQUEST = (Plane.HOST, Plane.CONTAINER, Plane.DIRECT, Plane.HOST_PORT, Plane.ENGINE, Plane.NGINX, Plane.PUBLIC)
 """From the inside out: the first sick plane is where to look."""
@@ -124,6 +145,8 @@ class _Log:
     """Those whose own level says that they are ordinary."""
     noise: _Entries
     """Those that some `benign_noise` rule knows, or whose complaint is over; and the calm ones."""
+    at_work: _Entries
+    """Those of the noise that show the program at its work."""
     whole: "_Whole"
 
     @classmethod
@@ -135,9 +158,12 @@ class _Log:
         entries = log_lines.read(lines)
         whole = _Whole(text="\n".join(entry.lowered for entry in entries))
         known: set[int] = set()
+        at_work: set[int] = set()
         for rule in rules:
             if rule.cause is Cause.BENIGN_NOISE:
-                known.update(entry.position for entry in _matching(rule, entries, whole))
+                hits = _matching(rule, entries, whole)
+                known.update(entry.position for entry in hits)
+                at_work.update(entry.position for entry in hits if rule.order >= AT_WORK)
             elif rule.cleared_by and rule.order < GUESSES and (hits := _matching(rule, entries, whole)):
                 over = max((entry.position for entry in entries if _any(rule.cleared_by, entry)), default=-1)
                 known.update(entry.position for entry in hits if entry.position < over)
@@ -148,6 +174,7 @@ class _Log:
             telling=tuple(entry for entry in entries if entry.position not in known | calm),
             calm=tuple(entry for entry in entries if entry.position in calm),
             noise=tuple(entry for entry in entries if entry.position in known | calm),
+            at_work=tuple(entry for entry in entries if entry.position in at_work),
             whole=whole,
         )
 
@@ -155,6 +182,12 @@ class _Log:
         """Return this log with its calm lines among those that may name a cause."""
         both = sorted((*self.telling, *self.calm), key=lambda entry: entry.position)
         return replace(self, telling=tuple(both))
+
+    @property
+    def lives_until(self) -> int:
+        """Position of the last line that shows the program at its ordinary work; -1 without one."""
+        ordinary = (entry for entry in (*self.calm, *self.at_work) if not _NOT_AT_WORK.search(entry.line.text))
+        return max((entry.position for entry in ordinary), default=-1)
 
     @property
     def has_unexplained_trouble(self) -> bool:
@@ -179,6 +212,8 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
         hits = hits if hits and _may_be_noise(found, log) else ()
     else:
         hits = _matching(rule, log.telling, log.whole)
+        if rule.order >= SURVIVABLE and not _is_sick(found):
+            hits = _not_lived_through(rule, hits, log)
         if rule.order >= GUESSES:
             hits = _grounds_for_a_guess(rule, hits, found, log)
     if not hits:
@@ -189,6 +224,22 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
             agreed.append((name, value))
     first = min(entry.rank for entry in hits)
     return _Spoken(rule=rule, agreed=tuple(agreed), lines=_cited(hits), first=first)
+
+
+def _not_lived_through(rule: Rule, hits: _Entries, log: _Log) -> _Entries:
+    """Return `hits` without those after which the program went on with its work: nothing but the log speaks of sickness.
+
+    A complaint that comes again and again lasts; an error with a trace, or one that ends a program, nothing has caught.
+    """
+    times = Counter(entry.template for entry in hits)
+
+    def counts(entry: Entry) -> bool:
+        if entry.position > log.lives_until or times[entry.template] >= PERSISTS:
+            return True
+        ended = entry.traced or rule.order in DEFECTS or _ENDS_A_PROGRAM.search(entry.lowered) is not None
+        return ended and not entry.warning
+
+    return tuple(entry for entry in hits if counts(entry))
 
 
 def _grounds_for_a_guess(rule: Rule, hits: _Entries, found: Mapping[str, frozenset[str]], log: _Log) -> _Entries:
@@ -214,9 +265,13 @@ def _ended_badly(found: Mapping[str, frozenset[str]]) -> bool:
     return bool(found.get("exit_code", frozenset()) - {"0", "130", "143"})
 
 
+def _is_sick(found: Mapping[str, frozenset[str]]) -> bool:
+    """Tell whether anything but the log speaks of sickness: a plane, or how the container ended."""
+    return _ended_badly(found) or any("sick" in found[f"plane.{plane.value}"] for plane in Plane)
+
+
 def _may_be_noise(found: Mapping[str, frozenset[str]], log: _Log) -> bool:
-    sick = any("sick" in found[f"plane.{plane.value}"] for plane in Plane)
-    return not sick and not _ended_badly(found) and not log.has_unexplained_trouble
+    return not _is_sick(found) and not log.has_unexplained_trouble
 
 
 def _matching(rule: Rule, entries: _Entries, whole: "_Whole") -> _Entries:

@@ -3,6 +3,8 @@
 import random
 import re._constants as opcodes
 import re._parser as parser
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from agent import rule_file
 from agent.diagnosis import match, score
-from agent.model import Cause
+from agent.model import Cause, Health, Judgement, Plane
 
 ROOT = Path(__file__).parents[3]
 RULES = rule_file.load_rules(ROOT / "agent" / "rules")
@@ -67,11 +69,25 @@ def test_lines_that_are_there_twice_change_nothing() -> None:
         assert answer(case, twice) is answer(case, case.log), case.id
 
 
-def test_calm_lines_before_and_after_change_no_cause_that_a_rule_knows() -> None:
+def padded(seed: int) -> Iterator[tuple[score.Case, Cause, str]]:
+    """Yield cases that a rule knew for certain, the cause it named, and their log with a calm life before and after it."""
     calm = "\n".join(f"2026-01-01 10:00:0{n} INFO order {n} served in 3 ms" for n in range(9))
-    for case in a_few(3):
+    by_id = {f"rule:{rule.id}": rule for rule in RULES}
+    for case in a_few(seed):
         said = match.diagnose(score.evidence(case, case.log), RULES)
-        by_id = {f"rule:{rule.id}": rule for rule in RULES}
-        if said.said_by not in by_id or by_id[said.said_by].order >= match.GUESSES:
-            continue  # a guess rests on a program's last words, and noise says nothing
-        assert answer(case, f"{calm}\n{case.log}\n{calm}") is said.cause, case.id
+        if said.said_by in by_id and by_id[said.said_by].order < match.GUESSES:
+            yield case, said.cause, f"{calm}\n{case.log}\n{calm}"
+
+
+def test_calm_lines_before_and_after_change_no_cause_of_a_service_that_a_plane_calls_sick() -> None:
+    for case, cause, log in padded(3):
+        evidence = score.evidence(case, log)
+        sick = Judgement(check="http", plane=Plane.DIRECT, health=Health.SICK, detail="503")
+        evidence = replace(evidence, verdict=replace(evidence.verdict, health=Health.SICK, judgements=(sick,)))
+        # Noise is no answer for a sick service, whatever was said before it was.
+        assert cause is Cause.BENIGN_NOISE or match.diagnose(evidence, RULES).cause is cause, case.id
+
+
+def test_a_life_that_goes_on_may_end_a_complaint_and_never_makes_another_of_it() -> None:
+    for case, cause, log in padded(4):
+        assert answer(case, log) in (cause, Cause.BENIGN_NOISE, Cause.INCONCLUSIVE), case.id
