@@ -31,6 +31,7 @@ from agent.model import (
     Others,
     Outcome,
     Plan,
+    Question,
     Recorded,
     Refusal,
     RefusalCode,
@@ -42,11 +43,14 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import alive, breaker, holds, limits, neighbours, permission, restarts, ties
+from agent.policy import advice, alive, breaker, holds, limits, neighbours, permission, restarts, ties
 from agent.ports import Engine, Room, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
 logger = logging.getLogger(__name__)
+
+HISTORY = 6
+"""Latest incidents of the service that a model is told of, this one among them."""
 
 
 def heal(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
@@ -174,10 +178,36 @@ def _diagnose(incident_id: IncidentId, number: int, service: Service, world: Wor
         rules=world.rules,
         redact=world.redact,
         clock=world.clock,
+        second_opinion=lambda ruled, doubt: _second_opinion(incident_id, number, service, ruled, doubt, world),
     )
     if verdict.health is not Health.WELL:
         _explain(incident_id, service, findings.diagnosis, number, world)
     return findings
+
+
+def _second_opinion(
+    incident_id: IncidentId, number: int, service: Service, ruled: Findings, doubt: str, world: World
+) -> Diagnosis | None:
+    """Ask the model, where there is one, the service is sick, and its answer could matter to what is decided."""
+    incident, evidence, runbooks = _incident(incident_id, world), ruled.evidence, world.runbooks
+    if world.advisor is None or incident.requested is not None or evidence.verdict.health is not Health.SICK:
+        return None
+    decision = plan.choose(incident, service, ruled, runbooks, _standing(service, incident_id, runbooks, world))
+    if not advice.worth_asking(decision, number, world.advisor.asks):
+        return None
+    recent = world.store.incidents.recent(service=service.name, limit=HISTORY)
+    question = Question(
+        service=service,
+        number=number,
+        evidence=evidence,
+        ruled=ruled.diagnosis,
+        doubt=doubt,
+        attempts=incident.attempts,
+        history=tuple(each for each in recent if each.id != incident_id),
+        runbooks=runbooks,
+        services=world.store.services.services(),
+    )
+    return world.advisor.advise(question)
 
 
 def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, number: int, world: World) -> None:
@@ -185,6 +215,8 @@ def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, nu
     before = _incident(incident_id, world).diagnosis
     if before is None or (before.cause, before.summary) != (diagnosis.cause, diagnosis.summary):
         text = f"{diagnosis.cause.value}: {diagnosis.summary}"
+        if diagnosis.consultation is not None:
+            text += f" ({diagnosis.consultation.came_of_it})"
         world.store.story.tell(
             incident_id, service.name, StoryKind.EXPLAINED, text, now=world.clock.now(), key=f"explained {number}"
         )
@@ -195,7 +227,15 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
     evidence = findings.evidence
     foreign.note(service, evidence.events, evidence.container, store=world.store, now=world.clock.now())
     runbooks = world.runbooks
-    now = standing.read(
+    now = _standing(service, incident_id, runbooks, world)
+    _tell_restarts(incident_id, service, now, world)
+    decision = plan.choose(_incident(incident_id, world), service, findings, runbooks, now)
+    edited = world.catalogue.changed(decision) if isinstance(decision, Plan) else None
+    return decision if edited is None else holds.edited(edited)
+
+
+def _standing(service: Service, incident_id: IncidentId, runbooks: tuple[Runbook, ...], world: World) -> Standing:
+    return standing.read(
         service,
         incident_id,
         store=world.store,
@@ -207,10 +247,6 @@ def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: 
         others=_others(_incident(incident_id, world), service, world),
         clock=world.clock,
     )
-    _tell_restarts(incident_id, service, now, world)
-    decision = plan.choose(_incident(incident_id, world), service, findings, runbooks, now)
-    edited = world.catalogue.changed(decision) if isinstance(decision, Plan) else None
-    return decision if edited is None else holds.edited(edited)
 
 
 def _tell_restarts(incident_id: IncidentId, service: Service, now: Standing, world: World) -> None:

@@ -6,7 +6,7 @@ or a person's `--set`.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -112,6 +112,20 @@ def _refuse_unknown(runbook: Runbook, settings: Mapping[str, str]) -> None:
     unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ConfigError(f"cannot set {unknown[0]!r} for runbook {runbook.id!r}: it takes {', '.join(known) or 'no settings'}")
+
+
+def disagreement(plan: Plan, claimed: Sequence[tuple[str, str]]) -> str | None:
+    """Return where values that somebody claims are not those of the plan, as words; None where they are.
+
+    claimed: (name, value), each as JSON or as plain text. Whoever claims another value has it from somewhere else.
+    """
+    filled = dict(plan.parameters)
+    for name, value in claimed:
+        if name not in filled:
+            return f"it has no parameter {name[:40]!r}"
+        if value != filled[name] and json.dumps(value) != filled[name]:
+            return f"{name} is not {value[:60]!r} by the declaration"
+    return None
 
 
 def unmet(runbook: Runbook, service: Service, *, good_copy: str | None, around: Surroundings = ALONE) -> str | None:

@@ -15,6 +15,7 @@ from agent.model import (
     Action,
     Answer,
     Approval,
+    Asks,
     Attempt,
     AuditHead,
     AuditKind,
@@ -45,6 +46,7 @@ from agent.model import (
     PlaybookRun,
     ProbeRequest,
     ProjectSeen,
+    Question,
     Receipt,
     Recorded,
     Refusal,
@@ -241,6 +243,20 @@ class Model(Protocol):
 
         said: valid by the rules of `llm/history.py`. model: a name the transport knows (`openai/gpt-5-mini`).
         deadline: over the whole call. most_output: tokens. schema: JSON schema that the text has to fit, as text.
+        """
+
+
+class Advisor(Protocol):
+    """A second opinion where the rules are in doubt."""
+
+    @property
+    def asks(self) -> Asks:
+        """Return when it wants to be asked."""
+
+    def advise(self, question: Question) -> Diagnosis:
+        """Return the diagnosis of the rules with what a model adds to it, and what came of asking. Never raises for what is outside.
+
+        Ends within its own deadline and its budgets. Asked again in an unchanged world it says the same, and costs nothing.
         """
 
 
@@ -727,6 +743,8 @@ class World:
     """The budgets that are not one service's own."""
     stopping: Callable[[], bool]
     """True once the daemon has been told to stop."""
+    advisor: Advisor | None = None
+    """A language model under its control layer; None: rules alone, which is the default."""
 
     @property
     def runbooks(self) -> tuple[Runbook, ...]:

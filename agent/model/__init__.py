@@ -5,6 +5,8 @@ Every dataclass here can cross the engine and the store through `agent/codec.py`
 None, datetime, timedelta, Decimal (finite), enums, other dataclasses of this package, and tuples of those (a mapping is a tuple of pairs).
 """
 
+from agent.model.advice import Asks, Consultation, Price, Proposal
+from agent.model.causes import Cause
 from agent.model.checks import (
     CertificateCheck,
     Check,
@@ -59,7 +61,6 @@ from agent.model.dialogue import (
     Usage,
 )
 from agent.model.evidence import (
-    Cause,
     Change,
     ContainerEvent,
     Diagnosis,
@@ -135,6 +136,7 @@ from agent.model.looking import (
     Verdict,
 )
 from agent.model.model_limits import LimitReached, ModelLimit, ModelLimits
+from agent.model.question import Question
 from agent.model.receipts import AuditHead, AuditKind, AuditRow, Receipt
 from agent.model.records import (
     LONGEST_WAIT,
@@ -189,6 +191,7 @@ __all__ = [
     "Answer",
     "Approval",
     "Artefact",
+    "Asks",
     "Attempt",
     "AuditHead",
     "AuditKind",
@@ -209,6 +212,7 @@ __all__ = [
     "CompletionCheck",
     "ComposeSpec",
     "ConfigFile",
+    "Consultation",
     "ContainerCheck",
     "ContainerEvent",
     "ContainerFacts",
@@ -287,8 +291,11 @@ __all__ = [
     "Plan",
     "Plane",
     "PlaybookRun",
+    "Price",
     "ProbeRequest",
     "ProjectSeen",
+    "Proposal",
+    "Question",
     "Receipt",
     "Recorded",
     "Refusal",

@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agent.model.evidence import Cause
+from agent.model.causes import Cause
 from agent.model.health import ContainerState, HostName, IncidentId, Mode, RunbookId, ServiceName
 from agent.model.services import Budget, Service
 
@@ -141,6 +141,8 @@ class Plan:
     why: str
     host: HostName | None = None
     """Where it runs; None in what an older Medic wrote: the first host that is declared."""
+    proposed_by: str = ""
+    """`model:<name>` where neither a fact nor a rule chose it but a model: such a plan never acts unasked. Else empty."""
 
 
 class Answer(enum.Enum):

@@ -4,6 +4,8 @@ import enum
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent.model.advice import Consultation
+from agent.model.causes import Cause
 from agent.model.health import IncidentId, Plane
 from agent.model.looking import ContainerFacts, Verdict
 
@@ -84,36 +86,6 @@ class Evidence:
     """What could not be gathered, one sentence each."""
 
 
-class Cause(enum.Enum):
-    """The classes of cause an operator would act on, plus INCONCLUSIVE. Source: docs/causes.md."""
-
-    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
-    HOST_OUT_OF_MEMORY = "host_out_of_memory"
-    GPU_RUNTIME_UNAVAILABLE = "gpu_runtime_unavailable"
-    GPU_HARDWARE_FAULT = "gpu_hardware_fault"
-    DISTRIBUTED_COMM_FAILURE = "distributed_comm_failure"
-    DISK_FULL = "disk_full"
-    PERMISSION_DENIED = "permission_denied"
-    MISSING_FILE_OR_MOUNT = "missing_file_or_mount"
-    BAD_CONFIGURATION = "bad_configuration"
-    AUTH_FAILURE = "auth_failure"
-    PORT_CONFLICT = "port_conflict"
-    DEPENDENCY_UNREACHABLE = "dependency_unreachable"
-    DNS_RESOLUTION_FAILURE = "dns_resolution_failure"
-    TLS_CERTIFICATE_ERROR = "tls_certificate_error"
-    IMAGE_PLATFORM_MISMATCH = "image_platform_mismatch"
-    MODEL_ARTIFACT_INVALID = "model_artifact_invalid"
-    VERSION_INCOMPATIBILITY = "version_incompatibility"
-    RESOURCE_LIMIT = "resource_limit"
-    HANG_OR_TIMEOUT = "hang_or_timeout"
-    APPLICATION_BUG = "application_bug"
-    ROUTING_MISCONFIGURATION = "routing_misconfiguration"
-    DATA_CORRUPTION = "data_corruption"
-    RATE_LIMIT_OR_QUOTA = "rate_limit_or_quota"
-    BENIGN_NOISE = "benign_noise"
-    INCONCLUSIVE = "inconclusive"
-
-
 class Sureness(enum.Enum):
     """How much a diagnosis may carry: a runbook may rest on its cause only when it is CONFIRMED."""
 
@@ -131,7 +103,7 @@ class Diagnosis:
     cause: Cause
     sureness: Sureness
     said_by: str
-    """`rule:<id>`, or `none` when no rule spoke."""
+    """`rule:<id>`, `model:<name>`, or `none` when nobody had anything to say."""
     summary: str
     plane: Plane | None
     facts: tuple[tuple[str, str], ...] = ()
@@ -140,6 +112,8 @@ class Diagnosis:
     """The log lines that were matched, verbatim."""
     advice: str = ""
     """What a person should do about this cause."""
+    consultation: Consultation | None = None
+    """What asking a model brought, where one was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

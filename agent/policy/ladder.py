@@ -1,9 +1,15 @@
-"""Which remedy: the lowest unused rung that fits, a remedy for the cause before one for a symptom. Pure."""
+"""Which remedy: the lowest unused rung that fits, a remedy for the cause before one for a symptom, and only where there is none,
+what a model proposes. Pure.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 from agent import parameters
 from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
 from agent.model import (
+    Cause,
     Diagnosis,
     Findings,
     Health,
@@ -20,6 +26,7 @@ from agent.model import (
     Symptom,
     Verdict,
 )
+from agent.policy import advice
 
 INNER = (Plane.DIRECT, Plane.HOST_PORT, Plane.ENGINE)
 OUTER = (Plane.NGINX, Plane.PUBLIC)
@@ -34,24 +41,33 @@ def remedy(
     out_of_service: tuple[RunbookId, ...] = (),
     around: Surroundings = parameters.ALONE,
 ) -> Plan | Refusal:
-    """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom."""
+    """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom; else what a model proposes."""
     # What was called off before its first change was not tried.
     used = {a.plan.runbook for a in incident.attempts if a.outcome is None or a.outcome.counts}
     symptoms = telling_symptoms(findings.evidence.verdict)
     passed_over: list[str] = []
     fitting: list[tuple[bool, int, Runbook]] = []
+    ruled = None if advice.is_named_by_model(findings.diagnosis) else findings.diagnosis.cause
+
+    def objection_to(runbook: Runbook, cause: Cause | None) -> str | None:
+        if runbook.id in out_of_service:
+            return f"out of service until `medic runbook restore {runbook.id}`"
+        return _objection(runbook, service, findings, cause, used, good_copy, around)
+
     for runbook in runbooks:
         by_cause = _treats_cause(runbook, findings.diagnosis)
         if not by_cause and not any(symptom.word in runbook.treats_symptoms for symptom in symptoms):
             continue
-        objection = _objection(runbook, service, findings, used, good_copy, around)
-        if runbook.id in out_of_service:
-            objection = f"out of service until `medic runbook restore {runbook.id}`"
+        objection = objection_to(runbook, ruled)
         if objection:
             passed_over.append(f"{runbook.id}: {objection}")
         else:
             fitting.append((not by_cause, runbook.rung, runbook))
     if not fitting:
+        proposed = _proposed(findings.diagnosis, runbooks, objection_to, ruled)
+        if isinstance(proposed, Runbook):
+            return _planned(proposed, findings.diagnosis, service, good_copy, around)
+        passed_over += [proposed] if proposed else []
         because = "; ".join(passed_over) or f"no runbook treats {findings.diagnosis.cause.value} here"
         return Refusal(code=RefusalCode.NOTHING_KNOWN_HELPS, because=because)
     for_symptom, _, runbook = min(fitting, key=lambda fit: fit[:2])
@@ -62,6 +78,44 @@ def remedy(
         return parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why, around=around)
     except ConfigError as exc:
         return Refusal(code=RefusalCode.NO_TARGET, because=str(exc))
+
+
+def _proposed(
+    diagnosis: Diagnosis,
+    runbooks: tuple[Runbook, ...],
+    objection_to: Callable[[Runbook, Cause | None], str | None],
+    ruled: Cause | None,
+) -> Runbook | str:
+    """Return the runbook that a model proposes, or what is against it, as words; empty where none is proposed."""
+    consultation = diagnosis.consultation
+    if consultation is None or consultation.proposal is None:
+        return ""
+    runbook = next((each for each in runbooks if each.id == consultation.proposal.runbook), None)
+    if runbook is None:
+        objection: str | None = "the catalogue has none of this name"
+    else:
+        objection = objection_to(runbook, ruled) or objection_to(runbook, consultation.cause)
+    if runbook is not None and objection is None:
+        return runbook
+    return f"{consultation.proposal.runbook} (proposed by model {consultation.model}): {objection}"
+
+
+def _planned(
+    runbook: Runbook, diagnosis: Diagnosis, service: Service, good_copy: str | None, around: Surroundings
+) -> Plan | Refusal:
+    """Return the plan of a runbook that a model proposes. Its parameters come from where they always come from."""
+    consultation = diagnosis.consultation
+    if consultation is None or consultation.proposal is None or consultation.cause is None:
+        return Refusal(code=RefusalCode.NOTHING_KNOWN_HELPS, because=f"{runbook.id} is proposed for no cause that was shown")
+    why = f"proposed by model {consultation.model} for {consultation.cause.value}"
+    try:
+        plan = parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why, around=around)
+    except ConfigError as exc:
+        return Refusal(code=RefusalCode.NO_TARGET, because=str(exc))
+    other = parameters.disagreement(plan, consultation.proposal.parameters)
+    if other is not None:
+        return Refusal(code=RefusalCode.NOTHING_KNOWN_HELPS, because=f"{runbook.id} ({why}): {other}")
+    return replace(plan, proposed_by=f"model:{consultation.model}")
 
 
 def telling_symptoms(verdict: Verdict) -> tuple[Symptom, ...]:
@@ -82,16 +136,17 @@ def _objection(
     runbook: Runbook,
     service: Service,
     findings: Findings,
+    cause: Cause | None,
     used: set[RunbookId],
     good_copy: str | None,
     around: Surroundings,
 ) -> str | None:
-    """Return why this runbook may not run now, as words, or None."""
+    """Return why this runbook may not run now, as words, or None. cause: the one that it must not be `never_for`."""
     container = findings.evidence.container
     if runbook.id in used:
         return "already tried in this incident"
-    if findings.diagnosis.cause in runbook.never_for:
-        return f"never for {findings.diagnosis.cause.value}"
+    if cause in runbook.never_for and cause is not None:
+        return f"never for {cause.value}"
     if runbook.evidence_required and not findings.saved:
         return "its evidence could not be saved"
     if runbook.container_states and (container is None or container.state not in runbook.container_states):

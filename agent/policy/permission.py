@@ -36,12 +36,14 @@ _CAREFUL = tuple(Mode)
 """From the most careful on: the order in which the modes are written down."""
 
 
-def granted(plan: Plan, service: Service, number: int, standing: Standing) -> Decision:
+def granted(plan: Plan, service: Service, number: int, standing: Standing, at_most: Mode = Mode.ACT) -> Decision:
     """Return the plan if it may be carried out now as attempt `number`, else why not.
+
+    at_most: of whoever chose the plan; it can only make Medic more careful.
 
     The plan that comes back may be another than `plan` in its parameters: the one that a person edited it into.
     """
-    mode = mode_of(plan.runbook, plan.risk, service, standing.permissions)
+    mode = most_careful((mode_of(plan.runbook, plan.risk, service, standing.permissions), at_most))
     if plan.runbook in standing.demoted:
         mode = most_careful((mode, Mode.ASK))
     dry_run = service.dry_run or standing.permissions.dry_run
@@ -51,7 +53,7 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing) -> De
             return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN)
         case Mode.SUGGEST:
             return _hold(
-                HoldCode.SUGGESTED, plan, "the mode is suggest", "a person does it, or its mode is raised in medic.yaml"
+                HoldCode.SUGGESTED, plan, _why_suggest(at_most), "a person does it, or its mode is raised in medic.yaml"
             )
         case Mode.ASK | Mode.ACT if dry_run:
             would = "dry run, else it would be asked for" if mode is Mode.ASK else "dry run"
@@ -60,6 +62,12 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing) -> De
             return _by_word(plan, number, standing)
         case Mode.ACT:
             return plan
+
+
+def _why_suggest(at_most: Mode) -> str:
+    if at_most is Mode.SUGGEST:
+        return "a model proposes it, and no `medic eval` has passed with these prompts, models and runbooks"
+    return "the mode is suggest"
 
 
 def mode_of(runbook: RunbookId, risk: Risk, service: Service, permissions: Permissions) -> Mode:

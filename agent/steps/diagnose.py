@@ -1,4 +1,4 @@
-"""The first step of `heal`: gather evidence, save it, then say why the service is sick.
+"""The first step of `heal`: gather evidence, save it, then say why the service is sick: the rules first, a model where they doubt.
 
 In: the service, its verdict and three ports to look through. Out: `Findings`. Evidence comes first and is on disk before
 any rule reads it, since the remedy that follows may destroy what it rests on. Each part is gathered by itself: one that
@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from agent import codec, host_facts
-from agent.diagnosis import log_cut, match
+from agent.diagnosis import doubt, log_cut, match
 from agent.errors import OutsideError, StoreError
 from agent.model import (
     Change,
     ContainerEvent,
     ContainerFacts,
     ContainerState,
+    Diagnosis,
     Evidence,
     Findings,
     IncidentId,
@@ -56,22 +57,23 @@ def explain(
     rules: tuple[Rule, ...],
     redact: Callable[[str], str],
     clock: Clock,
+    second_opinion: Callable[[Findings, str], Diagnosis | None] = lambda _findings, _doubt: None,
 ) -> Findings:
-    """Gather and save the evidence of one attempt, then apply the rules to it.
+    """Gather and save the evidence of one attempt, then apply the rules to it, then ask for a second opinion where they are in doubt.
 
     number: of the attempt this is gathered for; names the files, so that a repeated step replaces its own bundle only.
     record: how the service looked when last WELL; None when Medic never saw it so.
+    second_opinion: given what the rules make of it, with the log, and why that is in doubt; None: theirs stands.
     The evidence comes back without its log: the lines stay in the bundle, the diagnosis carries those it rests on.
     """
     gathering = _Gathering(service=service, redact=redact, clean=lambda text: log_cut.clean(redact(text)))
     evidence = gathering.evidence(incident, verdict, record, containers=containers, files=files, now=clock.now())
     evidence, why_not_saved = _save(evidence, number, bundles)
-    return Findings(
-        evidence=replace(evidence, log=()),
-        diagnosis=match.diagnose(evidence, rules),
-        saved=not why_not_saved,
-        why_not_saved=why_not_saved,
-    )
+    diagnosis = match.diagnose(evidence, rules)
+    findings = Findings(evidence=evidence, diagnosis=diagnosis, saved=not why_not_saved, why_not_saved=why_not_saved)
+    unsettled = doubt.why(diagnosis, evidence)
+    opinion = second_opinion(findings, unsettled) if unsettled is not None and findings.saved else None
+    return replace(findings, evidence=replace(evidence, log=()), diagnosis=opinion or diagnosis)
 
 
 @dataclass(slots=True, kw_only=True)

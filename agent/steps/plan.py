@@ -8,7 +8,7 @@ function of `agent/policy/`.
 """
 
 from agent.model import Decision, Findings, Incident, Plan, Refusal, Runbook, Service, Standing
-from agent.policy import alive, breaker, deploys, holds, ladder, limits, maintenance, permission, replicas, starting
+from agent.policy import advice, alive, breaker, deploys, holds, ladder, limits, maintenance, permission, replicas, starting
 
 
 def choose(
@@ -39,7 +39,7 @@ def choose(
         or limits.fleet_budget(service, standing)
         or limits.unsaved(findings, runbooks)
         or breaker.wait(incident, standing.others, standing.now)
-        or _permitted(_remedy(incident, service, findings, runbooks, standing), incident, service, standing)
+        or _permitted(_remedy(incident, service, findings, runbooks, standing), incident, service, findings, runbooks, standing)
     )
 
 
@@ -50,9 +50,17 @@ def _remedy(
     return replicas.spared(found, service, findings, runbooks, standing)
 
 
-def _permitted(remedy: Plan | Refusal, incident: Incident, service: Service, standing: Standing) -> Decision:
+def _permitted(
+    remedy: Plan | Refusal,
+    incident: Incident,
+    service: Service,
+    findings: Findings,
+    runbooks: tuple[Runbook, ...],
+    standing: Standing,
+) -> Decision:
     match remedy:
         case Plan():
-            return permission.granted(remedy, service, len(incident.attempts) + 1, standing)
+            at_most = advice.at_most(remedy, findings.diagnosis, runbooks)
+            return permission.granted(remedy, service, len(incident.attempts) + 1, standing, at_most)
         case Refusal():
             return remedy

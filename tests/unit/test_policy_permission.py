@@ -256,6 +256,21 @@ def test_a_plan_runs_only_by_mode_or_by_an_unexpired_yes_to_exactly_it(
 
 
 def test_permission_takes_no_diagnosis_no_evidence_and_no_confidence() -> None:
-    assert list(inspect.signature(permission.granted).parameters) == ["plan", "service", "number", "standing"]
+    # `at_most` is a mode that can only lower: the table above does not know it, and the next test does.
+    assert list(inspect.signature(permission.granted).parameters) == ["plan", "service", "number", "standing", "at_most"]
     seen = {field.name for noun in (Plan, Standing, Permissions, Approval) for field in fields(noun)}
     assert not seen & {"diagnosis", "findings", "evidence", "sureness", "confidence", "log", "lines"}
+
+
+@pytest.mark.parametrize("at_most", list(Mode))
+@pytest.mark.parametrize("mode", list(Mode))
+def test_whoever_chose_a_plan_can_only_make_medic_more_careful(mode: Mode, at_most: Mode) -> None:
+    service = replace(WEB, mode=mode)
+    safe = replace(PLAN, risk=Risk.SAFE)
+    standing = Standing(now=START)
+    free, lowered = permission.granted(safe, service, 1, standing), permission.granted(safe, service, 1, standing, at_most)
+    if isinstance(lowered, Plan):
+        assert free == lowered
+    both = permission.granted(safe, replace(service, mode=permission.most_careful((mode, at_most))), 1, standing)
+    assert type(lowered) is type(both)
+    assert getattr(lowered, "code", None) is getattr(both, "code", None)
