@@ -39,7 +39,7 @@ from agent.model import (
     StoryKind,
     Thresholds,
 )
-from agent.ports import Engine, Store, World
+from agent.ports import Advisor, Engine, Store, World
 from agent.sweep import Sweep
 from tests.fakes import FakeClock
 from tests.machine import Machine
@@ -178,6 +178,8 @@ class Ward:
     """Runbooks whose files were edited into something that cannot be read: the catalogue still has what was before."""
     redact: Callable[[str], str] = str
     store: Store = field(default_factory=memory_store)
+    advisor: Callable[["Ward"], Advisor | None] = lambda _ward: None
+    """Makes the second opinion, anew with every start of the daemon."""
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.clock)
@@ -221,6 +223,7 @@ class Ward:
             permissions=self.permissions,
             fleet_limits=self.fleet_limits,
             stopping=lambda: False,
+            advisor=self.advisor(self),
         )
 
     def _body(self, incident: IncidentId, steps: Engine) -> "heal.Ending":
