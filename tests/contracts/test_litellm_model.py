@@ -1,0 +1,280 @@
+"""Every trap of litellm that was measured, against a real HTTP endpoint: an upgrade that drifts turns one of these red.
+
+Measured on 1.106 (defaults in brackets): three HTTP calls for one 429, 4.3 s for `timeout=1`, IndexError for no choices, a cost of
+nothing where usage is missing, 529 as a bare APIError, a reset connection as a time-out, impossible tool calls passed on as good.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from agent.adapters.litellm_model import UNKNOWN_PRICE, Endpoint, LitellmModel
+from agent.adapters.system_clock import SystemClock
+from agent.model import FaultKind, ModelAnswer, ModelFault, Price, Role, Said, StopReason, ToolCall, ToolSpec
+from agent.redact import Redactor
+from tests.model_server import Drips, Fails, Hangs, ModelServer, Raw, Resets, Says
+
+KEY = "sk-not-a-real-key-0123456789abcdef"
+QUESTION = (Said(role=Role.SYSTEM, text="You are brief."), Said(role=Role.USER, text="Why is web sick?"))
+LOOK = ToolSpec(
+    name="probe",
+    description="Look.",
+    schema='{"type":"object","properties":{"service":{"type":"string"}},"required":["service"]}',
+)
+LONG = timedelta(seconds=20)
+OPENAI, ANTHROPIC = "openai/any-model", "anthropic/claude-any"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def openai(server: ModelServer) -> Iterator[LitellmModel]:
+    """One worker for the whole module: it takes seconds to load litellm, once."""
+    model = LitellmModel(
+        Endpoint(url=server.openai_url, key=KEY, prices={OPENAI: Price(input=Decimal(1), output=Decimal(2))}),
+        SystemClock(),
+        Redactor([KEY]),
+    )
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def anthropic(server: ModelServer, openai: LitellmModel) -> LitellmModel:
+    model = LitellmModel(Endpoint(url=server.url, key=KEY, prices={}), SystemClock(), Redactor([KEY]))
+    model._idle = openai._idle  # the same worker: nothing in it belongs to a provider
+    return model
+
+
+def ask(
+    model: LitellmModel,
+    name: str = OPENAI,
+    said: tuple[Said, ...] = QUESTION,
+    tools: tuple[ToolSpec, ...] = (),
+    deadline: timedelta = LONG,
+    schema: str | None = None,
+) -> ModelAnswer:
+    return model.complete(said, tools, model=name, deadline=deadline, most_output=200, schema=schema)
+
+
+def test_an_answer_comes_with_its_tokens_and_its_price(server: ModelServer, openai: LitellmModel) -> None:
+    server.script(Says("It crashed.", usage=(1000, 50)))
+    answer = ask(openai)
+    assert answer.said == Said(role=Role.ASSISTANT, text="It crashed.")
+    assert answer.stop is StopReason.END
+    assert (answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.estimated) == (1000, 50, False)
+    assert answer.cost == Decimal("0.0011")
+    sent = server.heard[0]
+    assert {name.lower(): value for name, value in sent.headers.items()}["authorization"] == f"Bearer {KEY}"
+    assert sent.body["max_tokens"] == 200
+    assert "temperature" not in sent.body  # some models take one value only
+
+
+def test_both_wire_formats_carry_a_whole_dialogue_with_tools(
+    server: ModelServer, openai: LitellmModel, anthropic: LitellmModel
+) -> None:
+    said = (
+        *QUESTION,
+        Said(role=Role.ASSISTANT, text="", calls=(ToolCall(id="call_1", name="probe", arguments='{"service":"web"}'),)),
+        Said(role=Role.TOOL, text="T1| direct: sick", answers="call_1"),
+    )
+    for model, name in ((openai, OPENAI), (anthropic, ANTHROPIC)):
+        server.script(Says(calls=(("probe", '{"service": "db"}'),)))
+        answer = ask(model, name, said, (LOOK,))
+        assert server.refused == []
+        assert answer.stop is StopReason.TOOL_CALLS
+        (call,) = answer.said.calls
+        assert (call.name, json.loads(call.arguments)) == ("probe", {"service": "db"})
+
+
+def test_a_schema_reaches_the_provider(server: ModelServer, openai: LitellmModel) -> None:
+    schema = '{"type":"object","properties":{"cause":{"type":"string"}},"required":["cause"],"additionalProperties":false}'
+    server.script(Says('{"cause":"disk_full"}'))
+    ask(openai, schema=schema)
+    form = server.heard[0].body["response_format"]
+    assert form["type"] == "json_schema"
+    assert form["json_schema"]["schema"] == json.loads(schema)
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (Fails(429, "slow down"), FaultKind.RATE_LIMITED),
+        (Fails(500, "boom"), FaultKind.OVERLOADED),
+        (Fails(503, "busy"), FaultKind.OVERLOADED),
+        (Fails(529, "Overloaded"), FaultKind.OVERLOADED),
+        (Fails(401, "bad key"), FaultKind.REFUSED_KEY),
+        (Fails(403, "not yours"), FaultKind.REFUSED_KEY),
+        (Fails(400, "what is this?"), FaultKind.BAD_REQUEST),
+        (Fails(404, "no such model"), FaultKind.BAD_REQUEST),
+        (Fails(400, "This model's maximum context length is 8192 tokens."), FaultKind.TOO_LONG),
+        (Resets(), FaultKind.UNREACHABLE),
+        (Raw(b'{"choices": [{"index"', promised=4000), FaultKind.UNREACHABLE),
+        (Raw(b'{"id":"x","object":"chat.completion","created":1,"model":"m","choices":[]}'), FaultKind.OTHER),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_each_fault_is_one_http_call_and_one_kind(
+    server: ModelServer, openai: LitellmModel, step: Fails | Resets | Raw, kind: FaultKind
+) -> None:
+    server.script(step)
+    with pytest.raises(ModelFault) as caught:
+        ask(openai)
+    assert caught.value.kind is kind
+    assert len(server.heard) == 1
+    assert KEY not in str(caught.value)
+    assert str(caught.value).startswith(f"cannot ask {OPENAI}: ")
+
+
+def test_html_instead_of_json_is_a_fault(server: ModelServer, openai: LitellmModel) -> None:
+    server.script(Raw(b"<html>the proxy is down</html>", content_type="text/html"))
+    with pytest.raises(ModelFault):
+        ask(openai)
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [(529, FaultKind.OVERLOADED), (429, FaultKind.RATE_LIMITED)])
+def test_anthropic_s_errors_have_the_same_kinds(
+    server: ModelServer, anthropic: LitellmModel, name: int, kind: FaultKind
+) -> None:
+    server.script(Fails(name, "not now"))
+    with pytest.raises(ModelFault) as caught:
+        ask(anthropic, ANTHROPIC)
+    assert caught.value.kind is kind
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("step", [Hangs(30), Drips(pause=0.1)], ids=["silent", "one byte at a time"])
+def test_a_deadline_stops_the_call_itself(server: ModelServer, openai: LitellmModel, step: Hangs | Drips) -> None:
+    server.script(Says("hello"))
+    ask(openai)
+    (worker,) = openai._idle
+    server.script(step)
+    with pytest.raises(ModelFault) as caught:
+        ask(openai, deadline=timedelta(seconds=1))
+    assert caught.value.kind is FaultKind.TIMEOUT
+    # A silent server ends by litellm's own time-out; one that drips never does, so its process is killed with the call in it.
+    assert openai._idle in ([worker], [])
+    assert worker.lives == bool(openai._idle)
+    assert len(server.heard) == 1
+    server.script(Says("hello"))
+    assert ask(openai).said.text == "hello", "a worker that was killed is replaced"
+
+
+@pytest.mark.parametrize(("stop", "reason"), [("length", StopReason.LENGTH), ("filtered", StopReason.FILTERED)])
+def test_an_answer_that_was_cut_says_so(server: ModelServer, openai: LitellmModel, stop: str, reason: StopReason) -> None:
+    server.script(Says("It is bec", stop=stop))
+    assert ask(openai).stop is reason
+
+
+def test_usage_that_a_provider_forgets_is_estimated_and_never_nothing(server: ModelServer, openai: LitellmModel) -> None:
+    server.script(Says("It crashed because the disk is full.", usage=None))
+    answer = ask(openai)
+    assert answer.usage.estimated
+    assert answer.usage.input_tokens > 10
+    assert answer.usage.output_tokens > 5
+    assert answer.cost > 0
+
+
+def test_a_model_that_nobody_prices_costs_what_the_dearest_do(server: ModelServer, anthropic: LitellmModel) -> None:
+    server.script(Says("hello", usage=(1_000_000, 0)))
+    assert anthropic.price(ANTHROPIC) == UNKNOWN_PRICE
+    assert ask(anthropic, ANTHROPIC).cost >= UNKNOWN_PRICE.input
+
+
+def test_a_model_that_litellm_prices_costs_that(openai: LitellmModel) -> None:
+    price = openai.price("openai/gpt-4o-mini")
+    assert Decimal(0) < price.input < UNKNOWN_PRICE.input
+    assert Decimal(0) < price.output < UNKNOWN_PRICE.output
+
+
+def _tool_calls(calls: list[object]) -> Raw:
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return Raw(json.dumps({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}).encode())
+
+
+def _call(**changed: object) -> dict[str, object]:
+    call: dict[str, object] = {"id": "a", "type": "function", "function": {"name": "probe", "arguments": "{}"}}
+    return {**call, **changed}
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [_call(function={"name": "probe", "arguments": {"service": "web"}})],
+        [_call(id=None)],
+        [_call(), _call()],
+        [_call(function={"name": "rm -rf /; drop", "arguments": "{}"})],
+        [_call(id=f"c{number}") for number in range(500)],
+        [_call(function={"name": "probe", "arguments": '{"service": "w'})],
+    ],
+    ids=["arguments as an object", "no id", "one id twice", "an impossible name", "500 calls", "half a JSON"],
+)
+def test_tool_calls_arrive_as_they_were_written_and_as_text(
+    server: ModelServer, openai: LitellmModel, calls: list[object]
+) -> None:
+    server.script(_tool_calls(calls))
+    answer = ask(openai, tools=(LOOK,))
+    assert len(answer.said.calls) == len(calls)
+    assert all(isinstance(part, str) for call in answer.said.calls for part in (call.id, call.name, call.arguments))
+
+
+def test_nothing_of_litellm_is_loaded_into_medic() -> None:
+    code = "import sys; import agent.adapters.litellm_model; print(sorted({'litellm','openai','httpx','boto3'} & set(sys.modules)))"
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_worker_reads_no_env_file_and_ends_with_its_parent_in_the_middle_of_a_call(
+    tmp_path: Path, server: ModelServer
+) -> None:
+    # A `.env` of whatever folder Medic runs in must not become its environment.
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=from-the-folder\nOPENAI_API_BASE=http://127.0.0.1:9\n")
+    server.script(Hangs(30))
+    worker = subprocess.Popen(
+        (sys.executable, "-P", "-m", "agent.adapters.litellm_worker"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "OPENAI_API_KEY": "from-the-environment"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdin is not None
+    order = {
+        "model": OPENAI,
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [],
+        "schema": None,
+        "most_output": 5,
+        "timeout": 60,
+        "url": server.openai_url,
+        "key": None,
+    }
+    worker.stdin.write(json.dumps(order) + "\n")
+    worker.stdin.flush()
+    until = time.monotonic() + 90
+    while not server.heard and time.monotonic() < until:
+        time.sleep(0.05)
+    worker.stdin.close()  # what the kernel does when the parent is gone
+    assert worker.wait(timeout=30) == 0
+    complaints = worker.stderr.read() if worker.stderr is not None else ""
+    for pipe in (worker.stdout, worker.stderr):
+        if pipe is not None:
+            pipe.close()
+    (heard,) = server.heard
+    assert "from-the-environment" in str(heard.headers)
+    assert "cost map" not in complaints.lower(), "it fetches prices from the network"
