@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar  # Any: the fields of a shape have the types that the noun asks for; pydantic has checked them
 from urllib.parse import quote, unquote, urlsplit
@@ -24,6 +25,7 @@ from agent.model import (
     Access,
     AnsibleSource,
     Artefact,
+    Asks,
     BreakerRule,
     Budget,
     Certificate,
@@ -48,9 +50,11 @@ from agent.model import (
     Limits,
     LogCheck,
     Mode,
+    ModelLimits,
     NginxCheck,
     Permissions,
     Plane,
+    Price,
     RunbookId,
     RunbookRule,
     RunSpec,
@@ -64,7 +68,18 @@ from agent.model import (
     Window,
 )
 from agent.policy import dependencies
-from agent.settings import DAYS, AppriseChannel, Channel, FileChannel, Retention, Settings, Supervision, WebhookChannel
+from agent.settings import (
+    DAYS,
+    AppriseChannel,
+    Channel,
+    FileChannel,
+    ModelProvider,
+    ModelSettings,
+    Retention,
+    Settings,
+    Supervision,
+    WebhookChannel,
+)
 
 VARIABLES = ("MEDIC_CONFIG", "MEDIC_STATE_DIR", "MEDIC_STORE_URL", "MEDIC_HALT")
 HOME = "XDG_STATE_HOME"
@@ -295,10 +310,12 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
     _refuse_shared_containers(services, place)
     _refuse_secrets(services, place)
     _refuse_impossible_parents(services, place)
+    model = None if file.model is None else _model(file.model, place.at("model"))
     secrets = [*([password] if password else []), *(secret for channel in channels for secret in _secrets_of(channel))]
     # What an env file on another machine holds is not known here: what is secret by its looks is redacted all the same.
     near = {host.name for host in hosts if isinstance(host.access, Here)}
     secrets += [secret for service in services if service.host in near for secret in _env_file_secrets(service, place)]
+    secrets += [provider.key for provider in (model.providers if model else ()) if provider.key]
     return Settings(
         file=found,
         state_dir=state_dir,
@@ -319,6 +336,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         permissions=Permissions(
             runbook_modes=_modes(file.runbooks), dry_run=file.dry_run, approval_expires=file.approval.expires
         ),
+        model=model,
         discover_labels=file.discover_labels,
         control=tuple(file.control),
         metrics_port=None if file.metrics is None else file.metrics.port,
@@ -407,6 +425,34 @@ def _channel(key: str, channel: config_shape.ChannelShape, place: _Place) -> Cha
             return FileChannel(name=key, path=place.path(channel.path))
         case _:
             raise AssertionError(channel)
+
+
+def _model(model: config_shape.ModelShape, place: _Place) -> ModelSettings:
+    limits = _fields(model.limits)
+    return ModelSettings(
+        providers=tuple(_provider(each, place.at("providers", at)) for at, each in enumerate(model.providers)),
+        asks=Asks(model.ask),
+        limits=ModelLimits(**{name: _money(value) for name, value in limits.items()}),
+    )
+
+
+def _provider(provider: config_shape.ProviderShape, place: _Place) -> ModelProvider:
+    at, file = place.at("key_file"), provider.key_file
+    return ModelProvider(
+        model=provider.model,
+        investigate=provider.investigate or provider.model,
+        url=provider.url,
+        key_file=at.path(file) if file else None,
+        key=at.secret(file) if file else None,
+        prices=tuple(
+            (name, Price(input=_money(price.input), output=_money(price.output))) for name, price in provider.prices.items()
+        ),
+    )
+
+
+def _money(value: Any) -> Any:
+    """Return a number with a fraction as it is written: money is not binary."""
+    return Decimal(str(value)) if isinstance(value, float) else value
 
 
 def _secrets_of(channel: Channel) -> tuple[str, ...]:

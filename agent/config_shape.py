@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from agent import words
 from agent.check_shapes import CheckShape
-from agent.model import BreakerRule, Budget, Limits, Permissions, RunbookRule
+from agent.model import BreakerRule, Budget, Limits, ModelLimits, Permissions, RunbookRule
 from agent.settings import DAYS, Day, LogFormat, Retention
 from agent.shapes import Count, Keys, Name, Text, Timing, empty, matching, span, wait
 
@@ -296,6 +296,56 @@ class MetricsShape(Keys):
     port: Annotated[int, Field(ge=1, le=65535)] = 9464
 
 
+class PriceShape(Keys):
+    """One entry of `prices:`, US dollars for a million tokens."""
+
+    input: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+    output: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
+
+
+class ProviderShape(Keys):
+    """One entry of `model.providers:`."""
+
+    model: Annotated[str, matching(words.model)]
+    investigate: Annotated[str, matching(words.model)] | None = None
+    url: Annotated[str, matching(words.url)] | None = None
+    key_file: Text | None = None
+    prices: Annotated[dict[str, PriceShape], BeforeValidator(empty)] = {}
+
+    @model_validator(mode="after")
+    def _prices_what_it_asks(self) -> "ProviderShape":
+        for model in self.prices:
+            if model not in (self.model, self.investigate):
+                raise ValueError(f"prices names {model!r}, which this provider is not asked for")
+        return self
+
+
+class ModelLimitsShape(Keys):
+    """`model.limits:`."""
+
+    steps: Annotated[int, Field(ge=3, le=8)] = ModelLimits().steps
+    tool_calls: Annotated[int, Field(ge=1, le=40)] = ModelLimits().tool_calls
+    tool_calls_at_once: Annotated[int, Field(ge=1, le=10)] = ModelLimits().tool_calls_at_once
+    tokens: Annotated[int, Field(ge=4_000, le=1_000_000)] = ModelLimits().tokens
+    wall: Annotated[timedelta, span("5s", "10m")] = ModelLimits().wall
+    money_per_incident: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] = float(ModelLimits().money_per_incident)
+    money_per_day: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] = float(ModelLimits().money_per_day)
+    calls_per_incident: Count = ModelLimits().calls_per_incident
+    calls_per_hour: Annotated[int, Field(ge=1, le=100_000)] = ModelLimits().calls_per_hour
+    calls_per_day: Annotated[int, Field(ge=1, le=1_000_000)] = ModelLimits().calls_per_day
+    at_once: Annotated[int, Field(ge=1, le=16)] = ModelLimits().at_once
+    no_news: Annotated[int, Field(ge=1, le=20)] = ModelLimits().no_news
+    tell_at: Annotated[float, Field(gt=0, le=1)] = float(ModelLimits().tell_at)
+
+
+class ModelShape(Keys):
+    """`model:`."""
+
+    providers: Annotated[list[ProviderShape], Field(min_length=1, max_length=8)]
+    ask: Literal["stuck", "doubt"] = "stuck"
+    limits: ModelLimitsShape = ModelLimitsShape()
+
+
 class MedicFile(Keys):
     """The whole of medic.yaml."""
 
@@ -317,4 +367,5 @@ class MedicFile(Keys):
     hosts: Annotated[dict[Name, HostShape], BeforeValidator(empty), Field(min_length=1)] = {"local": HostShape()}
     inventories: Annotated[dict[Name, InventoryShape], BeforeValidator(empty)] = {}
     channels: Annotated[dict[Name, ChannelShape], BeforeValidator(empty)] = {}
+    model: ModelShape | None = None
     services: Annotated[dict[Name, ServiceShape], BeforeValidator(empty)] = {}

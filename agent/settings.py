@@ -7,6 +7,7 @@ redactor) and never in a repr or in `as_yaml`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +16,7 @@ import yaml
 
 from agent import codec, spans
 from agent.model import (
+    Asks,
     BreakerRule,
     Budget,
     CertificateCheck,
@@ -32,8 +34,10 @@ from agent.model import (
     Limits,
     LogCheck,
     Mode,
+    ModelLimits,
     NginxCheck,
     Permissions,
+    Price,
     RunbookId,
     RunbookRule,
     RunSpec,
@@ -97,6 +101,31 @@ Channel = AppriseChannel | WebhookChannel | FileChannel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelProvider:
+    """Where a language model is asked."""
+
+    model: str
+    """As litellm names it: who gives the verdict."""
+    investigate: str
+    """Who looks around before; a cheaper one may do."""
+    url: str | None = None
+    """Of an OpenAI-compatible endpoint, or of a proxy; None: the provider's own."""
+    key_file: Path | None = None
+    key: str | None = field(default=None, repr=False)
+    prices: tuple[tuple[str, Price], ...] = ()
+    """(model, price) where a person says it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """The second opinion: whom to ask, when, and within which limits."""
+
+    providers: tuple[ModelProvider, ...]
+    asks: Asks = Asks.STUCK
+    limits: ModelLimits = field(default_factory=ModelLimits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
     """How long records are kept. What belongs to an unclosed incident is kept whatever its age."""
 
@@ -142,6 +171,8 @@ class Settings:
     """The budgets that are not one service's own."""
     permissions: Permissions = field(default_factory=Permissions)
     """How far Medic may go by itself, beside what each service says."""
+    model: ModelSettings | None = None
+    """None: rules alone. Nothing is asked, and nothing of litellm is loaded."""
     discover_labels: bool = True
     control: tuple[str, ...] = ()
     """URLs and `host:port` that should always answer: when none does, the network is Medic's own trouble."""
@@ -200,6 +231,7 @@ def as_document(settings: Settings) -> dict[str, object]:
         "runbooks": _modes(settings.permissions.runbook_modes),
         "hosts": {str(host.name): _host(host) for host in settings.hosts},
         "channels": {channel.name: _channel(channel) for channel in settings.channels},
+        **({} if settings.model is None else {"model": _model(settings.model)}),
         "services": {str(service.name): _service(service) for service in settings.services},
     }
 
@@ -245,6 +277,24 @@ def _channel(channel: Channel) -> dict[str, object]:
             return _present(kind="webhook", url=channel.url, secret_file=secret_file)
         case FileChannel():
             return {"kind": "file", "path": str(channel.path)}
+
+
+def _model(model: ModelSettings) -> dict[str, object]:
+    return {
+        "providers": [
+            _present(
+                model=each.model,
+                investigate=each.investigate,
+                url=each.url,
+                key_file=each.key_file and str(each.key_file),
+                prices={name: {"input": float(price.input), "output": float(price.output)} for name, price in each.prices}
+                or None,
+            )
+            for each in model.providers
+        ],
+        "ask": model.asks.value,
+        "limits": _plain(model.limits),
+    }
 
 
 def _service(service: Service) -> dict[str, object]:
@@ -333,7 +383,17 @@ def _spec(spec: Spec) -> dict[str, object]:
             return {"run": _present(**{**shape, **pairs})}
 
 
-def _plain(limits: Limits | Budget | BreakerRule | RunbookRule) -> dict[str, object]:
-    """Return the fields by name, spans as text."""
+def _plain(limits: Limits | Budget | BreakerRule | RunbookRule | ModelLimits) -> dict[str, object]:
+    """Return the fields by name, spans as text, money as a number."""
     values = {each.name: getattr(limits, each.name) for each in fields(limits)}
-    return {name: spans.text(value) if isinstance(value, timedelta) else value for name, value in values.items()}
+    return {name: _written(value) for name, value in values.items()}
+
+
+def _written(value: object) -> object:
+    match value:
+        case timedelta():
+            return spans.text(value)
+        case Decimal():
+            return float(value)
+        case _:
+            return value

@@ -67,7 +67,7 @@ from agent.model import (
     TcpRequest,
     Verdict,
 )
-from agent.ports import Containers, Lease, Notifier, Prober, Store, World
+from agent.ports import Advisor, Containers, Lease, Notifier, Prober, Store, World
 from agent.settings import AppriseChannel, Channel, FileChannel, Settings, WebhookChannel
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
@@ -243,7 +243,12 @@ def build(
     playbooks = _playbooks(using, lease.until)
     term = lease.lead.term if isinstance(lease, KeptLease) else None
     try:
-        with open_store(using, term) as store, ways(using) as reached, _eyes(using, reached) as (docker, prober):
+        with (
+            open_store(using, term) as store,
+            ways(using) as reached,
+            _eyes(using, reached) as (docker, prober),
+            _advisor(using, store, docker, prober, redact) as advisor,
+        ):
             _enrol(using, store)
             yield World(
                 clock=CLOCK,
@@ -264,9 +269,66 @@ def build(
                 permissions=using.permissions,
                 fleet_limits=using.fleet_limits,
                 stopping=stopping,
+                advisor=advisor,
             )
     finally:
         playbooks.close()
+
+
+@contextlib.contextmanager
+def _advisor(
+    using: Settings, store: Store, docker: Containers, prober: Prober, redact: Callable[[str], str]
+) -> Iterator[Advisor | None]:
+    """Join the second opinion; None where nobody asked for one. Raises ConfigError where what it needs is not installed."""
+    if using.model is None:
+        yield None
+        return
+    from importlib import util
+
+    from agent import spending
+    from agent.adapters.bundles import BundleFiles
+    from agent.adapters.eval_records import EvalRecords
+    from agent.adapters.litellm_model import Endpoint, LitellmModel
+    from agent.llm.advisor import ModelAdvisor, Setup
+    from agent.llm.providers import Provider, Providers
+    from agent.llm.tools import Senses
+
+    if util.find_spec("litellm") is None:
+        raise ConfigError(
+            f"cannot read {using.file}: model: nothing here can ask one; install the extra: pip install 'medic-agent[llm]'"
+        )
+    opened = [
+        LitellmModel(Endpoint(url=each.url, key=each.key, prices=dict(each.prices)), CLOCK, redact)
+        for each in using.model.providers
+    ]
+    providers = tuple(
+        Provider(
+            name=f"{position} {each.model}", port=port, investigate=each.investigate, classify=each.model, price=port.price
+        )
+        for position, (each, port) in enumerate(zip(using.model.providers, opened, strict=True), start=1)
+    )
+    limits = using.model.limits
+    try:
+        yield ModelAdvisor(
+            Setup(providers=providers, limits=limits, asks=using.model.asks, rules=rules()),
+            Providers(providers, CLOCK, at_once=limits.at_once),
+            Senses(
+                containers=docker,
+                look=lambda service: look.at(service, prober, CLOCK),
+                recent=lambda name: store.incidents.recent(service=name, limit=6),
+                clock=CLOCK,
+                redact=redact,
+            ),
+            spending=store.spending,
+            bundles=BundleFiles(using.state_dir),
+            clock=CLOCK,
+            redact=redact,
+            has_passed=EvalRecords(using.state_dir).passed,
+            on_spent=spending.teller(limits, store.outbox, tuple(channel.name for channel in using.channels)),
+        )
+    finally:
+        for port in opened:
+            port.close()
 
 
 def _refuse_unknown_runbooks(using: Settings) -> None:

@@ -41,6 +41,16 @@ def url(text: str) -> str:
     return text
 
 
+def model(text: str) -> str:
+    """Return the name of a language model as litellm knows it. Raises ValueError with what would be right."""
+    provider, slash, name = text.partition("/")
+    if len(text) > 200 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be the name of a model: at most 200 plain ASCII characters without spaces")
+    if not (provider and slash and name):
+        raise ValueError(f"{text[:60]!r} names no provider: write it as <provider>/<model>, for example openai/gpt-5-mini")
+    return text
+
+
 def address(text: str) -> str:
     """Return the `host:port` of a TCP check. Raises ValueError with what would be right."""
     host, _, port = text.rpartition(":")

@@ -140,6 +140,7 @@ _WRONG = {
     "missing": "is missing",
     "string_type": "must be text, not {given}",
     "int_type": "must be a whole number, not {given}",
+    "float_type": "must be a number, not {given}",
     "bool_type": "must be true or false, not {given}",
     "list_type": "must be a list, not {given}",
     "tuple_type": "must be a list, not {given}",

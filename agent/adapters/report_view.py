@@ -40,7 +40,7 @@ STORY_LINES = 300
 
 _SURENESS = {
     Sureness.CONFIRMED: "confirmed: facts agree",
-    Sureness.SUSPECTED: "suspected: log text alone says so",
+    Sureness.SUSPECTED: "suspected: no structural fact agrees",
     Sureness.NONE: "not known",
 }
 
@@ -145,6 +145,8 @@ class View:
     plane: str
     summary: str
     advice: str
+    consulted: tuple[str, ...]
+    """What asking a model brought."""
     facts: tuple[tuple[str, str], ...]
     cited: tuple[LogLine, ...]
     attempts: tuple[AttemptView, ...]
@@ -186,6 +188,7 @@ def make(
         plane=diagnosis.plane.value if diagnosis and diagnosis.plane else "",
         summary=text(diagnosis.summary) if diagnosis else "",
         advice=text(diagnosis.advice) if diagnosis else "",
+        consulted=second_opinion(diagnosis),
         facts=tuple((name, text(value)) for name, value in diagnosis.facts) if diagnosis else (),
         cited=tuple(LogLine(id=line.id, text=line_text(line.text)) for line in diagnosis.lines[:LOG_LINES])
         if diagnosis
@@ -198,6 +201,20 @@ def make(
         ),
         gaps=_gaps(evidence, incident),
         declared_in=service.origin if service else "no longer declared",
+    )
+
+
+def second_opinion(diagnosis: Diagnosis | None) -> tuple[str, ...]:
+    """Return what asking a model brought, one sentence each; nothing where none was asked."""
+    asked = diagnosis.consultation if diagnosis else None
+    if asked is None:
+        return ()
+    spent = f"{asked.calls} calls, {asked.input_tokens} tokens in, {asked.output_tokens} out, ${asked.cost:.4f}"
+    again = "; the answer was given before on the same evidence" if asked.reused else ""
+    return (
+        text(f"Asked because {asked.doubt}: {asked.came_of_it} ({spent}{again})."),
+        *(text(f"Unproven, a ground for nothing: {claim}") for claim in asked.unproven),
+        f"Bundle {asked.bundle}.",
     )
 
 

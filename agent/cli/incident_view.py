@@ -13,7 +13,7 @@ from rich.console import Console
 from agent import codec
 from agent.cli import screen
 from agent.errors import OutsideError
-from agent.model import AuditRow, Incident, IncidentId, IncidentState, Receipt, StoryEvent, Verdict
+from agent.model import AuditRow, Diagnosis, Incident, IncidentId, IncidentState, Receipt, StoryEvent, Verdict
 from agent.policy import neighbours
 from agent.ports import Clock, Store
 
@@ -49,6 +49,7 @@ def rows(incident: Incident, now: datetime) -> list[tuple[str, str]]:
         found += [("facts", ", ".join(f"{name}={value}" for name, value in diagnosis.facts))] if diagnosis.facts else []
         found += [("log", f"{line.id}: {line.text}") for line in diagnosis.lines]
         found += [("advice", diagnosis.advice)] if diagnosis.advice else []
+        found += _second_opinion(diagnosis)
     for attempt in incident.attempts:
         outcome = attempt.outcome.value if attempt.outcome else "under way"
         found += [(f"attempt {attempt.number}", f"{attempt.plan.runbook}: {outcome}; {attempt.plan.why}")]
@@ -63,6 +64,18 @@ def rows(incident: Incident, now: datetime) -> list[tuple[str, str]]:
     if incident.closed_at is not None:
         found += [("closed", f"{incident.closed_at.astimezone():%Y-%m-%d %H:%M:%S} by {incident.closed_by}")]
     return found
+
+
+def _second_opinion(diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    asked = diagnosis.consultation
+    if asked is None:
+        return []
+    spent = f"{asked.calls} calls, {asked.input_tokens + asked.output_tokens} tokens, ${asked.cost:.4f}"
+    reused = ", answered before" if asked.reused else ""
+    return [
+        ("model", f"{asked.came_of_it} ({spent}{reused}; bundle {asked.bundle})"),
+        *(("unproven", claim) for claim in asked.unproven),
+    ]
 
 
 def print_story(id_: IncidentId, store: Store, to: Console, clock: Clock, *, follow: bool) -> None:

@@ -68,7 +68,7 @@ WRONG = [
     ("hello", "must be a mapping of keys, not 'hello'"),
     ("[1, 2]", "must be a mapping of keys, not a list"),
     ("servces: {}", "servces: there is no such key (did you mean 'services'?)"),
-    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, maintenance, dry_run, approval, runbooks, hosts, inventories, channels, services)"),
+    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, maintenance, dry_run, approval, runbooks, hosts, inventories, channels, model, services)"),
     ("a: [1", "line 1, column 6: expected ',' or ']', but got '<stream end>'"),
     ("services:\n  web:\n  web:\n", "line 3, column 3: the key 'web' is there twice"),
     ("hosts: &a {}\nchannels: *a", "line 2, column 11: aliases (`*name`) are not read here: write the value out"),
@@ -99,6 +99,20 @@ WRONG = [
     ("channels: {x: {kind: mail}}", "channels.x: its kind cannot be 'mail' (one of: apprise, webhook, file)"),
     ("channels: {x: {kind: apprise, url: 'slack://t'}}", "channels.x.url: there is no such key (did you mean 'url_file'?)"),
     ("channels: {x: {kind: webhook, url: 'ftp://x'}}", "channels.x.url: 'ftp://x' is no URL to check: begin with http:// or https://"),
+    # the model
+    ("model: {}", "model.providers: is missing"),
+    ("model: {providers: []}", "model.providers: must not be empty"),
+    ("model: {providers: [{}]}", "model.providers[0].model: is missing"),
+    ("model: {providers: [{model: gpt-5}]}", "model.providers[0].model: 'gpt-5' names no provider: write it as <provider>/<model>, for example openai/gpt-5-mini"),
+    ("model: {providers: [{model: openai/x, key: sk-1}]}", "model.providers[0].key: there is no such key (did you mean 'key_file'?)"),
+    ("model: {providers: [{model: openai/x, key_file: nope}]}", "model.providers[0].key_file: there is no file {base}/nope"),
+    ("model: {providers: [{model: openai/x, url: 'http://u:p@h/v1'}]}", "model.providers[0].url: must not hold a user or a password: what is written here is shown and stored"),
+    ("model: {providers: [{model: openai/x, prices: {openai/y: {input: 1, output: 1}}}]}", "model.providers[0]: prices names 'openai/y', which this provider is not asked for"),
+    ("model: {providers: [{model: openai/x, prices: {openai/x: {input: -1, output: 1}}}]}", "model.providers[0].prices.openai/x.input: must be 0.0 or more, not -1"),
+    ("model: {providers: [{model: openai/x}], ask: always}", "model.ask: cannot be 'always' (one of: stuck, doubt)"),
+    ("model: {providers: [{model: openai/x}], limits: {steps: 9}}", "model.limits.steps: must be 8 or less, not 9"),
+    ("model: {providers: [{model: openai/x}], limits: {wall: 1h}}", "model.limits.wall: must be from 5s to 10m, not 1h"),
+    ("model: {providers: [{model: openai/x}], limits: {money_per_day: lots}}", "model.limits.money_per_day: must be a number, not 'lots'"),
     # services
     ("services: []", "services: must be a mapping of keys, not a list"),
     ("services: {a/b: {}}", "services.a/b: 'a/b' is no name: letters, digits, `_`, `.`, `-`, 63 at most, a letter or digit first"),
@@ -308,15 +322,15 @@ def test_secrets_reach_the_redactor_and_no_repr(tmp_path: Path) -> None:
     secret(tmp_path, "hook", "hook-secret-1")
     secret(tmp_path, "chat", "slack://token-2")
     secret(tmp_path, "pg", "pg/pass@3")
+    secret(tmp_path, "llm", "key-of-a-model-5")
     secret(tmp_path, "web.env", "DB_PASSWORD='env-secret-4'\nTZ=UTC\nAPI_KEY=abc\n# OLD_TOKEN=not-this-one\n")
     read = load(
         tmp_path,
         "store: {url: 'postgresql://medic@db/medic', password_file: pg}\n"
         "channels: {ops: {kind: webhook, url: 'http://h/', secret_file: hook}, chat: {kind: apprise, url_file: chat}}\n"
-        + WEB
-        % "run: {image: x, env_files: [web.env]}",
+        "model: {providers: [{model: openai/x, key_file: llm}]}\n" + WEB % "run: {image: x, env_files: [web.env]}",
     )
-    assert read.secrets == ("pg/pass@3", "hook-secret-1", "slack://token-2", "env-secret-4")
+    assert read.secrets == ("pg/pass@3", "hook-secret-1", "slack://token-2", "env-secret-4", "key-of-a-model-5")
     assert read.store_url == "postgresql://medic:pg%2Fpass%403@db/medic"
     for text in (repr(read), settings.as_yaml(read)):
         assert not [known for known in (*read.secrets, "pg%2Fpass") if known in text]
@@ -371,7 +385,7 @@ def test_a_file_that_is_no_text_is_refused_in_one_sentence(tmp_path: Path) -> No
 @pytest.fixture
 def example(tmp_path: Path) -> settings.Settings:
     """The example, in a folder that has the files it names."""
-    for name in ("store-password", "webhook", "redis.env", "apprise-url", "id_ed25519", "known_hosts"):
+    for name in ("store-password", "webhook", "redis.env", "apprise-url", "id_ed25519", "known_hosts", "model-key"):
         secret(tmp_path, f"secrets/{name}")
     for name in ("compose.yaml", "web.conf", "ca.pem"):
         (tmp_path / name).write_text("")
