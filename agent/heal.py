@@ -213,7 +213,7 @@ def _second_opinion(
 def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, number: int, world: World) -> None:
     """Keep the diagnosis, and tell it unless it is the one that was told before."""
     before = _incident(incident_id, world).diagnosis
-    if before is None or (before.cause, before.summary) != (diagnosis.cause, diagnosis.summary):
+    if before is None or _gist(before) != _gist(diagnosis):
         text = f"{diagnosis.cause.value}: {diagnosis.summary}"
         if diagnosis.consultation is not None:
             text += f" ({diagnosis.consultation.came_of_it})"
@@ -221,6 +221,12 @@ def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, nu
             incident_id, service.name, StoryKind.EXPLAINED, text, now=world.clock.now(), key=f"explained {number}"
         )
     world.store.incidents.keep_diagnosis(incident_id, diagnosis)
+
+
+def _gist(diagnosis: Diagnosis) -> tuple[object, ...]:
+    """Return what people are told of a diagnosis: equal ones are told once."""
+    asked = diagnosis.consultation
+    return diagnosis.cause, diagnosis.summary, None if asked is None else asked.came_of_it
 
 
 def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:

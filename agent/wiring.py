@@ -275,6 +275,20 @@ def build(
         playbooks.close()
 
 
+def model_bundle(using: Settings) -> tuple[str, bool]:
+    """Return the id of everything that decides what the model is asked, and whether an evaluation of it has passed.
+
+    Raises ConfigError where no model is configured.
+    """
+    from agent.adapters.eval_records import EvalRecords
+    from agent.llm import bundle
+
+    if using.model is None:
+        raise ConfigError(f"cannot name the bundle of a model: {using.file} configures none under `model:`")
+    id_ = bundle.of(runbooks(), rules(), [(each.investigate, each.model) for each in using.model.providers], using.model.limits)
+    return id_, EvalRecords(using.state_dir).passed(id_)
+
+
 @contextlib.contextmanager
 def _advisor(
     using: Settings, store: Store, docker: Containers, prober: Prober, redact: Callable[[str], str]

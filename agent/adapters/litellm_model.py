@@ -31,8 +31,8 @@ from agent.model import (
 )
 from agent.ports import Clock
 
-START_WITHIN = timedelta(seconds=60)
-"""For a worker to load litellm: 4 s on a quiet machine (measured), 17 s on a busy one."""
+START_WITHIN = timedelta(seconds=30)
+"""For a price, which a new worker is asked for first: to load litellm takes 4 s on a quiet machine (measured), 17 s on a busy one."""
 UNKNOWN_PRICE = Price(input=Decimal(15), output=Decimal(75))
 """Taken for a model that neither medic.yaml nor litellm's list prices: what the dearest ones cost. A local one says 0."""
 SENTENCE = 300
@@ -67,6 +67,7 @@ class LitellmModel:
         self._clock = clock
         self._redact = redact
         self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
         self._lock = threading.Lock()
         self._prices: dict[str, Price] = dict(endpoint.prices)
 
@@ -80,7 +81,7 @@ class LitellmModel:
         most_output: int,
         schema: str | None,
     ) -> ModelAnswer:
-        """Ask once. Raises ModelFault; ends within `deadline` (and the start of a worker, the first time)."""
+        """Ask once. Raises ModelFault; ends within `deadline`, the start of a worker included."""
         price = self.price(model)
         began = self._clock.monotonic()
         answer = self._ask(
@@ -123,19 +124,20 @@ class LitellmModel:
         return self._prices[model]
 
     def close(self) -> None:
-        """End the workers that wait. One that is at work ends with its call."""
+        """End every worker, in the middle of a call too."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for worker in idle:
+            workers = (*self._idle, *self._busy)
+            self._idle = []
+        for worker in workers:
             worker.kill()
 
     def _ask(self, order: Mapping[str, object], model: str, deadline: timedelta) -> dict[str, Any]:
-        worker = self._worker()
+        worker = self._taken()
         try:
             answer = worker.ask(json.dumps(order), deadline)
-        except BaseException:
-            worker.kill()
-            raise
+        finally:
+            with self._lock:
+                self._busy.remove(worker)
         if answer is None:
             worker.kill()
             seconds = deadline.total_seconds()
@@ -151,21 +153,25 @@ class LitellmModel:
             raise ModelFault(f"cannot ask {model}: {words}", kind=FaultKind(decoded["fault"]))
         return decoded
 
-    def _worker(self) -> "_Worker":
-        """Return one that waits, or a new one."""
+    def _taken(self) -> "_Worker":
+        """Return a worker that waits, or a new one; it is busy from now on."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
                 if worker.lives:
-                    return worker
+                    break
                 worker.kill()
-        return _Worker()
+            else:
+                worker = _Worker(self._clock)
+            self._busy.append(worker)
+        return worker
 
 
 class _Worker:
     """One process. Asked one thing at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         # -P: a folder that Medic happens to run in lends it no modules.
         command = (sys.executable, "-P", "-m", "agent.adapters.litellm_worker")
         self._process = subprocess.Popen(  # noqa: S603  our own module
@@ -183,12 +189,13 @@ class _Worker:
         """Return the answer, "" where the process ended, None where time is over."""
         if self._process.stdin is None:
             raise AssertionError("it was started with a pipe")
-        if not self._loaded:
-            first = self._send_and_wait('{"price_of":"none"}', START_WITHIN)
+        until = self._clock.monotonic() + deadline.total_seconds()
+        if not self._loaded:  # a word of its own, so that litellm's own time-out begins when it can be kept
+            first = self._send_and_wait('{"price_of":"none"}', deadline)
             if not first:
                 return first
             self._loaded = True
-        return self._send_and_wait(order, deadline)
+        return self._send_and_wait(order, timedelta(seconds=max(0.0, until - self._clock.monotonic())))
 
     def _send_and_wait(self, order: str, deadline: timedelta) -> str | None:
         try:

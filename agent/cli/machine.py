@@ -48,6 +48,7 @@ def look(settings: Settings) -> Iterator[Found]:
         yield docker(host)
     yield ansible()
     yield collection()
+    yield from model(settings)
     yield compose(settings)
     yield from nginx(settings)
     yield halted(settings)
@@ -195,6 +196,19 @@ def collection() -> Found:
         well = False
     how = "pip install ansible, or: ansible-galaxy collection install community.docker"
     return Found(what="community.docker", well=well, found="there" if well else "not there", how=how)
+
+
+def model(settings: Settings) -> Iterator[Found]:
+    """Ask whether a configured model could be asked, without asking it, and how far its proposals go."""
+    if settings.model is None:
+        return
+    names = ", ".join(provider.model for provider in settings.model.providers)
+    installed = importlib.util.find_spec("litellm") is not None
+    version = f"litellm {importlib.metadata.version('litellm')}" if installed else "litellm is not installed"
+    yield Found(what="model", well=installed, found=f"{names} through {version}", how="pip install 'medic-agent[llm]'")
+    bundle, passed = wiring.model_bundle(settings)
+    found = f"bundle {bundle}, {'a `medic eval` has passed: proposals ask' if passed else 'not evaluated: proposals are only suggested'}"
+    yield Found(what="model bundle", well=passed, found=found, how="docs/how-to/model.md", needed=False)
 
 
 def compose(settings: Settings) -> Found:

@@ -114,7 +114,8 @@ class ModelAdvisor:
 
     def bundle(self, runbooks: Sequence[Runbook]) -> str:
         """Return the id of everything that decides what is asked and what an answer is worth."""
-        return bundle.of(runbooks, self._setup.rules, self._setup.providers, self._setup.limits)
+        models = [(provider.investigate, provider.classify) for provider in self._setup.providers]
+        return bundle.of(runbooks, self._setup.rules, models, self._setup.limits)
 
     def advise(self, question: Question) -> Diagnosis:
         """Return the diagnosis of the rules with what a model adds. Never raises for what is outside."""
@@ -122,9 +123,9 @@ class ModelAdvisor:
         key = _key(question, version)
         asking = _Asking(question=question, version=version, key=key)
         try:
-            kept = self._bundles.read(incident, asking.file)
-            if kept is not None:
-                return _again(codec.loads(kept.decode()))
+            given = self._given_before(asking)
+            if given is not None:
+                return given
             budget = Budget(self._setup.limits, incident, number, self._spending, self._clock, self._on_spent)
             chat = Transcript(incident, number, self._bundles, self._clock, self._redact)
             self._search(asking, chat, budget)
@@ -137,6 +138,15 @@ class ModelAdvisor:
         if said.consultation is not None:
             self._note(said.consultation, asking)
         return said
+
+    def _given_before(self, asking: "_Asking") -> Diagnosis | None:
+        """Return the answer to this very question, where it was given already. One that cannot be read is none."""
+        content = self._bundles.read(asking.incident, asking.file)
+        try:
+            kept = codec.loads(content.decode()) if content is not None else None
+        except ValueError:
+            return None
+        return _again(kept) if isinstance(kept, Diagnosis) else None
 
     def _note(self, consultation: Consultation, asking: "_Asking") -> None:
         """Write under the transcript what came of it; where that cannot be kept, the incident has it all the same."""
@@ -296,8 +306,13 @@ class ModelAdvisor:
     def _proposal(self, claim: reply.Claim, version: str) -> Proposal | None:
         if claim.runbook is None:
             return None
-        trusted = self._has_passed(version) and claim.confidence >= SURE_ENOUGH
-        return Proposal(runbook=claim.runbook, parameters=claim.parameters, at_most=Mode.ASK if trusted else Mode.SUGGEST)
+        because = ""
+        if not self._has_passed(version):
+            because = f"no `medic eval` has passed with bundle {version}"
+        elif claim.confidence < SURE_ENOUGH:
+            because = f"its confidence is {claim.confidence:.2f}"
+        at_most = Mode.SUGGEST if because else Mode.ASK
+        return Proposal(runbook=claim.runbook, parameters=claim.parameters, at_most=at_most, because=because)
 
     def _in_vain(self, why: str, asking: "_Asking", *, model: str = "") -> Diagnosis:
         came_of_it = f"a model was asked in vain: {self._line(why)}; the answer of the rules stands"

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 
 from agent import codec
 from agent.llm import brief, reply, tools
-from agent.llm.providers import Phase, Provider
 from agent.model import ModelLimits, Rule, Runbook
 
 LENGTH = 16
 """Characters of an id: enough to tell bundles apart, short enough to be read out."""
 
 
-def of(runbooks: Sequence[Runbook], rules: Sequence[Rule], providers: Sequence[Provider], limits: ModelLimits) -> str:
-    """Return the id. The same for the same content, wherever and in whatever order it was read."""
+def of(runbooks: Sequence[Runbook], rules: Sequence[Rule], models: Sequence[tuple[str, str]], limits: ModelLimits) -> str:
+    """Return the id. The same for the same content, wherever and in whatever order it was read.
+
+    models: of each provider in order, who searches and who gives the verdict.
+    """
     parts = [
         brief.investigator(),
         brief.judge(runbooks),
@@ -25,7 +27,7 @@ def of(runbooks: Sequence[Runbook], rules: Sequence[Rule], providers: Sequence[P
         *(codec.dumps(tool) for tool in tools.TOOLS),
         *sorted(codec.dumps(rule) for rule in rules),
         *sorted(f"{runbook.id} {runbook.hash}" for runbook in runbooks),
-        *(f"{phase.value} {provider.model(phase)}" for provider in providers for phase in Phase),
+        *(f"{searches} {judges}" for searches, judges in models),
         codec.dumps(limits),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:LENGTH]

@@ -67,6 +67,10 @@ class LimitError(Exception):
     """A limit of the budget was reached: nobody is asked any more. The sentence says which."""
 
 
+class TimeIsOverError(ModelFault):
+    """Too little time is left to ask anybody. It says nothing against a provider."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     """What is asked, whoever is asked."""
@@ -124,12 +128,14 @@ class Providers:
         last = ModelFault("cannot ask a model: every provider failed of late and rests", kind=FaultKind.UNREACHABLE)
         for position, provider in enumerate(open_):
             for tried in range(1, TRIES + 1):
-                # A slow provider must not eat the time of those behind it.
-                limit = call.budget.left / (len(open_) - position)
-                if limit < LEAST:
-                    raise ModelFault(f"{last}; time is over", kind=FaultKind.TIMEOUT) from last
                 try:
-                    return self._ask(provider, call, limit)
+                    return self._ask(provider, call, share=1 / (len(open_) - position))
+                except TimeIsOverError:
+                    raise (
+                        last
+                        if position or tried > 1
+                        else ModelFault("cannot ask a model: time is over", kind=FaultKind.TIMEOUT)
+                    ) from None
                 except ModelFault as fault:
                     last = fault
                     self._note(provider, fault)
@@ -140,10 +146,15 @@ class Providers:
                 self._clock.sleep(FIRST_WAIT)
         raise last
 
-    def _ask(self, provider: Provider, call: "_Call", limit: timedelta) -> ModelAnswer:
+    def _ask(self, provider: Provider, call: "_Call", *, share: float) -> ModelAnswer:
+        """Ask one provider once. share: of the time that is left, since a slow one must not eat that of those behind it."""
         model = provider.model(call.phase)
+        price = provider.price(model)  # the first time this may load what it asks through
+        limit = call.budget.left * share
+        if limit < LEAST:
+            raise TimeIsOverError(f"cannot ask {model}: time is over", kind=FaultKind.TIMEOUT)
         counted = tokens.of_dialogue(call.said, call.tools) + (tokens.estimated(call.schema) if call.schema else 0)
-        most = provider.price(model).of(counted, call.most_output)
+        most = price.of(counted, call.most_output)
         refused = call.budget.reserve(model, tokens=counted + call.most_output, most=most)
         if refused is not None:
             raise LimitError(refused)

@@ -38,6 +38,8 @@ class Proposal:
     """(name, value) as the model wrote them. They are compared with what the declaration gives and are never a source."""
     at_most: Mode = Mode.ASK
     """How far Medic may go with it: ASK, or SUGGEST while this bundle of prompts and limits has no passing evaluation."""
+    because: str = ""
+    """Why it may not be asked for; empty where it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

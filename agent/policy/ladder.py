@@ -108,6 +108,7 @@ def _planned(
     if consultation is None or consultation.proposal is None or consultation.cause is None:
         return Refusal(code=RefusalCode.NOTHING_KNOWN_HELPS, because=f"{runbook.id} is proposed for no cause that was shown")
     why = f"proposed by model {consultation.model} for {consultation.cause.value}"
+    why += f", only suggested: {consultation.proposal.because}" if consultation.proposal.because else ""
     try:
         plan = parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why, around=around)
     except ConfigError as exc:

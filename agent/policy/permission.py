@@ -53,7 +53,7 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing, at_mo
             return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN)
         case Mode.SUGGEST:
             return _hold(
-                HoldCode.SUGGESTED, plan, _why_suggest(at_most), "a person does it, or its mode is raised in medic.yaml"
+                HoldCode.SUGGESTED, plan, _why_suggest(plan, at_most), "a person does it, or its mode is raised in medic.yaml"
             )
         case Mode.ASK | Mode.ACT if dry_run:
             would = "dry run, else it would be asked for" if mode is Mode.ASK else "dry run"
@@ -64,9 +64,9 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing, at_mo
             return plan
 
 
-def _why_suggest(at_most: Mode) -> str:
+def _why_suggest(plan: Plan, at_most: Mode) -> str:
     if at_most is Mode.SUGGEST:
-        return "a model proposes it, and no `medic eval` has passed with these prompts, models and runbooks"
+        return plan.why
     return "the mode is suggest"
 
 
