@@ -3,6 +3,7 @@
 In: the lines of one evidence. Out: `Entry` per line. Pure text work that knows the formats of many loggers and no cause.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _LEVEL = re.compile(
     r"|[\s\[](DBG|INF|WRN|ERR|FTL)[\s\]]"  # zerolog, Serilog
     r"|^([DIWEF]), \["  # Ruby
     r"|\s\[([TDIWEF])\]\s"  # Gitea
+    r"|[\]\dZ]\s{1,4}(?i:(trace|debug|info|notice|warn|warning|error|fatal))(?::\s|\t)"  # after a time: winston, zap's console
     r"|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d, (?i:(info|warning|error)) "  # Windows CBS
     r"|^(?:\S{1,40} {1,3}\| )?\s{0,4}(\u26a0|\u2713|\u2714)\s"  # Next.js, docker compose
 )
@@ -45,6 +47,22 @@ _CARRIES_AN_ERROR = re.compile(
 _DIGITS = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
 TEMPLATE_CHARACTERS = 300
 
+_CARRIERS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"^(?!(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL)\b)\S{1,60}\s{1,40}\|(?: |$)",  # docker compose
+        r"^\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?: |$)",  # CRI
+        r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7,9}Z(?: |$)",  # docker logs --timestamps
+        r"^[A-Z]{4,9} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6,9}Z(?: |$)",  # Google Cloud
+        r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [^\s:\[]{1,60}(?:\[\d{1,9}\])?:(?: |$)",  # syslog
+        r"^\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d) \S{1,80} [^\s:\[]{1,60}\[\d{1,9}\]:(?: |$)",  # journald
+        r"^\[pod/\S{1,200}\](?: |$)",  # kubectl logs --prefix
+    )
+)
+"""What carries logs puts this before each line. None of it is the program's own word: not its level, nor a host named gpu-7."""
+CARRIED = 0.8
+"""Share of the lines that must wear one carrier's prefix before it is taken for one."""
+
 _CAUSED_BY = re.compile(r"^(?:[^|\n]{1,40} \| )?\s{0,12}(?:\S{1,60} )?(?:Caused by: |\[cause\]: |---> )")
 _BELONGS_TO_TRACE = re.compile(r"^(?:[^|\n]{1,40} \| )?(?:\s{1,20}\S|Caused by: |\.{3} \d+ more|\}|\))")
 _FRAME = re.compile(r"^(?:[^|\n]{1,40} \| )?\s")
@@ -61,6 +79,8 @@ class Entry:
     rank: float
     """When its trouble began: its position, but for the root of a chain of exceptions, which comes before its effects."""
     line: LogLine
+    text: str
+    """The line without what a carrier of logs put before it."""
     lowered: str
     calm: bool
     """Its own level is INFO or below, and it brings no error along."""
@@ -75,12 +95,35 @@ class Entry:
 
 def read(lines: Sequence[LogLine]) -> tuple[Entry, ...]:
     """Return the entries of `lines`, in their order."""
-    ranks, ends = _ranks(lines), _trace_ends(lines)
-    frames = [_STACK_FRAME.search(line.text) is not None for line in lines]
+    texts = bare([line.text for line in lines])
+    ranks, ends = _ranks(texts), _trace_ends(texts)
+    frames = [_STACK_FRAME.search(text) is not None for text in texts]
     traced = [any(frames[max(0, position - 2) : position + 2]) for position in range(len(lines))]
     return tuple(
-        _entry(position, ranks[position], ends[position], line, traced=traced[position]) for position, line in enumerate(lines)
+        _entry(position, ranks[position], ends[position], line, texts[position], traced=traced[position])
+        for position, line in enumerate(lines)
     )
+
+
+def bare(texts: Sequence[str]) -> list[str]:
+    """Return `texts` as their program wrote them: without the prefix or the JSON of what carried them here."""
+    lines = [_unwrapped(text) for text in texts]
+    written = sum(bool(line.strip()) for line in lines)
+    for carrier in _CARRIERS:
+        found = [carrier.match(line) for line in lines]
+        if written and sum(each is not None for each in found) >= CARRIED * written:
+            lines = [line[each.end() :] if each else line for line, each in zip(lines, found, strict=True)]
+    return lines
+
+
+def _unwrapped(text: str) -> str:
+    """Return the line inside one of Docker's json-file driver, or `text`."""
+    if not text.startswith(('{"log":"', '{"log": "')):
+        return text
+    try:
+        return str(json.loads(text)["log"]).rstrip("\n")
+    except (ValueError, KeyError, TypeError):
+        return text
 
 
 def template(text: str) -> str:
@@ -88,16 +131,17 @@ def template(text: str) -> str:
     return _DIGITS.sub("0", text)[:TEMPLATE_CHARACTERS]
 
 
-def _entry(position: int, rank: float, end: int, line: LogLine, *, traced: bool) -> Entry:
-    level = _level(line.text)
+def _entry(position: int, rank: float, end: int, line: LogLine, text: str, *, traced: bool) -> Entry:
+    level = _level(text)
     return Entry(
         position=position,
         rank=rank,
         line=line,
-        lowered=line.text.lower(),
-        calm=level in _CALM and _CARRIES_AN_ERROR.search(line.text) is None,
+        text=text,
+        lowered=text.lower(),
+        calm=level in _CALM and _CARRIES_AN_ERROR.search(text) is None,
         warning=level in _WARNING,
-        template=template(line.text),
+        template=template(text),
         ends_at=end,
         traced=traced,
     )
@@ -111,7 +155,7 @@ def _level(text: str) -> str | None:
     return next(word for word in found.groups() if word is not None).lower()
 
 
-def _ranks(lines: Sequence[LogLine]) -> list[float]:
+def _ranks(lines: Sequence[str]) -> list[float]:
     """Return when the trouble of each line began.
 
     Python prints the root of a chain first. Java, Rust's anyhow and .NET print it last, below what it brought about: the
@@ -119,24 +163,24 @@ def _ranks(lines: Sequence[LogLine]) -> list[float]:
     """
     ranks = [float(position) for position in range(len(lines))]
     for position, line in enumerate(lines):
-        if not _CAUSED_BY.search(line.text):
+        if not _CAUSED_BY.search(line):
             continue
         head = position
-        while head > 0 and position - head < CHAIN_LINES and _BELONGS_TO_TRACE.search(lines[head].text):
+        while head > 0 and position - head < CHAIN_LINES and _BELONGS_TO_TRACE.search(lines[head]):
             head -= 1
         # Deeper is lower on the page; a millionth of a line keeps them in that order and apart from the line before.
         ranks[position] = head - 0.5 - (position - head) * 1e-6
     return ranks
 
 
-def _trace_ends(lines: Sequence[LogLine]) -> list[int]:
+def _trace_ends(lines: Sequence[str]) -> list[int]:
     """Return for each line where the Python trace around it ends: at its first line that is not indented, the exception."""
     ends = [-1] * len(lines)
     for start, line in enumerate(lines):
-        if "Traceback (most recent call last)" not in line.text:
+        if "Traceback (most recent call last)" not in line:
             continue
         end = start + 1
-        while end < len(lines) and end - start < CHAIN_LINES and _FRAME.search(lines[end].text):
+        while end < len(lines) and end - start < CHAIN_LINES and _FRAME.search(lines[end]):
             end += 1
         if end < len(lines):
             ends[start:end] = [end] * (end - start)

@@ -186,14 +186,14 @@ class _Log:
     @property
     def lives_until(self) -> int:
         """Position of the last line that shows the program at its ordinary work; -1 without one."""
-        ordinary = (entry for entry in (*self.calm, *self.at_work) if not _NOT_AT_WORK.search(entry.line.text))
+        ordinary = (entry for entry in (*self.calm, *self.at_work) if not _NOT_AT_WORK.search(entry.text))
         return max((entry.position for entry in ordinary), default=-1)
 
     @property
     def has_unexplained_trouble(self) -> bool:
         """Trouble that no rule knows, and after which the program did not go on in its ordinary way. A warning is none."""
         went_on_until = self.calm[-1].position if self.calm else -1
-        texts = (entry.line.text for entry in self.telling if not entry.warning and entry.position > went_on_until)
+        texts = (entry.text for entry in self.telling if not entry.warning and entry.position > went_on_until)
         return any(_TROUBLE.search(text) and not _DENIES_TROUBLE.search(text) for text in texts)
 
 
@@ -291,7 +291,7 @@ def _trigrams(text: str) -> frozenset[str]:
 
 
 def _any(patterns: tuple[str, ...], entry: Entry) -> bool:
-    return fits(patterns, entry.line.text, entry.lowered)
+    return fits(patterns, entry.text, entry.lowered)
 
 
 def fits(patterns: tuple[str, ...], text: str, lowered: str | None = None) -> bool:

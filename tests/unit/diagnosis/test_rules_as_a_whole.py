@@ -1,9 +1,10 @@
 """What holds for every rule that ships: patterns that cannot run away, and an order of files that decides nothing."""
 
+import json
 import random
 import re._constants as opcodes
 import re._parser as parser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent import rule_file
-from agent.diagnosis import match, score
+from agent.diagnosis import log_lines, match, score
 from agent.model import Cause, Health, Judgement, Plane
 
 ROOT = Path(__file__).parents[3]
@@ -91,3 +92,29 @@ def test_calm_lines_before_and_after_change_no_cause_of_a_service_that_a_plane_c
 def test_a_life_that_goes_on_may_end_a_complaint_and_never_makes_another_of_it() -> None:
     for case, cause, log in padded(4):
         assert answer(case, log) in (cause, Cause.BENIGN_NOISE, Cause.INCONCLUSIVE), case.id
+
+
+STAMP = "2026-01-01T10:00:00.100200300Z"
+CARRIERS: dict[str, Callable[[str], str]] = {
+    "compose": lambda line: f"my-inference-server-gpu-1  | {line}",
+    "CRI": lambda line: f"{STAMP} stderr F {line}",
+    "docker logs --timestamps": lambda line: f"{STAMP} {line}",
+    "json-file": lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr", "time": STAMP}, separators=(",", ":")),
+    "syslog": lambda line: f"Jan  1 10:00:00 gpu-7 web[12]: {line}",
+    "journald": lambda line: f"2026-01-01T10:00:00+0000 gpu-7 dockerd[12]: {line}",
+    "kubectl": lambda line: f"[pod/web-5d8f/web] {line}",
+    "Google Cloud": lambda line: f"ERROR {STAMP} {line}",
+    "colours": lambda line: f"\x1b[31m{line}\x1b[0m",
+    "carriage returns": lambda line: f"{line}\r",
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_what_carries_a_log_changes_no_cause(carrier: str) -> None:
+    for case in a_few(5):
+        carried = "\n".join(CARRIERS[carrier](line) for line in case.log.splitlines())
+        assert answer(case, carried) is answer(case, case.log), case.id
+
+
+def test_a_level_before_a_bar_is_the_programs_own() -> None:
+    assert log_lines.bare(["INFO     | app | ready", "ERROR    | app | refused"])[1].startswith("ERROR")
