@@ -3,6 +3,8 @@
 Wording, everywhere: `cannot <verb> <object>: <cause>`. Long evidence goes into a field, not into the sentence.
 """
 
+from collections.abc import Callable
+
 
 class MedicError(Exception):
     """Root of every error that Medic raises on purpose."""
@@ -29,6 +31,17 @@ class HostKeyRefused(OutsideError):  # noqa: N818  it is named after what is so
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, transient=False)
+
+
+class HungError(OutsideError):
+    """A program did not end in time. It was killed with all that it started, and is gone, unless `left` says otherwise.
+
+    left: whether it is still there: in uninterruptible sleep nothing ends a process, and another one would only join it.
+    """
+
+    def __init__(self, sentence: str, left: Callable[[], bool]) -> None:
+        super().__init__(sentence, transient=True)
+        self.left = left
 
 
 class StoreError(OutsideError):

@@ -1,5 +1,6 @@
 """Runs one short program on this machine, bounded in time and output, and says whether a program runs. Changes nothing by itself."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -8,7 +9,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from agent.errors import OutsideError
+from agent.errors import HungError, OutsideError
+
+KILLED_WITHIN = 1.0
+"""Seconds after SIGKILL by which a process is gone that can be killed at all."""
 
 _CHUNK = 65_536
 
@@ -16,7 +20,7 @@ _CHUNK = 65_536
 def run(argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
     """Return the exit code and the first `limit` bytes of stdout and stderr. Past `timeout` all of it is killed.
 
-    Raises OutsideError. argv: fixed in the code that calls, never text from outside; it passes no shell.
+    Raises OutsideError; HungError where it did not end in time. Never waits longer than `timeout` and a second. argv: fixed in the code that calls, never text from outside; it passes no shell.
     """
     end = time.monotonic() + timeout.total_seconds()
     doing = f"cannot run {' '.join(argv)!r} on this machine"
@@ -30,13 +34,22 @@ def run(argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, 
         output = _output(program, end, limit)
         return program.wait(max(0.0, end - time.monotonic())), output
     except (TimeoutError, subprocess.TimeoutExpired) as exc:
-        raise OutsideError(f"{doing}: it did not end within {timeout.total_seconds():g} s", transient=True) from exc
+        # Before anything reaps it: until then its number, which is that of its group, is nobody else's.
+        _kill(program)
+        raise HungError(
+            f"{doing}: it did not end within {timeout.total_seconds():g} s", left=lambda: program.poll() is None
+        ) from exc
     finally:
-        if program.poll() is None:
-            os.killpg(program.pid, signal.SIGKILL)
-            program.wait()
         if program.stdout is not None:
             program.stdout.close()
+
+
+def _kill(program: "subprocess.Popen[bytes]") -> None:
+    """Kill it with all that it started, and see it end, unless nothing can end it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(program.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        program.wait(KILLED_WITHIN)
 
 
 def _output(program: "subprocess.Popen[bytes]", end: float, limit: int) -> bytes:

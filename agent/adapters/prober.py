@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from agent import ports
+from agent import ports, xid_file
 from agent.adapters import (
     at_once,
     certificate_probe,
     exec_probe,
+    gpu_probe,
     http_probe,
     log_probe,
     machine_probe,
@@ -33,6 +34,7 @@ from agent.model import (
     ContainersRequest,
     ContainersSeen,
     ExecRequest,
+    GpuRequest,
     HostName,
     HostRequest,
     HttpRequest,
@@ -72,6 +74,7 @@ class BatchProber:
         self._ways = ways
         self._machine_of: MachineOf = ways.machine_of
         self._windows = Windows()
+        self._gpus = gpu_probe.GpuProbe(ways.machine_of, catalogue=xid_file.load)
         self._lock = threading.Lock()
         self._running: dict[object, tuple[HostName, float]] = {}
         """Questions to hosts that are under way: their host, and when their caller stops waiting."""
@@ -171,6 +174,8 @@ class BatchProber:
                 return machine_probe.probe(request, self._machine_of)
             case CertificateRequest():
                 return certificate_probe.probe(request, self._machine_of)
+            case GpuRequest():
+                return self._gpus.probe(request, deadline)
 
     def _through(self, request: HttpRequest | TcpRequest, deadline: timedelta) -> Observation:
         """Ask what only another host can reach, over a connection that is made there."""

@@ -72,6 +72,7 @@ from agent.model.evidence import (
     Rule,
     Sureness,
 )
+from agent.model.gpu import Gpu, GpuHolder, GpuRequest, GpuSeen, GpuTool, Xid, XidAction
 from agent.model.health import (
     MEDIC,
     ContainerState,
@@ -236,6 +237,11 @@ __all__ = [
     "FleetLimits",
     "ForeignRestart",
     "Found",
+    "Gpu",
+    "GpuHolder",
+    "GpuRequest",
+    "GpuSeen",
+    "GpuTool",
     "Harm",
     "HeaderRule",
     "Health",
@@ -349,4 +355,6 @@ __all__ = [
     "Usage",
     "Verdict",
     "Window",
+    "Xid",
+    "XidAction",
 ]

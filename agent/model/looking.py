@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from agent.model.gpu import GpuRequest, GpuSeen
 from agent.model.health import ContainerState, Health, HostName, Plane, ServiceName
 
 COMPOSE_PROJECT = "com.docker.compose.project"
@@ -98,7 +99,7 @@ class CertificateRequest:
     key: str | None = None
 
 
-HostRequest = NginxRequest | ExecRequest | LogRequest | MachineRequest | CertificateRequest
+HostRequest = NginxRequest | ExecRequest | LogRequest | MachineRequest | CertificateRequest | GpuRequest
 """Questions to one host that are answered one by one."""
 
 ProbeRequest = ContainersRequest | TcpRequest | HttpRequest | HostRequest
@@ -289,7 +290,9 @@ class CertificateSeen:
     """Why it holds no certificate, or that the file is not there."""
 
 
-Observation = Blind | ContainersSeen | TcpSeen | HttpSeen | NginxSeen | ExecSeen | LogSeen | MachineSeen | CertificateSeen
+Observation = (
+    Blind | ContainersSeen | TcpSeen | HttpSeen | NginxSeen | ExecSeen | LogSeen | MachineSeen | CertificateSeen | GpuSeen
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
