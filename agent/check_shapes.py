@@ -182,6 +182,36 @@ class HostCheckShape(Timing):
     clock_within: Annotated[timedelta, span("1s", "1d")] = timedelta(seconds=5)
 
 
+class GpuShape(Timing):
+    """`kind: gpu`."""
+
+    kind: Literal["gpu"]
+    name: Name | None = None
+    timeout: Annotated[timedelta, span("1s", "8s")] = timedelta(seconds=5)
+    count: Annotated[int, Field(ge=1, le=64)] | None = None
+    in_container: bool = True
+    container_count: Annotated[int, Field(ge=1, le=64)] | None = None
+    temperature: Annotated[int, Field(ge=30, le=120)] | None = None
+    throttled: bool = True
+    ecc_uncorrected: Annotated[int, Field(ge=0)] = 0
+    remap_pending: bool = False
+    orphan_memory: Annotated[int, Field(ge=0)] | None = 256
+    xids: bool = True
+    app_faults: Annotated[int, Field(ge=1, le=1000)] = 2
+    fabric_manager: bool = False
+    tool: Annotated[str, Field(pattern=r"^(/[^\x00-\x1f]+|[A-Za-z0-9][A-Za-z0-9._-]*)$", max_length=4096)] = "nvidia-smi"
+    kernel_log: Annotated[str, Field(pattern="^/", max_length=4096)] | None = None
+    dcgm_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "GpuShape":
+        if self.container_count is not None and not self.in_container:
+            raise ValueError("container_count needs in_container: true")
+        if self.count is not None and self.container_count is not None and self.container_count > self.count:
+            raise ValueError(f"container_count must be at most count ({self.count})")
+        return self
+
+
 class CertificateShape(Timing):
     """`kind: certificate`."""
 
@@ -219,6 +249,7 @@ CheckShape = (
     | DnsShape
     | LogShape
     | HostCheckShape
+    | GpuShape
     | CertificateShape
     | NginxShape
 )

@@ -39,6 +39,7 @@ from agent.model import (
     DnsCheck,
     Ec2Source,
     FleetLimits,
+    GpuCheck,
     HeaderRule,
     Here,
     Host,
@@ -103,6 +104,7 @@ _NOUNS: Mapping[type[check_shapes.CheckShape], type[Any]] = {
     check_shapes.DnsShape: DnsCheck,
     check_shapes.LogShape: LogCheck,
     check_shapes.HostCheckShape: HostCheck,
+    check_shapes.GpuShape: GpuCheck,
     check_shapes.CertificateShape: CertificateCheck,
     check_shapes.NginxShape: NginxCheck,
 }
@@ -535,6 +537,7 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         certificate=None
         if service.certificate is None
         else Certificate(path=service.certificate.path, renew=tuple(service.certificate.renew)),
+        quarantine_file=service.quarantine_file,
         log_most_bytes=service.log_most_bytes,
         depends_on=tuple(ServiceName(parent) for parent in service.depends_on),
         deploy_lock=None if service.deploy_lock is None else str(place.at("deploy_lock").path(service.deploy_lock)),
@@ -721,6 +724,7 @@ def _run(run: config_shape.RunShape, place: _Place, *, far: bool) -> RunSpec:
         memory=run.memory,
         restart_policy=run.restart_policy,
         user=run.user,
+        gpus=tuple(run.gpus),
         network_of=run.network_of,
         stop_timeout=round(run.stop_timeout.total_seconds()),
     )

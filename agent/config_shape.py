@@ -38,6 +38,10 @@ class RunShape(Keys):
     restart_policy: Annotated[str, matching(words.restart_policy)] = "no"
     user: Text | None = None
     network_of: Name | None = None
+    gpus: Annotated[
+        list[Annotated[str, Field(pattern=r"^(all|[0-9]{1,3}|(GPU|MIG)-[A-Za-z0-9-]{1,80})$")]],
+        BeforeValidator(words.one_or_more),
+    ] = []
     stop_timeout: Annotated[timedelta, span("1s", "10m")] = timedelta(seconds=10)
 
     @model_validator(mode="after")
@@ -168,6 +172,7 @@ class ServiceShape(Timing):
     cache_paths: list[Annotated[str, matching(words.own_path)]] = []
     artefacts: list[ArtefactShape] = []
     certificate: CertificateShape | None = None
+    quarantine_file: Annotated[str, matching(words.own_path)] | None = None
     log_most_bytes: Annotated[int, Field(ge=1_000_000, le=10**13)] = 1_000_000_000
 
     @model_validator(mode="after")

@@ -20,6 +20,8 @@ def looks(
     """Yield one look for each thing that the service declares: each may fail by itself."""
     if container is not None and container.log_path is not None:
         yield lambda: _log(service, str(container.log_path), files)
+    if service.quarantine_file is not None:
+        yield lambda: _quarantine(service, str(service.quarantine_file), files)
     for path in service.cache_paths:
         yield lambda path=path: _disk(service, path, files)  # type: ignore[misc]  # mypy takes the default for a parameter
     for artefact in service.artefacts:
@@ -34,6 +36,14 @@ def _log(service: Service, path: str, files: HostFiles) -> HostFact | None:
         return None
     value = "oversized" if size > service.log_most_bytes else "small"
     return HostFact(name="container_log", value=value, detail=f"{path}: {size} bytes, {service.log_most_bytes} allowed")
+
+
+def _quarantine(service: Service, path: str, files: HostFiles) -> HostFact | None:
+    if files.digest(service.host, path) is None:
+        return None
+    since = files.modified(service.host, path)
+    when = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
+    return HostFact(name="host", value="quarantined", detail=f"{path} stands{when}")
 
 
 def _disk(service: Service, path: str, files: HostFiles) -> HostFact | None:

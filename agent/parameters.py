@@ -37,6 +37,7 @@ _WORDS = {
     "own-images": "a `run:` spec with an image of a repository",
     "nginx-config": "a service of its nginx's container, with a `config_file:`",
     "upstream": "a check of kind nginx with an `upstream_file:`",
+    "quarantine-file": "a `quarantine_file:`",
     "group": "a group with another member on its host",
     "parent": "a single parent (`depends_on:`) on its host that nobody works on",
 }
@@ -52,6 +53,7 @@ _OF_SOURCE = {
     "nginx-config": ParameterSource.NGINX_GOOD_COPY,
     "upstream": ParameterSource.UPSTREAM,
     "parent": ParameterSource.PARENT,
+    "quarantine-file": ParameterSource.QUARANTINE_FILE,
 }
 """Needs that are met where a parameter of this source could be filled."""
 NEEDS = tuple(_WORDS)
@@ -224,6 +226,7 @@ def _declared(source: ParameterSource, service: Service, around: Surroundings) -
         ParameterSource.NGINX_CONFIG: proxy.config_file.path if proxy and proxy.config_file else None,
         ParameterSource.NGINX_GOOD_COPY: around.proxy_good_copy,
         ParameterSource.UPSTREAM: _upstream(service, around),
+        ParameterSource.QUARANTINE_FILE: service.quarantine_file,
         ParameterSource.PARENT: parent.container if parent else None,
         ParameterSource.PARENT_STOP_TIMEOUT: stop_timeout(parent) if parent else None,
     }

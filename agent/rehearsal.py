@@ -32,6 +32,7 @@ from agent.model import (
     Outcome,
     Plan,
     PlaybookRun,
+    RefusalCode,
     Rehearsal,
     RehearsalStep,
     Rerun,
@@ -58,6 +59,8 @@ HELD_FOR = timedelta(minutes=2)
 PLAY_WITHIN = timedelta(minutes=2)
 """For each of prepare.yml, inject.yml and revert.yml."""
 VERIFY_WITHIN = timedelta(seconds=30)
+CONTAINED_WITHIN = timedelta(seconds=2)
+"""The same for a runbook that contains: it does not get well, however long anybody looks."""
 PREPARE = "prepare.yml"
 """Optional: makes a service that is WELL, where a runbook goes back to how it was then."""
 
@@ -74,6 +77,10 @@ class Case:
     """What `expect.yaml` says: one of each must be seen and named."""
     services: Mapping[str, object]
     """`services:` of `expect.yaml`, as written: the patient and those around it."""
+    asked: bool
+    """It is asked for, since a lower rung would be chosen."""
+    refused: RefusalCode | None
+    """What Medic says after a runbook that contains what it cannot heal; None: all checks must be well after it."""
     name: str
     """The throw-away container; everything that is made begins with it."""
     folder: Path
@@ -124,7 +131,7 @@ def declared(case: Case, names: Mapping[str, str]) -> tuple[Service, ...]:
         replace(
             each,
             checks=tuple(_quick(check) for check in each.checks),
-            limits=Limits(start_grace=timedelta(0), verify_within=VERIFY_WITHIN),
+            limits=Limits(start_grace=timedelta(0), verify_within=CONTAINED_WITHIN if case.refused else VERIFY_WITHIN),
             runbook_modes=((case.runbook.id, Mode.ACT),),
             origin="medic runbook test",
         )
@@ -209,6 +216,9 @@ def _until_healed(case: Case, world: World, note: Note) -> None:
     ended = first.run is not None and first.run.end is RunEnd.COMPLETED
     if not note("heal", _said(first.run) if first.run else "it did not run", passed=ended):
         return
+    if case.refused is not None:
+        _contained(case, first, incident, world, note)
+        return
     saw = "; ".join(first.verdict.reasons) if first.verdict and first.verdict.reasons else "all checks well"
     outcome = first.outcome.value if first.outcome else "unfinished"
     healed = first.outcome is Outcome.HEALED and first.harm is None
@@ -282,6 +292,16 @@ def _changed_nothing(said: str, patient: Service, world: World, note: Note, *, p
     return note("dry run", said if still else "it changed the world", passed=still and passed)
 
 
+def _contained(case: Case, first: Attempt, incident: Incident, world: World, note: Note) -> None:
+    """See that the attempt claims no heal, that nothing more is done after it, and that running it again does no harm."""
+    said = f"refused: {incident.refusal.because}" if incident.refusal else "nothing was refused"
+    refused = incident.refusal is not None and incident.refusal.code is case.refused
+    honest = first.outcome is Outcome.INEFFECTIVE and len(incident.attempts) == 1
+    if note("verify", f"{first.outcome.value if first.outcome else 'unfinished'}; {said}", passed=refused and honest):
+        run = _run(first.plan, f"again-{first.incident}", world, check=False)
+        note("run again", _said(run), passed=run.end is RunEnd.COMPLETED)
+
+
 def _again(first: Attempt, patient: Service, world: World, note: Note) -> None:
     """Run the plan once more, as after a crash between its last task and its marker."""
     run = _run(first.plan, f"again-{first.incident}", world, check=False)
@@ -318,10 +338,12 @@ def _shows(case: Case, seen: Verdict) -> bool:
 
 def _open(case: Case, patient: Service, seen: Verdict, world: World) -> IncidentId:
     now = world.clock.now()
-    if case.runbook.treats_causes or case.runbook.treats_symptoms:
+    if not case.asked and (case.runbook.treats_causes or case.runbook.treats_symptoms):
         return world.store.incidents.open(patient, seen, fingerprint="rehearsal", now=now)[0].id
-    # An undo: it is never chosen for a sickness, so it is asked for, as a person would.
-    why = "treats nothing by itself, so it was asked for"
+    # An undo, or a higher rung: it is not chosen for this sickness at first, so it is asked for, as a person would.
+    why = (
+        "another would be chosen first, so it was asked for" if case.asked else "treats nothing by itself, so it was asked for"
+    )
     plan = parameters.plan(case.runbook, patient, good_copy=None, settings={}, why=why)
     return world.store.incidents.request(patient, seen, plan, by="medic runbook test", now=now).id
 

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from agent import parameters, spans, yaml_text
 from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
-from agent.model import Cause, ContainerState, Parameter, ParameterSource, Rerun, Risk, Runbook, RunbookId
+from agent.model import Cause, ContainerState, Parameter, ParameterSource, RefusalCode, Rerun, Risk, Runbook, RunbookId
 
 SYMPTOMS = (
     "container-exited",
@@ -61,6 +61,21 @@ SYMPTOMS = (
     "load-high",
     "docker-slow",
     "clock-off",
+    "gpu-lost-in-container",
+    "gpu-missing",
+    "gpu-driver-mismatch",
+    "gpu-driver-down",
+    "gpu-needs-reset",
+    "gpu-needs-reboot",
+    "gpu-app-fault",
+    "gpu-suspect",
+    "gpu-ecc",
+    "gpu-remap-failed",
+    "gpu-remap-pending",
+    "gpu-hot",
+    "gpu-throttled",
+    "gpu-memory-held",
+    "gpu-fabric-down",
     "nginx-ghost-route",
     "nginx-missing-route",
     "nginx-wrong-service",
@@ -229,6 +244,10 @@ class ExpectShape(_Keys):
 
     symptoms: Annotated[list[SymptomWord], Field(min_length=1)]
     causes: Annotated[list[CauseWord], Field(min_length=1)]
+    asked: bool = False
+    """A lower rung would be chosen for this, so the runbook is asked for, as a person would."""
+    refused: Annotated[RefusalCode, Field(strict=False)] | None = None
+    """Of a runbook that contains what it cannot heal: what Medic says after it, in place of WELL."""
     services: Annotated[dict[str, Any], Field(min_length=1)]
     """As in medic.yaml, the patient first, with names in braces: read by `rehearsal.declared`, which knows what they mean."""
 

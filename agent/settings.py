@@ -27,6 +27,7 @@ from agent.model import (
     ContainerCheck,
     DnsCheck,
     FleetLimits,
+    GpuCheck,
     Here,
     Host,
     HostCheck,
@@ -64,6 +65,7 @@ KINDS: Mapping[type[Check], str] = {
     DnsCheck: "dns",
     LogCheck: "log",
     HostCheck: "host",
+    GpuCheck: "gpu",
     CertificateCheck: "certificate",
     NginxCheck: "nginx",
 }
@@ -316,6 +318,7 @@ def _service(service: Service) -> dict[str, object]:
         cache_paths=list(service.cache_paths) or None,
         artefacts=[codec.as_dict(each) for each in service.artefacts] or None,
         certificate=service.certificate and {"path": service.certificate.path, "renew": list(service.certificate.renew)},
+        quarantine_file=service.quarantine_file,
         log_most_bytes=service.log_most_bytes,
     )
 

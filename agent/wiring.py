@@ -549,6 +549,8 @@ def rehearse(
                 files=files,
                 symptoms=tuple(expected.symptoms),
                 causes=tuple(expected.causes),
+                asked=expected.asked,
+                refused=expected.refused,
                 services=expected.services,
                 name=f"medic-rehearsal-{uuid.uuid4().hex[:8]}",
                 folder=Path(scratch) / "folder",

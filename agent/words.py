@@ -210,6 +210,13 @@ def absolute_path(text: str) -> str:
     return text
 
 
+def one_or_more(value: object) -> object:
+    """Return a list; a single word, or nothing, is one, too."""
+    if isinstance(value, str | int):
+        return [str(value)]
+    return [str(each) if isinstance(each, int) else each for each in value] if isinstance(value, list) else value or []
+
+
 def own_path(text: str) -> str:
     """Return a path that a remedy may change, because nothing but the service can live there. Raises ValueError."""
     path = PurePosixPath(absolute_path(text))

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from agent.adapters.machine import MachineOf
 from agent.errors import HungError, OutsideError
 from agent.gpu import smi, xids
 from agent.model import Blind, GpuHolder, GpuRequest, GpuSeen, GpuTool, HostName, Xid
+from agent.ports import Clock
 
 OUTPUT_LIMIT = 1_048_576
 LOG_LIMIT = 4_194_304
@@ -24,8 +26,10 @@ LOG_TAIL = "1048576"
 MOST_REFUSED = 6
 """Fields that one look drops because the driver does not know them; the host is remembered, so the next look goes on there."""
 MOST_HOLDERS = 64
+QUIET = timedelta(minutes=5)
+"""After an nvidia-smi on another machine did not end in time, no other is started there for so long."""
 AT_LEAST = timedelta(milliseconds=300)
-_CONTAINER = re.compile(r"[0-9a-f]{64}")
+_CONTAINER = re.compile(r"docker[-/]([0-9a-f]{64})")
 _BTIME = re.compile(r"^btime (\d{1,12})$", re.MULTILINE)
 
 
@@ -49,13 +53,11 @@ class _Host:
 class GpuProbe:
     """Looks at the GPUs of hosts, one look per host at a time."""
 
-    def __init__(self, run: Callable[[HostName], Run], catalogue: Callable[[], xids.Catalogue]) -> None:
-        """run: gives what runs programs on a host; the one place where a host that is not this machine comes in.
-
-        catalogue: read once, when it is first needed.
-        """
-        self._run = run
+    def __init__(self, machine_of: MachineOf, catalogue: Callable[[], xids.Catalogue], clock: Clock) -> None:
+        """machine_of: finds the machine of a host, whichever way it is reached. catalogue: read once, when it is first needed."""
+        self._machine_of = machine_of
         self._load = catalogue
+        self._clock = clock
         self._catalogue: xids.Catalogue | None = None
         self._hosts: dict[HostName, _Host] = {}
         self._lock = threading.Lock()
@@ -70,7 +72,9 @@ class GpuProbe:
         if not host.lock.acquire(timeout=span.total_seconds()):
             return Blind(why=f"an earlier look at the GPUs of host {request.host!r} is still under way")
         try:
-            return _Look(request, self._run(request.host), host, self._catalogue, span).seen()
+            return _Look(request, self._machine_of(request.host).run, host, self._catalogue, self._clock, span).seen()
+        except OutsideError as exc:
+            return Blind(why=str(exc))
         finally:
             host.lock.release()
 
@@ -78,23 +82,30 @@ class GpuProbe:
 class _Look:
     """One look at one host."""
 
-    def __init__(self, request: GpuRequest, run: Run, host: _Host, catalogue: xids.Catalogue, span: timedelta) -> None:
+    def __init__(
+        self, request: GpuRequest, run: Run, host: _Host, catalogue: xids.Catalogue, clock: Clock, span: timedelta
+    ) -> None:
         self._request = request
         self._run = run
         self._host = host
         self._catalogue = catalogue
+        self._clock = clock
         self._end = time.monotonic() + span.total_seconds()
         self._gaps: list[str] = []
+        self._answers = False
+        """Whether the host ran another program for this look."""
 
     def seen(self) -> GpuSeen:
         loaded, devices = self._driver()
         seen = GpuSeen(
             tool=GpuTool.FAILED,
+            at=self._clock.now(),
             driver_loaded=loaded,
             driver_devices=devices,
             xids=self._xids(),
             fabric_manager=self._fabric_manager() if self._request.fabric_manager else None,
         )
+        self._answers = loaded is not None or seen.xids is not None
         seen = self._cards(seen)
         if seen.tool is GpuTool.ANSWERED:
             seen = replace(seen, holders=self._holders())
@@ -127,7 +138,12 @@ class _Look:
                 self._host.left = exc.left
             return GpuTool.HANGS, 0, str(exc)
         except OutsideError as exc:
-            return GpuTool.FAILED if exc.transient else GpuTool.ABSENT, 0, str(exc)
+            if not exc.transient:
+                return GpuTool.ABSENT, 0, str(exc)
+            # A host that answers all else: it may be left there, and from here nobody can see whether it is.
+            until = time.monotonic() + QUIET.total_seconds()
+            self._host.left = (lambda: time.monotonic() < until) if self._answers else None
+            return GpuTool.HANGS if self._answers else GpuTool.FAILED, 0, str(exc)
         return None, code, output.decode("utf-8", errors="replace")
 
     def _holders(self) -> tuple[GpuHolder, ...] | None:
@@ -212,4 +228,4 @@ def _without(refused: str, fields: tuple[str, ...]) -> tuple[str, ...]:
 
 def _container(cgroups: list[str]) -> str | None:
     found = next((match for line in cgroups if (match := _CONTAINER.search(line))), None)
-    return found[0] if found else None
+    return found[1] if found else None

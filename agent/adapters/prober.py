@@ -25,6 +25,7 @@ from agent.adapters import (
     tcp_probe,
 )
 from agent.adapters.machine import MachineOf
+from agent.adapters.system_clock import SystemClock
 from agent.adapters.ways import Ways
 from agent.adapters.windows import Windows
 from agent.errors import HostKeyRefused, OutsideError
@@ -74,7 +75,7 @@ class BatchProber:
         self._ways = ways
         self._machine_of: MachineOf = ways.machine_of
         self._windows = Windows()
-        self._gpus = gpu_probe.GpuProbe(ways.machine_of, catalogue=xid_file.load)
+        self._gpus = gpu_probe.GpuProbe(ways.machine_of, catalogue=xid_file.load, clock=SystemClock())
         self._lock = threading.Lock()
         self._running: dict[object, tuple[HostName, float]] = {}
         """Questions to hosts that are under way: their host, and when their caller stops waiting."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from agent.checks import completion
+from agent.gpu import smi
 from agent.model import (
     CertificateCheck,
     Check,
@@ -19,6 +20,7 @@ from agent.model import (
     CompletionCheck,
     ContainerCheck,
     DnsCheck,
+    GpuCheck,
     HostCheck,
     HttpCheck,
     Incident,
@@ -85,7 +87,7 @@ def _check(check: Check, service: Service, redact: Callable[[str], str]) -> list
             ]
         case HttpCheck():
             return [_say(f"check {check.name}: GET {redact(check.url)}"), *_get(check, service, redact)]
-        case NginxCheck() | LogCheck() | HostCheck() | CertificateCheck():
+        case NginxCheck() | LogCheck() | HostCheck() | GpuCheck() | CertificateCheck():
             return _of_the_host(check, service)
         case CompletionCheck():
             return [_say(f"check {check.name}: a completion from {redact(check.url)}"), *_complete(check, service, redact)]
@@ -96,7 +98,7 @@ def _check(check: Check, service: Service, redact: Callable[[str], str]) -> list
             return [_say(f"check {check.name}: to run in {service.container} by hand: {shown}")]
 
 
-def _of_the_host(check: NginxCheck | LogCheck | HostCheck | CertificateCheck, service: Service) -> list[str]:
+def _of_the_host(check: NginxCheck | LogCheck | HostCheck | GpuCheck | CertificateCheck, service: Service) -> list[str]:
     match check:
         case LogCheck() if _NAME.fullmatch(service.container):
             path = shlex.quote("{{.LogPath}}")
@@ -106,6 +108,17 @@ def _of_the_host(check: NginxCheck | LogCheck | HostCheck | CertificateCheck, se
             disks = " ".join(shlex.quote(_one_line(disk)) for disk in check.disks)
             look = (f"df -P {disks}", f"df -iP {disks}", "uptime", "free -m")
             return [_say(f"check {check.name}: the host"), *(f"{_BOUND} {each}" for each in look)]
+        case GpuCheck():
+            fields = ",".join(smi.FIELDS[:10])  # those that every driver knows
+            asked = [
+                f"{_BOUND} nvidia-smi --query-gpu={fields} --format=csv",
+                f"{_BOUND} dmesg | grep -F 'NVRM: Xid' | tail -n 50",
+            ]
+            if check.in_container and _NAME.fullmatch(service.container):
+                asked.append(
+                    f"{_BOUND} docker exec {shlex.quote(service.container)} {' '.join(smi.argv(smi.TOOL, smi.IN_CONTAINER))}"
+                )
+            return [_say(f"check {check.name}: the GPUs"), *asked]
         case CertificateCheck():
             path = shlex.quote(_one_line(check.path))
             return [_say(f"check {check.name}: {check.path}"), f"{_BOUND} openssl x509 -noout -subject -enddate -in {path}"]

@@ -8,7 +8,7 @@ batch, the containers of all hosts among them, so that a check can look beside i
 from collections.abc import Mapping
 from typing import Any, Protocol  # Any: each module takes its own kind of check, which the table pairs it with
 
-from agent.checks import certificate, command, completion, container, dns, host, http, log, nginx, tcp
+from agent.checks import certificate, command, completion, container, dns, gpu, host, http, log, nginx, tcp
 from agent.model import (
     Blind,
     CertificateCheck,
@@ -19,6 +19,7 @@ from agent.model import (
     ContainerFacts,
     ContainerState,
     DnsCheck,
+    GpuCheck,
     HostCheck,
     HttpCheck,
     Judgement,
@@ -52,6 +53,7 @@ KINDS: Mapping[type[Check], Kind] = {
     DnsCheck: dns,
     LogCheck: log,
     HostCheck: host,
+    GpuCheck: gpu,
     CertificateCheck: certificate,
     NginxCheck: nginx,
 }

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from agent.gpu import words
 from agent.model import Gpu, GpuHolder, GpuTool, XidAction
 
+TOOL = "nvidia-smi"
+
 FIELDS = (
     "index",
     "uuid",

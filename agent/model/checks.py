@@ -211,6 +211,49 @@ class HostCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuCheck:
+    """The host's GPUs are all there and sound, and the container sees them."""
+
+    name: str
+    every: timedelta
+    thresholds: Thresholds
+    timeout: timedelta = timedelta(seconds=5)
+    """Of everything that is asked of the host, and of the question to the container."""
+    count: int | None = None
+    """How many cards the host has; None: that is not asked."""
+    in_container: bool = True
+    """Whether the container must see GPUs: `container_count` of them, or at least one."""
+    container_count: int | None = None
+    temperature: int | None = None
+    """Degrees Celsius that are allowed; None: not asked, since each model has its own limit and slows down by itself."""
+    throttled: bool = True
+    """Whether a card that is slowed down for heat or power is SICK."""
+    ecc_uncorrected: int = 0
+    """Uncorrected memory errors that are allowed, since the driver was loaded."""
+    remap_pending: bool = False
+    """Whether a broken memory row that waits for the next reset is SICK: the card works until then."""
+    orphan_memory: int | None = 256
+    """MiB that a process may hold which is gone, or whose container is; None: that is not asked."""
+    xids: bool = True
+    """Whether Xid lines of the kernel log count."""
+    app_faults: int = 2
+    """Faults of the application, since its container started, that are SICK."""
+    fabric_manager: bool = False
+    """Whether the NVLink fabric must be up: for machines with NVSwitch."""
+    tool: str = "nvidia-smi"
+    """On the host: a name, or an absolute path."""
+    kernel_log: str | None = None
+    """A file that the host's kernel log goes to; None: the kernel is asked."""
+    dcgm_url: str | None = None
+    """Metrics of a DCGM exporter, for where nvidia-smi cannot be asked."""
+
+    @property
+    def plane(self) -> Plane:
+        """Every check says which plane it looks at; this kind has one only."""
+        return Plane.HOST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateCheck:
     """A certificate file on the host is good for long enough, and its private key is not open to everybody."""
 
@@ -257,6 +300,7 @@ Check = (
     | DnsCheck
     | LogCheck
     | HostCheck
+    | GpuCheck
     | CertificateCheck
     | NginxCheck
 )

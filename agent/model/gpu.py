@@ -143,5 +143,7 @@ class GpuSeen:
     """In the order of the log; None: it could not be read."""
     fabric_manager: str | None = None
     """systemd's word: `active`, `inactive`, `failed`; None: not asked, or no answer."""
+    at: datetime | None = None
+    """When it was looked."""
     gaps: tuple[str, ...] = ()
     """What could not be looked at, one sentence each."""

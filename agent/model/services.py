@@ -131,6 +131,8 @@ class RunSpec:
     user: str | None = None
     network_of: str | None = None
     """A container whose network namespace it shares (`--network container:NAME`); then `networks` and `ports` are empty."""
+    gpus: tuple[str, ...] = ()
+    """GPUs it gets, by index or UUID; `all`: every one; none: none, or those that the image's own variables ask for."""
     stop_timeout: int = 10
     """Seconds Docker waits after SIGTERM before SIGKILL."""
 
@@ -298,5 +300,7 @@ class Service:
     """Folders on the host whose content can be made again, and may be deleted."""
     artefacts: tuple[Artefact, ...] = ()
     certificate: Certificate | None = None
+    quarantine_file: str | None = None
+    """A path on the host: while a file stands there, the host is quarantined, and nothing is done to its services."""
     log_most_bytes: int = 1_000_000_000
     """A Docker log larger than this is oversized. Docker rotates none by default (json-file, `max-size` -1)."""

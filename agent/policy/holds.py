@@ -89,6 +89,12 @@ def stopped_on_purpose(incident: Incident, findings: Findings) -> Hold | None:
     )
 
 
+def quarantined(findings: Findings) -> Refusal | None:
+    """The host is marked as one that gets no work: nothing is done to its services until people lift that."""
+    found = next((fact for fact in findings.evidence.on_host if (fact.name, fact.value) == ("host", "quarantined")), None)
+    return None if found is None else Refusal(code=RefusalCode.QUARANTINED, because=found.detail)
+
+
 def silenced(standing: Standing) -> Hold | None:
     """People work on it (`medic silence`). When the time is up everything is decided afresh; nothing is replayed."""
     silence = standing.silence

@@ -102,6 +102,8 @@ def next_step(incident: Incident, refusal: Refusal) -> str:  # noqa: C901 -- one
             return f"Bring another member of its group back first, then mend {incident.service}. {advice}".rstrip()
         case RefusalCode.FAILED_TOGETHER:
             return f"Mend what they have in common, then `medic breaker reset {incident.service} --why ...`."
+        case RefusalCode.QUARANTINED:
+            return f"Drain host {incident.host}, replace or mend it, then remove the file: {refusal.because}. {advice}".rstrip()
         case RefusalCode.RUNBOOK_CHANGED:
             return f"Read what was edited, then ask again with `medic runbook run`: {refusal.because}."
         case RefusalCode.DENIED:

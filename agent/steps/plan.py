@@ -27,6 +27,7 @@ def choose(
         or holds.stopped_on_purpose(incident, findings)
         or deploys.taken_down(service, findings, standing)
         or deploys.running(incident, service, findings, standing)
+        or holds.quarantined(findings)
         or starting.warming(service, findings, standing)
         or holds.parent_down(standing)
         or alive.flapping(standing)

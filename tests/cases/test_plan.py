@@ -132,6 +132,7 @@ def service(told: dict[str, Any]) -> Service:
         cache_paths=("/srv/web/cache",) if "cache-paths" in declares else (),
         artefacts=(Artefact(path="/srv/m", source="/mnt/m", sha256=sha256),) if "artefacts" in declares else (),
         certificate=Certificate(path="/etc/tls/web.pem", renew=("renew",)) if "certificate" in declares else None,
+        quarantine_file="/srv/medic/quarantined" if "quarantine-file" in declares else None,
         upstream_file="/srv/nginx/web.conf" if "upstream" in declares else None,
     )
 
@@ -175,7 +176,9 @@ def findings(told: dict[str, Any]) -> Findings:
                 for action, seconds, signal in happened
             ),
             changes=tuple(Change(what=what, before="a", after="b") for what in told.get("changed", [])),
-            on_host=tuple(HostFact(name=name, value=value, detail="") for name, value in told.get("seen", {}).items()),
+            on_host=tuple(
+                HostFact(name=name, value=value, detail="the file stands") for name, value in told.get("seen", {}).items()
+            ),
         ),
         diagnosis=Diagnosis(cause=Cause(cause), sureness=Sureness(sureness), said_by="rule:case", summary=cause, plane=None),
         saved=saved,

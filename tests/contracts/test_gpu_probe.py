@@ -6,12 +6,17 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from agent import xid_file
 from agent.adapters import local_exec
 from agent.adapters.gpu_probe import GpuProbe, Run
+from agent.adapters.machine import Machine
+from agent.adapters.system_clock import SystemClock
+from agent.adapters.ways import Ways
 from agent.errors import HungError, OutsideError
 from agent.model import Blind, GpuRequest, GpuSeen, GpuTool, HostName, XidAction
 
@@ -35,7 +40,8 @@ def shim(tmp_path: Path) -> Callable[[str], GpuRequest]:
 
 
 def prober(run: Run = local_exec.run) -> GpuProbe:
-    return GpuProbe(run=lambda _host: run, catalogue=xid_file.load)
+    machine = Ways(machines={HERE: cast("Machine", SimpleNamespace(run=run))}, engines={}, doors={})
+    return GpuProbe(machine.machine_of, catalogue=xid_file.load, clock=SystemClock())
 
 
 def seen(request: GpuRequest, by: GpuProbe | None = None) -> GpuSeen:
@@ -155,3 +161,27 @@ def test_a_kernel_log_that_cannot_be_read_is_a_gap_and_not_an_empty_log(
     found = seen(request)
     assert found.xids is None
     assert any("tail" in gap for gap in found.gaps)
+
+
+def test_on_another_machine_one_that_did_not_end_in_time_is_not_joined_by_others(shim: Callable[..., GpuRequest]) -> None:
+    started = []
+
+    def run(argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
+        if "--format=csv" not in argv:
+            return local_exec.run(argv, timeout=timeout, limit=limit)
+        started.append(argv)
+        raise OutsideError("cannot run 'nvidia-smi' on host 'far': no answer within 1 s", transient=True)
+
+    by = prober(run)
+    assert [seen(shim("normal"), by).tool for _ in range(3)] == [GpuTool.HANGS] * 3
+    assert len(started) == 1
+
+
+def test_a_host_that_cannot_be_reached_is_blind(shim: Callable[[str], GpuRequest]) -> None:
+    def run(argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
+        raise OutsideError("cannot reach host 'far': no route", transient=True)
+
+    found = seen(shim("normal"), prober(run))
+    assert (found.tool, found.xids) == (GpuTool.FAILED, None)
+    nowhere = GpuProbe(Ways(machines={}, engines={}, doors={}).machine_of, catalogue=xid_file.load, clock=SystemClock())
+    assert isinstance(nowhere.probe(shim("normal"), SECOND), Blind)

@@ -45,6 +45,7 @@ def plan(scenario: Scenario, run: str, folder: Path, extra: Callable[[Part], tup
         kept.mkdir(mode=0o777)
         for file, text in member.files.items():
             (kept / file).write_text(text)
+            (kept / file).chmod(0o755 if text.startswith("#!") else 0o644)
     (folder / "nginx.conf").write_text(_nginx_conf(scenario, site))
     site.medic_yaml.write_text(yaml.safe_dump(_medic_yaml(scenario, site), sort_keys=False, width=120))
     return site

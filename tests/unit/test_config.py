@@ -16,6 +16,7 @@ from agent.model import (
     ComposeSpec,
     ContainerCheck,
     DnsCheck,
+    GpuCheck,
     HostCheck,
     HttpCheck,
     LogCheck,
@@ -396,7 +397,7 @@ def test_the_example_loads(example: settings.Settings) -> None:
     web, redis = example.services
     assert [type(check) for check in (*web.checks, *redis.checks)] == [
         ContainerCheck, HttpCheck, HttpCheck, HttpCheck, CompletionCheck, NginxCheck, NginxCheck,
-        ContainerCheck, TcpCheck, CommandCheck, DnsCheck, LogCheck, HostCheck, CertificateCheck,
+        ContainerCheck, TcpCheck, CommandCheck, DnsCheck, LogCheck, HostCheck, GpuCheck, CertificateCheck,
     ]  # fmt: skip
     assert len(example.channels) == 3
 

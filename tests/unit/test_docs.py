@@ -17,7 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "docs/flo
 BY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 SYMPTOM = re.compile(
-    r'"((?:container|http|port|nginx|oom|image|healthcheck|certificate|engine|command|dns|log|disk|inodes|memory|load|docker|clock|network|host-key)-[a-z-]+|cannot-look)"'
+    r'"((?:container|http|port|nginx|oom|image|healthcheck|certificate|engine|command|dns|log|disk|inodes|memory|load|docker|clock|network|host-key|gpu)-[a-z-]+|cannot-look)"'
 )
 """A symptom word as it stands in our source: in quotes, and of one of these families."""
 

@@ -12,6 +12,7 @@ from agent.model import (
     CommandCheck,
     CompletionCheck,
     DnsCheck,
+    GpuCheck,
     HostCheck,
     HttpCheck,
     LogCheck,
@@ -73,16 +74,16 @@ def judge(command: list[str]) -> str:
     for allowed in (["2", ">&", "1"], ["2>&1"], ["<", "/dev/null"]):
         if command[-len(allowed) :] == allowed:
             command = command[: -len(allowed)]
-    if any(set(token) <= set("();<>|&") and token for token in command):
-        return f"an operator: {rest}"
+    if looks_at_gpus(command) or any(set(token) <= set("();<>|&") and token for token in command):
+        return "" if looks_at_gpus(command) else f"an operator: {rest}"
     match command:
         case ["set", "-u"] | ["date", "-u"] | ["printf", "\\n== %s\\n", _] | ["head", "-n" | "-c", _]:
             return ""
-        case ["timeout", "10", "docker", "exec", _, "nginx", "-T"]:
+        case ["timeout", "10", "docker", "exec", _, "nginx", "-T"] | ["timeout", "10", "nginx", "-T"]:
             return ""
-        case ["timeout", "10", "nginx", "-T"] | ["timeout", "10", "df", "-P" | "-iP", *_] | ["timeout", "10", "uptime"]:
+        case ["timeout", "10", "df", "-P" | "-iP", *_] | ["timeout", "10", "uptime"] | ["timeout", "10", "free", "-m"]:
             return ""
-        case ["timeout", "10", "free", "-m"] | ["timeout", "10", "openssl", "x509", "-noout", "-subject", "-enddate", "-in", _]:
+        case ["timeout", "10", "openssl", "x509", "-noout", "-subject", "-enddate", "-in", _]:
             return ""
         case ["timeout", "10", "docker", "ps" | "inspect" | "logs" as verb, *arguments]:
             return "" if {a for a in arguments if a.startswith("-")} <= DOCKER[verb] else f"an option: {rest}"
@@ -92,6 +93,18 @@ def judge(command: list[str]) -> str:
             return "" if options.keys() <= CURL and bounded else f"an option: {rest}"
         case _:
             return f"not a command that only looks: {rest}"
+
+
+def looks_at_gpus(command: list[str]) -> bool:
+    match command:
+        case ["timeout", "10", "dmesg"] | ["grep", "-F", "NVRM: Xid"] | ["tail", "-n", _]:
+            return True
+        case ["timeout", "10", "nvidia-smi", query, "--format=csv"]:
+            return query.startswith("--query-gpu=")
+        case ["timeout", "10", "docker", "exec", _, "nvidia-smi", query, "--format=csv"]:
+            return query.startswith("--query-gpu=")
+        case _:
+            return False
 
 
 def script(service: Service | None = None) -> str:
@@ -119,6 +132,9 @@ def test_holds_only_commands_that_look() -> None:
         "date -u ; reboot",
         "date -u && reboot",
         "head -n 1 < /etc/shadow",
+        "timeout 10 dmesg --clear",
+        "timeout 10 nvidia-smi --gpu-reset",
+        "timeout 10 docker exec web reboot --query-gpu=uuid --format=csv",
     ],
 )
 def test_the_parser_of_this_test_refuses_what_changes_or_waits(line: str) -> None:
@@ -185,6 +201,7 @@ def nasty_service(nasty: str) -> Service:
             DnsCheck(name="dns", every=every, thresholds=thresholds, lookup=nasty, timeout=timeout),
             LogCheck(name="log", every=every, thresholds=thresholds, most_bytes=1),
             HostCheck(name="host", every=every, thresholds=thresholds, disks=("/", f"/{nasty}")),
+            GpuCheck(name="gpu", every=every, thresholds=thresholds, tool=f"/{nasty}", kernel_log=f"/{nasty}"),
             CertificateCheck(name="tls", every=every, thresholds=thresholds, path=f"/{nasty}"),
         ),
     )
