@@ -32,8 +32,9 @@ if ! answers && ! command -v dockerd >/dev/null; then
     # Newer Debian has the command-line client in a package of its own.
     command -v docker >/dev/null || apt_install docker-cli
 fi
-if ! command -v mmdebstrap >/dev/null && can_install; then
-    apt_install mmdebstrap
+# mmdebstrap makes the lab's images; haproxy is the door that docs/how-to/least-privilege.md puts before Docker.
+if ! { command -v mmdebstrap && command -v haproxy; } >/dev/null && can_install; then
+    apt_install mmdebstrap haproxy
 fi
 
 wait_until_it_answers() { # waits while process $1 lives, for `patience` at most

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent import housekeeping, wiring
+from agent.cli import docker_rights
 from agent.errors import MedicError
 from agent.model import Blind, ComposeSpec, Found, Here, Host, NginxCheck, NginxRequest, NginxSeen
 from agent.settings import Settings
@@ -46,6 +47,7 @@ def look(settings: Settings) -> Iterator[Found]:
     yield from records(settings)
     for host in settings.hosts:
         yield docker(host)
+        yield from rights(host, settings)
     yield ansible()
     yield collection()
     yield from model(settings)
@@ -156,6 +158,24 @@ def docker(host: Host) -> Found:
     return Found(
         what=what, well=enough, found=f"engine {answer.get('Version')}, API {version}", how="upgrade Docker to 1.13 or newer"
     )
+
+
+def rights(host: Host, settings: Settings) -> Iterator[Found]:
+    """Ask what the host's socket refuses; nothing where it does not answer, which `docker` has said, nor on another machine."""
+    if not isinstance(host.access, Here):
+        return
+    try:
+        refused = docker_rights.forbidden(host.docker.removeprefix("unix://"), _WITHIN)
+    except (OSError, ValueError):
+        return
+    if not refused:
+        return
+    parts = [f"refuses {', '.join(refused)}", f"cannot run: {', '.join(docker_rights.cannot_run(refused)) or 'no runbook'}"]
+    blind = tuple(docker_rights.cannot_ask(refused, host.name, settings))
+    parts += [f"cannot ask: {', '.join(blind)}"] if blind else []
+    needed = any(right.name in refused for right in docker_rights.LOOKS)
+    how = "allow it at the door, if it should be: docs/how-to/least-privilege.md"
+    yield Found(what=f"rights on {host.name}", well=False, found="; ".join(parts), how=how, needed=needed)
 
 
 def _ask_docker(path: str) -> dict[str, object]:
