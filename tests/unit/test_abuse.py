@@ -1,5 +1,6 @@
 """The cases of docs/abuse.md and the tests behind them: none without the other."""
 
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -22,6 +23,7 @@ def cases() -> dict[str, str]:
     return {case[1]: case[2] for case in found if case}
 
 
+@functools.cache
 def marked() -> dict[str, list[str]]:
     """The files whose tests bear a number, by that number."""
     files = defaultdict(list)

@@ -1,5 +1,6 @@
 """Rules that every shipped playbook keeps: bounded commands, quoted words, markers around the change, one target."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +32,17 @@ HOOK = r"\{\{ \['timeout', '-k', '\d+', '\d+'\] \+ hook \}\}"
 """The one list of words that is not written out in a playbook: a program that the service declares, behind its bound."""
 
 
-def plays(file: Path) -> list[dict[str, Any]]:
+@functools.cache
+def read(file: Path) -> Any:
     return yaml.safe_load(file.read_text())
 
 
+def plays(file: Path) -> list[dict[str, Any]]:
+    return read(file)
+
+
 def tasks(file: Path) -> Iterator[dict[str, Any]]:
-    document = yaml.safe_load(file.read_text())
+    document = read(file)
     for entry in document:
         listed = (
             [entry]
@@ -196,7 +202,7 @@ def test_every_path_comes_from_a_declaration(file: Path) -> None:
 
 
 def test_every_playbook_belongs_to_a_runbook() -> None:
-    used = {yaml.safe_load(file.read_text())["playbook"] for file in (ROOT / "runbooks").glob("*/runbook.yaml")}
+    used = {read(file)["playbook"] for file in (ROOT / "runbooks").glob("*/runbook.yaml")}
 
     assert {file.name for file in PLAYBOOKS} == used
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 import json
 import types
 import typing
@@ -35,6 +36,7 @@ _PLAIN: dict[object, st.SearchStrategy[Any]] = {
 }
 
 
+@functools.cache
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """Every value that a field annotated with `kind` may hold, with short tuples."""
     if kind in _PLAIN:

@@ -1,6 +1,7 @@
 """The documents say what the code does: every name they use is there, and the closed lists are the code's own."""
 
 import enum
+import functools
 import re
 from pathlib import Path
 
@@ -117,9 +118,15 @@ def test_every_command_that_a_page_names_is_there(page: Path) -> None:
     assert unknown == []
 
 
-def _is_command(name: str, second: str | None) -> bool:
+@functools.cache
+def _group() -> typer.core.TyperGroup:
     group = get_command(main.app)
     assert isinstance(group, typer.core.TyperGroup)
+    return group
+
+
+def _is_command(name: str, second: str | None) -> bool:
+    group = _group()
     command = group.commands.get(name)
     if isinstance(command, typer.core.TyperGroup) and second is not None:
         return second in command.commands
