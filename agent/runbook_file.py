@@ -4,6 +4,8 @@ In: a folder of runbooks and the playbooks they name. Out: the catalogue, or a C
 would be right: a remedy that was misread would change the wrong thing. `python -m agent.runbook_file` writes the schema.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
 import sys
@@ -85,6 +87,8 @@ SYMPTOMS = (
     "host-key-changed",
 )
 """The closed list of docs/glossary.md."""
+KEPT = 256
+"""Texts whose parse is remembered: every runbook uses the same few roles, and the daemon reads them all again and again."""
 FILES = ("runbook.yaml", "inject.yml", "expect.yaml", "revert.yml")
 """What a runbook's folder holds: the declaration, and how it is put to the test on a throw-away container."""
 TESTED = "TESTED"
@@ -357,11 +361,25 @@ def _parameter(name: str, shape: ParameterShape) -> Parameter:
 
 
 def _validated(kind: type[Shape], file: Path) -> Shape:
-    document = yaml_text.parse(_text(file), str(file))
+    text = _text(file)
+    with contextlib.suppress(ConfigError, ValidationError):
+        kept: Shape = _shape(kind, text)  # lru_cache forgets what kind it was
+        return kept
+    document = yaml_text.parse(text, str(file))
     try:
         return kind.model_validate(document)
     except ValidationError as exc:
         raise ConfigError(yaml_text.sentence(str(file), document, exc.errors(include_url=False))) from exc
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _shape(kind: type[Shape], text: str) -> Shape:
+    return kind.model_validate(yaml_text.parse(text, ""))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _roles_in(text: str) -> frozenset[str]:
+    return frozenset(_roles(yaml_text.parse(text, "")))
 
 
 def hash_of(folder: Path, playbook: Path) -> str:
@@ -387,13 +405,20 @@ def _rolefiles_below(playbook: Path, roles: Path) -> Iterator[Path]:
         file = unread.pop()
         if file.suffix not in (".yml", ".yaml"):
             continue
-        for role in set(_roles(yaml_text.parse(_text(file), str(file)))) - seen:
+        for role in _roles_of(file) - seen:
             seen.add(role)
             found = list(files_below(roles / role))
             if not found:
                 raise ConfigError(f"cannot read {file}: role {role!r} is not in {roles}")
             unread += found
             yield from found
+
+
+def _roles_of(file: Path) -> frozenset[str]:
+    text = _text(file)
+    with contextlib.suppress(ConfigError):
+        return _roles_in(text)
+    return frozenset(_roles(yaml_text.parse(text, str(file))))  # says which file it is that cannot be read
 
 
 def _roles(document: object) -> Iterator[str]:
