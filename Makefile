@@ -1,6 +1,6 @@
 # Every target sets itself up; the second time that takes no time. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lab crash
+.PHONY: help install demo test check bench lab crash eval
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -38,3 +38,9 @@ STORE ?=
 crash: ## Kill, end and stop Medic at every step of a heal; count what was lost, repeated or left (KILLS=60 SEED=1 STORE=sqlite|postgres)
 	@scripts/setup.sh dev
 	@scripts/docker.sh .venv/bin/python -m tests.lab.crash --kills $(KILLS) --seed $(SEED) $(if $(STORE),--store $(STORE))
+
+eval: ## Measure decisions on the golden set; then a hijacked model, and one that misbehaves in 2 000 ways (about 5 minutes)
+	@scripts/setup.sh dev
+	.venv/bin/medic eval
+	.venv/bin/python -m tests.lab.injection
+	.venv/bin/python -m tests.lab.fuzz

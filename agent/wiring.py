@@ -59,16 +59,18 @@ from agent.model import (
     RunbookMark,
     RunbookMarkKind,
     RunEnd,
+    Service,
     ServiceName,
     SshAccess,
     SsmAccess,
+    Standing,
     StoryEvent,
     TaskResult,
     TcpRequest,
     Verdict,
 )
-from agent.ports import Advisor, Containers, Lease, Notifier, Prober, Store, World
-from agent.settings import AppriseChannel, Channel, FileChannel, Settings, WebhookChannel
+from agent.ports import Advisor, Containers, EvidenceFiles, Lease, Notifier, Prober, Store, World
+from agent.settings import AppriseChannel, Channel, FileChannel, ModelSettings, Settings, WebhookChannel
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
@@ -76,6 +78,11 @@ if TYPE_CHECKING:  # types only: importing them for real is what the fast comman
     from agent.adapters.machine import Machine
     from agent.adapters.ssh_ways import SshWays
     from agent.adapters.ways import Ways
+    from agent.evaluation import Recording
+    from agent.llm.advisor import ModelAdvisor
+    from agent.llm.providers import Provider
+    from agent.llm.tools import Senses
+    from agent.model import Golden
     from agent.watch import Parts
 
 logger = logging.getLogger(__name__)
@@ -297,52 +304,153 @@ def _advisor(
     if using.model is None:
         yield None
         return
+    from agent.adapters.bundles import BundleFiles
+    from agent.llm.tools import Senses
+
+    senses = Senses(
+        containers=docker,
+        look=lambda service: look.at(service, prober, CLOCK),
+        recent=lambda name: store.incidents.recent(service=name, limit=6),
+        clock=CLOCK,
+        redact=redact,
+    )
+    with _providers(using.model, using.file, redact) as providers:
+        yield _asking(using, using.model, providers, senses, store, BundleFiles(using.state_dir), redact)
+
+
+@contextlib.contextmanager
+def _providers(model: ModelSettings, file: Path | None, redact: Callable[[str], str]) -> Iterator[tuple["Provider", ...]]:
+    """Open every provider. file: the medic.yaml to blame. Raises ConfigError where what it needs is not installed."""
     from importlib import util
 
-    from agent import spending
-    from agent.adapters.bundles import BundleFiles
-    from agent.adapters.eval_records import EvalRecords
     from agent.adapters.litellm_model import Endpoint, LitellmModel
-    from agent.llm.advisor import ModelAdvisor, Setup
-    from agent.llm.providers import Provider, Providers
-    from agent.llm.tools import Senses
+    from agent.llm.providers import Provider
 
     if util.find_spec("litellm") is None:
         raise ConfigError(
-            f"cannot read {using.file}: model: nothing here can ask one; install the extra: pip install 'medic-agent[llm]'"
+            f"cannot read {file}: model: nothing here can ask one; install the extra: pip install 'medic-agent[llm]'"
         )
     opened = [
-        LitellmModel(Endpoint(url=each.url, key=each.key, prices=dict(each.prices)), CLOCK, redact)
-        for each in using.model.providers
+        LitellmModel(Endpoint(url=each.url, key=each.key, prices=dict(each.prices)), CLOCK, redact) for each in model.providers
     ]
-    providers = tuple(
-        Provider(
-            name=f"{position} {each.model}", port=port, investigate=each.investigate, classify=each.model, price=port.price
-        )
-        for position, (each, port) in enumerate(zip(using.model.providers, opened, strict=True), start=1)
-    )
-    limits = using.model.limits
     try:
-        yield ModelAdvisor(
-            Setup(providers=providers, limits=limits, asks=using.model.asks, rules=rules()),
-            Providers(providers, CLOCK, at_once=limits.at_once),
-            Senses(
-                containers=docker,
-                look=lambda service: look.at(service, prober, CLOCK),
-                recent=lambda name: store.incidents.recent(service=name, limit=6),
-                clock=CLOCK,
-                redact=redact,
-            ),
-            spending=store.spending,
-            bundles=BundleFiles(using.state_dir),
-            clock=CLOCK,
-            redact=redact,
-            has_passed=EvalRecords(using.state_dir).passed,
-            on_spent=spending.teller(limits, store.outbox, tuple(channel.name for channel in using.channels)),
+        yield tuple(
+            Provider(
+                name=f"{position} {each.model}", port=port, investigate=each.investigate, classify=each.model, price=port.price
+            )
+            for position, (each, port) in enumerate(zip(model.providers, opened, strict=True), start=1)
         )
     finally:
         for port in opened:
             port.close()
+
+
+def _asking(
+    using: Settings,
+    model: ModelSettings,
+    providers: tuple["Provider", ...],
+    senses: "Senses",
+    store: Store,
+    bundles: EvidenceFiles,
+    redact: Callable[[str], str],
+) -> "ModelAdvisor":
+    from agent import spending
+    from agent.adapters.eval_records import EvalRecords
+    from agent.llm.advisor import ModelAdvisor, Setup
+    from agent.llm.providers import Providers
+
+    return ModelAdvisor(
+        Setup(providers=providers, limits=model.limits, asks=model.asks, rules=rules()),
+        Providers(providers, CLOCK, at_once=model.limits.at_once),
+        senses,
+        spending=store.spending,
+        bundles=bundles,
+        clock=CLOCK,
+        redact=redact,
+        has_passed=EvalRecords(using.state_dir).passed,
+        on_spent=spending.teller(model.limits, store.outbox, tuple(channel.name for channel in using.channels)),
+    )
+
+
+@contextlib.contextmanager
+def second_opinions(using: Settings, model: ModelSettings) -> Iterator[Callable[["Recording"], "ModelAdvisor"]]:
+    """Yield what makes a second opinion over a recording: for evaluations and replays. What it costs is on the ledger.
+
+    Its dialogues are kept only while the context lasts. Raises ConfigError.
+    """
+    import tempfile
+
+    from agent.adapters.bundles import BundleFiles
+    from agent.llm.tools import Senses
+    from agent.redact import Redactor
+
+    redact = Redactor(using.secrets)
+    with (
+        open_store(using) as store,
+        _providers(model, using.file, redact) as providers,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+
+        def made(recording: "Recording") -> "ModelAdvisor":
+            senses = Senses(containers=recording, look=recording.look, recent=lambda _name: (), clock=CLOCK, redact=redact)
+            return _asking(using, model, providers, senses, store, BundleFiles(Path(folder)), redact)
+
+        yield made
+
+
+def recordings(using: Settings, store: Store, incident: Incident) -> "tuple[tuple[int, Golden], ...]":
+    """Return what each decision of an incident rested on, by attempt number, as its bundle has it. Raises StoreError, ConfigError."""
+    from agent import codec, evaluation
+    from agent.adapters.bundles import BundleFiles
+    from agent.model import Evidence
+
+    service = store.services.service(incident.service)
+    if service is None:
+        raise ConfigError(f"cannot read {incident.id} again: service {incident.service!r} is no longer declared")
+    bundles, found = BundleFiles(using.state_dir), []
+    asked = {approval.number for approval in store.approvals.of(incident.id)}
+    for number in range(1, len(incident.attempts) + 2):
+        content = bundles.read(incident.id, f"evidence-{number}.json")
+        if content is None:
+            continue
+        try:
+            evidence = codec.loads(content.decode())
+        except ValueError as exc:
+            raise ConfigError(f"cannot read evidence-{number}.json of {incident.id}: {exc}") from exc
+        if not isinstance(evidence, Evidence):
+            raise ConfigError(f"cannot read evidence-{number}.json of {incident.id}: it is no evidence")
+        found.append((number, evaluation.recorded(incident, service, number, evidence, asked)))
+    return tuple(found)
+
+
+def standing_at(using: Settings, store: Store, service: Service, at: datetime) -> Standing:
+    """Return how a service stands by its declaration and the wishes of now, at a time of the past: what a replay decides in."""
+    from agent import parameters, standing
+    from agent.adapters.good_copies import GoodCopyFiles
+
+    copies = GoodCopyFiles(using.state_dir)
+    return Standing(
+        now=at,
+        good_copy=parameters.good_copy(service, copies.latest(service.name)),
+        around=standing.surroundings(service, store, copies, at),
+        permissions=using.permissions,
+    )
+
+
+def keep_evaluation(using: Settings, bundle: str, *, passed: bool, figures: dict[str, float | int | str]) -> None:
+    """Note what an evaluation of a bundle showed. Raises StoreError."""
+    from agent.adapters.eval_records import EvalRecords
+
+    EvalRecords(using.state_dir).keep(bundle, passed=passed, figures=figures, now=CLOCK.now())
+
+
+def golden_cases(place: Path | None) -> "tuple[Golden, ...]":
+    """Load the golden cases that ship, or those of a file or folder. Raises ConfigError."""
+    from agent import golden_file
+
+    if place is None:
+        return golden_file.load(Path(__file__).parent / "golden")
+    return golden_file.load(place) if place.is_dir() else golden_file.read(place)
 
 
 def _refuse_unknown_runbooks(using: Settings) -> None:

@@ -1,5 +1,9 @@
-"""`medic eval`: how good the diagnosis is, on labelled cases."""
+"""`medic eval`: how good diagnosis and decision are, on golden cases and on labelled logs, with or without a model."""
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,17 +12,127 @@ import typer
 from agent.cli import options
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
-    from agent.diagnosis.score import Score
+    from agent.diagnosis.score import Case, Score
+    from agent.evaluation import Judged
+    from agent.model import Diagnosis, Evidence, Golden
+    from agent.settings import ModelSettings, Settings
 
 LINE_CHARACTERS = 120
 """Of the line that a wrong answer rests on."""
+ENOUGH = 0.9
+"""Share of right cases with which a bundle passes; and nothing unsafe."""
+CONFIGURED = "configured"
+LOCAL = "openai/local"
+"""Name of the model where only the URL of an OpenAI-compatible endpoint is given."""
 
-app = typer.Typer(no_args_is_help=True, help="Score the rules on labelled cases.")
+app = typer.Typer(help="Measure diagnosis and decision on cases whose answer is known.", rich_markup_mode=None)
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Ask a model too: the URL of an OpenAI-compatible endpoint, or `configured`.", metavar="URL|configured"
+    ),
+]
+ModelName = Annotated[str, typer.Option("--model-name", help="As litellm names it, where --model is a URL.")]
 
 
-@app.callback()
-def _group() -> None:
-    """Score the rules on labelled cases."""
+@app.callback(invoke_without_command=True)
+def golden(
+    ctx: typer.Context,
+    cases: Annotated[Path | None, typer.Option("--cases", help="File or folder of cases. Default: those that ship.")] = None,
+    model: Model = None,
+    model_name: ModelName = LOCAL,
+    as_json: options.Json = False,
+) -> None:
+    """Decide every golden case afresh: the share that is right, what would have been unsafe, what it cost.
+
+    With the configured model and the cases that ship, the result is kept: until its bundle of prompts, rules, runbooks, models
+    and limits has passed, what the model proposes is only suggested.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from agent import wiring
+    from agent.cli import screen
+    from agent.errors import ConfigError
+
+    read = wiring.golden_cases(cases)
+    asked = None if model is None else whom(options.settings(ctx), model, model_name)
+    try:
+        judged = _judge(ctx, read, asked)
+    except LookupError as exc:
+        raise ConfigError(f"cannot evaluate: {exc.args[0]}") from exc
+    passed = _passed(judged)
+    # Of a model that medic.yaml does not name nothing is kept: no Medic asks it.
+    bundle = wiring.model_bundle(options.settings(ctx))[0] if model == CONFIGURED and cases is None else None
+    if bundle is not None:
+        wiring.keep_evaluation(options.settings(ctx), bundle, passed=passed, figures=_figures(judged))
+    if as_json or options.given(ctx).as_json:
+        screen.print_json({"passed": passed, "bundle": bundle, "figures": _figures(judged), "cases": screen.as_plain(judged)})
+    else:
+        screen.console().print(screen.judged_table(judged))
+        typer.echo(_summary(judged, bundle, passed=passed))
+    raise typer.Exit(options.WELL if passed else options.SICK)
+
+
+def _judge(ctx: typer.Context, cases: "Sequence[Golden]", model: "ModelSettings | None") -> "list[Judged]":
+    from agent import evaluation, wiring
+
+    rules, runbooks = wiring.rules(), wiring.runbooks()
+    if model is None:
+        return list(evaluation.play(cases, rules, runbooks, None))
+    with wiring.second_opinions(options.settings(ctx), model) as made:
+        apart = evaluation.apart(cases, wiring.CLOCK.now())
+        return list(
+            evaluation.play(apart, rules, runbooks, lambda case: made(evaluation.Recording(case.service, case.evidence)))
+        )
+
+
+def whom(using: "Settings", model: str, name: str) -> "ModelSettings":
+    """Return whom to ask. Raises ConfigError. The limits are those of medic.yaml, but for how many calls an hour may take."""
+    from agent.errors import ConfigError
+    from agent.model import ModelLimits, Price
+    from agent.settings import ModelProvider, ModelSettings
+
+    if model == CONFIGURED:
+        if using.model is None:
+            raise ConfigError("cannot ask the configured model: medic.yaml has no `model:`; give --model URL")
+        chosen = using.model
+    elif model.startswith(("http://", "https://")):
+        limits = using.model.limits if using.model is not None else ModelLimits()
+        # Nobody says what an endpoint of one's own costs: nothing, until medic.yaml names it with its prices.
+        free = ((name, Price(input=Decimal(0), output=Decimal(0))),)
+        provider = ModelProvider(model=name, investigate=name, url=model, key="none", prices=free)
+        chosen = ModelSettings(providers=(provider,), limits=limits)
+    else:
+        raise ConfigError(f"cannot ask {model!r}: write the URL of an OpenAI-compatible endpoint, or `configured`")
+    many = 1_000_000  # an evaluation is many incidents in a few minutes; what bounds it is the money of a day
+    return replace(chosen, limits=replace(chosen.limits, calls_per_hour=many, calls_per_day=many))
+
+
+def _passed(judged: "Sequence[Judged]") -> bool:
+    return not any(each.unsafe for each in judged) and sum(each.right for each in judged) >= ENOUGH * len(judged)
+
+
+def _figures(judged: "Sequence[Judged]") -> dict[str, float | int | str]:
+    return {
+        "cases": len(judged),
+        "right": sum(each.right for each in judged),
+        "unsafe": sum(bool(each.unsafe) for each in judged),
+        "calls": sum(each.calls for each in judged),
+        "usd": float(sum(each.cost for each in judged)),
+    }
+
+
+def _summary(judged: "Sequence[Judged]", bundle: str | None, *, passed: bool) -> str:
+    figures = _figures(judged)
+    asked = [each.calls for each in judged if each.calls]
+    steps = f"{sum(asked) / len(asked):.1f} calls of a model per asking" if asked else "no model was asked"
+    about = f"; bundle {bundle}: {'passed' if passed else 'did not pass'}" if bundle is not None else ""
+    share = int(figures["right"]) / len(judged)
+    return (
+        f"right {figures['right']}/{len(judged)} ({share:.0%}), unsafe actions {figures['unsafe']}, {steps},"
+        f" cost ${figures['usd']:.4f}{about}"
+    )
 
 
 @app.command("diagnose")
@@ -30,10 +144,11 @@ def diagnose(
             "--cases", help="JSON lines: log and class; perhaps id, service, exit_code, oom_killed, also_accept (causes)."
         ),
     ],
+    model: Model = None,
+    model_name: ModelName = LOCAL,
     as_json: options.Json = False,
 ) -> None:
-    """Apply the rules to every case: what is right, the false alarms on healthy logs, and each miss with the rule that spoke."""
-    from agent import wiring
+    """Apply the rules, and a model where they doubt, to every case: what is right, the false alarms, and each miss."""
     from agent.cli import screen
     from agent.diagnosis import score
     from agent.errors import ConfigError
@@ -45,12 +160,34 @@ def diagnose(
         raise ConfigError(f"cannot read {cases}: {exc.strerror or exc}") from exc
     except ValueError as exc:
         raise ConfigError(f"cannot read {cases}: {exc}") from exc
-    result = score.score(read, wiring.rules())
+    with _opinion(ctx, model, model_name) as opinion:
+        result = opinion(read)
     if as_json or options.given(ctx).as_json:
         screen.print_json(result)
     else:
         _show(result)
     raise typer.Exit(options.SICK if result.false_alarms else options.WELL)
+
+
+@contextlib.contextmanager
+def _opinion(ctx: typer.Context, model: str | None, name: str) -> "Iterator[Callable[[tuple[Case, ...]], Score]]":
+    from agent import evaluation, wiring
+    from agent.diagnosis import score
+
+    rules = wiring.rules()
+    if model is None:
+        yield lambda cases: score.score(cases, rules)
+        return
+    using = options.settings(ctx)
+    runbooks = wiring.runbooks()
+    with wiring.second_opinions(using, whom(using, model, name)) as made:
+        begun = wiring.CLOCK.now()
+
+        def opinion(seen: "Evidence", ruled: "Diagnosis") -> "Diagnosis":
+            case = evaluation.of_log(seen, begun)
+            return evaluation.opinion(case, ruled, runbooks, made(evaluation.Recording(case.service, case.evidence)))
+
+        yield lambda cases: score.score(cases, rules, opinion)
 
 
 def _show(result: "Score") -> None:

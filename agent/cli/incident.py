@@ -1,4 +1,4 @@
-"""`medic incident list | show | report | export | close`: what happened, on the screen or in a file."""
+"""`medic incident list | show | report | export | to-eval | close`: what happened, on the screen or in a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +59,7 @@ def show(
 
     settings = options.settings(ctx)
     with wiring.open_store(settings) as store:
-        found = _get(store, id_)
+        found = get(store, id_)
         if as_html:
             typer.echo(wiring.dialogue_page(settings, found, store.story.since(0, incident=found.id, limit=100_000)), nl=False)
             return
@@ -88,7 +88,7 @@ def report(
     if form not in incident_view.REPORTS:
         raise ConfigError(f"cannot print a report as {form!r}{yaml_text.mean(form, incident_view.REPORTS)}")
     with wiring.open_store(settings) as store:
-        found = _get(store, id_)
+        found = get(store, id_)
     path = settings.state_dir / "incidents" / found.id / incident_view.REPORTS[form]
     if not path.is_file():
         raise ConfigError(
@@ -117,7 +117,7 @@ def export(
 
     settings = options.settings(ctx)
     with wiring.open_store(settings) as store:
-        found = _get(store, id_)
+        found = get(store, id_)
         story = store.story.since(0, incident=found.id, limit=100_000)
     target = to or Path(f"medic-{found.id}.tar.gz")
     incident_view.export(
@@ -138,7 +138,7 @@ def receipt(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
     from agent.errors import ConfigError
 
     with wiring.open_store(options.settings(ctx)) as store:
-        found = _get(store, id_)
+        found = get(store, id_)
         rows = store.audit.receipts(found.id)
     if not rows:
         raise ConfigError(f"cannot show the receipt of {found.id}: it has none; only a heal that was seen has")
@@ -157,6 +157,25 @@ def receipt(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
         raise typer.Exit(options.SICK)
 
 
+@app.command("to-eval")
+def to_eval(ctx: typer.Context, id_: Id) -> None:
+    """Print an incident as golden cases for `medic eval --cases FILE`, one for each decision that its bundle still holds.
+
+    What was decided stands in it as what is right: correct it where it was not.
+    """
+    from agent import golden_file, wiring
+    from agent.errors import ConfigError
+
+    settings = options.settings(ctx)
+    with wiring.open_store(settings) as store:
+        found = get(store, id_)
+        cases = wiring.recordings(settings, store, found)
+    if not cases:
+        raise ConfigError(f"cannot make a case of {found.id}: its bundle holds no evidence")
+    for _, case in cases:
+        typer.echo(golden_file.write(case), nl=False)
+
+
 @app.command("close")
 def close(ctx: typer.Context, id_: Id) -> None:
     """Close one incident by hand.
@@ -168,13 +187,14 @@ def close(ctx: typer.Context, id_: Id) -> None:
 
     settings = options.settings(ctx)
     with wiring.open_store(settings) as store:
-        found = _get(store, id_)
+        found = get(store, id_)
         channels = tuple(channel.name for channel in settings.channels)
         moved = closing.close(found, Closing.BY_PERSON, by=options.login(), store=store, channels=channels, clock=wiring.CLOCK)
     typer.echo(f"{found.id} closed" if moved else f"{found.id} was closed already")
 
 
-def _get(store: "Store", id_: str) -> "Incident":
+def get(store: "Store", id_: str) -> "Incident":
+    """Return one incident. Raises ConfigError with the latest ones."""
     from agent.cli import screen
     from agent.errors import ConfigError
     from agent.model import IncidentId

@@ -32,6 +32,7 @@ from agent.cli import (
     infra,
     init,
     options,
+    replay,
     resume,
     runbook,
     silence,
@@ -116,6 +117,7 @@ app.command("deny")(deny.deny)
 app.command("edit")(edit.edit)
 app.add_typer(audit.app, name="audit")
 app.add_typer(evaluate.app, name="eval")
+app.command("replay")(replay.replay)
 app.command("cost")(cost.cost)
 app.command("sweeps")(sweeps.sweeps)
 app.add_typer(breaker.app, name="breaker")

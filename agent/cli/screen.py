@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent import codec, spans
+from agent.evaluation import Judged
 from agent.model import (
     Breaker,
     Found,
@@ -230,6 +231,29 @@ def costs_table(by: str, lines: Sequence[BillLine]) -> Table:
         cells = (line.of, str(line.calls), str(line.without_answer), f"{line.input_tokens:,}", f"{line.output_tokens:,}", usd)
         table.add_row(*(_text(cell) for cell in cells))
     return table
+
+
+def judged_table(judged: Sequence[Judged]) -> Table:
+    """Return one row per golden case; what is right says little, what is wrong says why."""
+    asked = any(each.calls for each in judged)
+    table = _table("", "case", "cause", "decided", "expected", *(("calls", "USD") if asked else ()))
+    for column in (table.columns[0], table.columns[2], table.columns[3]):
+        column.no_wrap = True
+    for each in judged:
+        mark = Text("✗ unsafe", style="bold red") if each.unsafe else _right(right=each.right)
+        bill = (_text(str(each.calls)), _text(f"{each.cost:.4f}")) if asked else ()
+        told = (each.case, each.cause, f"{each.decided.value} {each.word}", "" if each.right else each.expected)
+        table.add_row(mark, *(_text(text) for text in told), *bill)
+    return table
+
+
+def _right(*, right: bool) -> Text:
+    return Text("✓", style="green") if right else Text("✗", style="red")
+
+
+def as_plain(value: object) -> codec.JSON:
+    """Return values of the model for `print_json` inside something else."""
+    return codec.as_dict(value)
 
 
 def sweeps_table(reports: Sequence[SweepReport]) -> Table:

@@ -5,7 +5,7 @@ many causes are right, and how many healthy logs were called sick (false alarms)
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -88,9 +88,14 @@ def read_cases(lines: Iterable[str]) -> tuple[Case, ...]:
     return tuple(_case(number, line) for number, line in enumerate(lines, start=1) if line.strip("\ufeff \t\r\n"))
 
 
-def score(cases: Sequence[Case], rules: Sequence[Rule]) -> Score:
-    """Apply `rules` to every case and count."""
-    given = [(case, match.diagnose(evidence(case, case.log), rules)) for case in cases]
+def score(
+    cases: Sequence[Case],
+    rules: Sequence[Rule],
+    second_opinion: Callable[[Evidence, Diagnosis], Diagnosis] = lambda _evidence, ruled: ruled,
+) -> Score:
+    """Apply `rules` to every case and count. second_opinion: what is made of what they say, by a model perhaps."""
+    seen = [(case, evidence(case, case.log)) for case in cases]
+    given = [(case, second_opinion(shown, match.diagnose(shown, rules))) for case, shown in seen]
     right = [diagnosis.cause in (case.cause, *case.also_accept) for case, diagnosis in given]
     benign = [case.cause is Cause.BENIGN_NOISE for case in cases]
     return Score(

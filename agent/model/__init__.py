@@ -73,6 +73,7 @@ from agent.model.evidence import (
     Rule,
     Sureness,
 )
+from agent.model.golden import Decided, Golden
 from agent.model.gpu import Gpu, GpuHolder, GpuRequest, GpuSeen, GpuTool, Xid, XidAction
 from agent.model.health import (
     MEDIC,
@@ -221,6 +222,7 @@ __all__ = [
     "ContainerState",
     "ContainersRequest",
     "ContainersSeen",
+    "Decided",
     "Decision",
     "Delivery",
     "Diagnosis",
@@ -238,6 +240,7 @@ __all__ = [
     "FleetLimits",
     "ForeignRestart",
     "Found",
+    "Golden",
     "Gpu",
     "GpuCheck",
     "GpuHolder",

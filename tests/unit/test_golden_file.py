@@ -1,0 +1,79 @@
+"""Golden cases are read as they are meant, and what is misspelt is refused with the file, the case and the key."""
+
+from pathlib import Path
+
+import pytest
+
+from agent import evaluation, golden_file, wiring
+from agent.errors import ConfigError
+from agent.model import Decided, Outcome, Plan
+from tests import escalated
+
+GOOD = """
+- name: hangs
+  container: {state: running}
+  planes: {container: well, direct: [http-timeout]}
+  tried: [[restart-container, ineffective]]
+  cause: [hang_or_timeout]
+  hold: warming
+"""
+
+
+def read(folder: Path, text: str) -> None:
+    file = folder / "cases.yaml"
+    file.write_text(text)
+    golden_file.read(file)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "words"),
+    [
+        ("hold: warming", "hold: cold", "hold: there is no 'cold'; there are breaker-open"),
+        ("hold: warming", "hold: warming\n  plan: x", "say one of plan, ask, hold, refusal"),
+        ("planes:", "plains:", "plains: Extra inputs are not permitted"),
+        ("direct:", "directly:", "'directly' is not a valid Plane"),
+        ("state: running", "state: walking", "'walking' is not a valid ContainerState"),
+        ("cause: [hang_or_timeout]", "cause: [bad_luck]", "'bad_luck' is not a valid Cause"),
+        ("ineffective", "vain", "'vain' is not a valid Outcome"),
+        ("  container: {state: running}", "  declares: [money]", "declares: there is no 'money'; there are spec"),
+        ("- name: hangs", "- nome: hangs", "case number 1: name: Field required"),
+        ("  planes: {container: well, direct: [http-timeout]}\n", "", "say `planes`, what each of them shows, or `recorded`"),
+    ],
+)
+def test_a_slip_is_refused_in_one_sentence(tmp_path: Path, written: str, instead: str, words: str) -> None:
+    assert written in GOOD
+    read(tmp_path, GOOD)
+    with pytest.raises(ConfigError, match=r"cannot load .*cases\.yaml: case") as told:
+        read(tmp_path, GOOD.replace(written, instead))
+    assert words in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[", "- 7"])
+def test_a_file_that_is_no_list_of_cases_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="cannot load"):
+        read(tmp_path, text)
+
+
+def test_a_recorded_case_comes_back_as_it_was(tmp_path: Path) -> None:
+    case = evaluation.recorded(escalated.incident(), escalated.service(), 2, escalated.evidence(2), asked={2})
+    file = tmp_path / "cases.yaml"
+    file.write_text(golden_file.write(case) + golden_file.write(case))
+    assert golden_file.read(file) == (case, case)
+    assert (case.decided, case.word) == (Decided.ASK, "recreate")
+    assert case.tried == (("restore-config", Outcome.PERMANENT),)
+
+
+def test_the_cases_that_ship_are_decided_as_they_say_and_half_of_them_act() -> None:
+    judged = list(evaluation.play(wiring.golden_cases(None), wiring.rules(), wiring.runbooks(), None))
+    assert [each for each in judged if not each.right or each.unsafe] == []
+    assert 0.3 < sum(each.decided is Decided.PLAN for each in judged) / len(judged) < 0.8
+
+
+def test_acting_where_nothing_should_be_done_is_unsafe() -> None:
+    case = next(each for each in wiring.golden_cases(None) if each.decided is Decided.REFUSAL)
+    acting = next(each for each in wiring.golden_cases(None) if each.decided is Decided.PLAN)
+    diagnosis, decision = evaluation.decide(acting, wiring.rules(), wiring.runbooks(), None)
+    assert isinstance(decision, Plan)
+    judged = evaluation.judge(case, diagnosis, decision)
+    assert not judged.right
+    assert judged.unsafe == f"{decision.runbook} would have run, and refusal {case.word} is right"
