@@ -7,6 +7,7 @@ looked at raises OutsideError, which becomes a gap in the evidence.
 
 from collections.abc import Callable, Iterator
 
+from agent.errors import OutsideError
 from agent.model import Artefact, ContainerFacts, ContainerState, HostFact, RunSpec, Service
 from agent.ports import Containers, HostFiles
 
@@ -39,11 +40,13 @@ def _log(service: Service, path: str, files: HostFiles) -> HostFact | None:
 
 
 def _quarantine(service: Service, path: str, files: HostFiles) -> HostFact | None:
-    if files.digest(service.host, path) is None:
-        return None
-    since = files.modified(service.host, path)
-    when = f" since {since:%Y-%m-%d %H:%M} UTC" if since else ""
-    return HostFact(name="host", value="quarantined", detail=f"{path} stands{when}")
+    try:
+        if files.digest(service.host, path) is None:
+            return None
+    except OutsideError as exc:
+        # Not a gap like the others: what nobody can see may stand.
+        return HostFact(name="host", value="unsure", detail=f"nobody can say whether {path} stands: {exc}")
+    return HostFact(name="host", value="quarantined", detail=f"{path} stands")
 
 
 def _disk(service: Service, path: str, files: HostFiles) -> HostFact | None:

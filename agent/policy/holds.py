@@ -89,10 +89,14 @@ def stopped_on_purpose(incident: Incident, findings: Findings) -> Hold | None:
     )
 
 
-def quarantined(findings: Findings) -> Refusal | None:
+def quarantined(findings: Findings) -> Decision | None:
     """The host is marked as one that gets no work: nothing is done to its services until people lift that."""
-    found = next((fact for fact in findings.evidence.on_host if (fact.name, fact.value) == ("host", "quarantined")), None)
-    return None if found is None else Refusal(code=RefusalCode.QUARANTINED, because=found.detail)
+    found = next((fact for fact in findings.evidence.on_host if fact.name == "host"), None)
+    if found is None:
+        return None
+    if found.value == "quarantined":
+        return Refusal(code=RefusalCode.QUARANTINED, because=found.detail)
+    return Hold(code=HoldCode.MONITOR_BLIND, because=found.detail, until="the file can be looked at", look_again=BLIND_FOR)
 
 
 def silenced(standing: Standing) -> Hold | None:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters.ansible_playbooks import AnsiblePlaybooks
 from agent.adapters.docker_engine import DockerEngine
 from agent.adapters.system_clock import SystemClock
 from agent.cli import docker_rights
 from agent.errors import OutsideError
-from agent.model import ContainerState, Host, HostName
+from agent.model import ContainerState, Host, HostName, RunEnd
 from tests.lab import images
+from tests.live.plans import plan
 
 pytestmark = pytest.mark.live
 
@@ -85,6 +87,11 @@ def client(door: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, env=environment)
 
 
+def started(container: str) -> str:
+    words = ["docker", "inspect", "--format", "{{.State.StartedAt}}", container]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
 def test_what_the_door_refuses_is_told_and_the_real_socket_refuses_nothing(door: Path) -> None:
     assert docker_rights.forbidden(SOCKET, WITHIN) == ()
     refused = docker_rights.forbidden(str(door), WITHIN)
@@ -119,6 +126,31 @@ def test_the_client_that_playbooks_call_restarts_through_the_door_and_does_nothi
         ended = client(door, *words)
         assert ended.returncode != 0, words
     assert json.loads(subprocess.run(["docker", "inspect", container], capture_output=True).stdout)[0]["State"]["Running"]
+
+
+def test_a_safe_runbook_runs_through_the_door_and_one_that_needs_more_fails_and_changes_nothing(
+    door: Path, container: str, tmp_path: Path
+) -> None:
+    host = Host(name=HERE, docker=f"unix://{door}")
+    playbooks = AnsiblePlaybooks(ansible=ROOT / "ansible", state_dir=tmp_path, redact=lambda text: text, hosts=(host,))
+
+    def run(playbook: str, **parameters: object) -> RunEnd:
+        made = plan(playbook, {"container": container, "stop_timeout": 1, **parameters})
+        ended = playbooks.run(
+            made, run_id=f"door-{playbook.removesuffix('.yml')}", check=False, on_task=lambda _: None, should_stop=lambda: None
+        )
+        return ended.end
+
+    try:
+        before = started(container)
+        assert run("restart-container.yml") is RunEnd.COMPLETED
+        assert started(container) != before
+        before = started(container)
+        spec = {"kind": "run", "image": images.TINY, "command": ["sleep", "1"], "stop_timeout": 1}
+        assert run("recreate-container.yml", spec=spec) is RunEnd.FAILED
+        assert started(container) == before
+    finally:
+        playbooks.close()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,24 @@ def seen(service: Service, box: ContainerFacts | None, files: Files, others: str
     return [(fact.name, fact.value) for fact in facts if fact is not None]
 
 
+class Unreadable(Files):
+    def digest(self, host: HostName, path: str) -> str | None:
+        raise OutsideError(f"cannot read {path!r}: Permission denied", transient=False)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (Files(digest=None), []),
+        (Files(digest="ab" * 32), [("host", "quarantined")]),
+        (Unreadable(), [("host", "unsure")]),  # what nobody can see may stand
+    ],
+)
+def test_a_host_is_quarantined_while_the_declared_file_stands(files: Files, expected: list[tuple[str, str]]) -> None:
+    assert seen(replace(WEB, quarantine_file="/srv/medic/quarantined"), None, files) == expected
+    assert seen(WEB, None, files) == []
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [(1_000_000, [("container_log", "small")]), (1_000_001, [("container_log", "oversized")]), (None, [])],

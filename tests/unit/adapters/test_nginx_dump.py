@@ -5,6 +5,7 @@ import textwrap
 import pytest
 
 from agent.adapters import nginx_dump, nginx_probe
+from agent.adapters.ways import Ways
 from agent.errors import OutsideError
 from agent.model import Blind, HostName, NginxRequest, NginxRoute, NginxSeen, NginxTarget, Observation
 
@@ -208,6 +209,9 @@ def test_an_include_never_opens_a_file_of_this_machine(tmp_path: object) -> None
     assert nginx_dump.routes(served(f"include {secret}; include /dev/zero; include /proc/self/environ;")) == ()
 
 
+NOWHERE = Ways(machines={}, engines={}, doors={})
+
+
 class FakeExec:
     def __init__(self, code: int, output: bytes) -> None:
         self._answer = (code, output)
@@ -257,5 +261,5 @@ def test_the_probe_tells_a_refused_configuration_from_not_having_seen_one(
     code: int, output: bytes, expected: Observation | type[Blind]
 ) -> None:
     request = NginxRequest(host=HostName("here"), container="front")
-    seen = nginx_probe.probe(FakeExec(code, output), request, nginx_probe.timedelta(seconds=1))
+    seen = nginx_probe.probe(FakeExec(code, output), request, nginx_probe.timedelta(seconds=1), NOWHERE.machine_of)
     assert isinstance(seen, Blind) if expected is Blind else seen == expected
