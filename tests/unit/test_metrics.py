@@ -79,6 +79,7 @@ def test_services_are_counted_by_verdict_and_only_declared_ones_have_a_line_of_t
     }
 
 
+@pytest.mark.abuse("76")
 def test_ten_thousand_services_make_a_thousand_lines() -> None:
     store = memory_store()
     for number in range(1_500):
