@@ -28,7 +28,7 @@ def read(folder: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("written", "instead", "words"),
     [
-        ("hold: warming", "hold: cold", "hold: there is no 'cold'; there are breaker-open"),
+        ("hold: warming", "hold: cold", "hold: there is no 'cold'; there are stopped-on-purpose"),
         ("hold: warming", "hold: warming\n  plan: x", "say one of plan, ask, hold, refusal"),
         ("planes:", "plains:", "plains: Extra inputs are not permitted"),
         ("direct:", "directly:", "'directly' is not a valid Plane"),
