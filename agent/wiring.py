@@ -323,15 +323,17 @@ def _providers(model: ModelSettings, file: Path | None, redact: Callable[[str], 
     """Open every provider. file: the medic.yaml to blame. Raises ConfigError where what it needs is not installed."""
     from importlib import util
 
-    from agent.adapters.litellm_model import Endpoint, LitellmModel
+    from agent.adapters.litellm_model import Endpoint, LitellmModel, Workers
     from agent.llm.providers import Provider
 
     if util.find_spec("litellm") is None:
         raise ConfigError(
             f"cannot read {file}: model: nothing here can ask one; install the extra: pip install 'medic-agent[llm]'"
         )
+    workers = Workers(CLOCK)
     opened = [
-        LitellmModel(Endpoint(url=each.url, key=each.key, prices=dict(each.prices)), CLOCK, redact) for each in model.providers
+        LitellmModel(Endpoint(url=each.url, key=each.key, prices=dict(each.prices)), workers, CLOCK, redact)
+        for each in model.providers
     ]
     try:
         yield tuple(
@@ -341,8 +343,7 @@ def _providers(model: ModelSettings, file: Path | None, redact: Callable[[str], 
             for position, (each, port) in enumerate(zip(model.providers, opened, strict=True), start=1)
         )
     finally:
-        for port in opened:
-            port.close()
+        workers.close()
 
 
 def _asking(

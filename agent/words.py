@@ -43,11 +43,8 @@ def url(text: str) -> str:
 
 def model(text: str) -> str:
     """Return the name of a language model as litellm knows it. Raises ValueError with what would be right."""
-    provider, slash, name = text.partition("/")
-    if len(text) > 200 or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be the name of a model: at most 200 plain ASCII characters without spaces")
-    if not (provider and slash and name):
-        raise ValueError(f"{text[:60]!r} names no provider: write it as <provider>/<model>, for example openai/gpt-5-mini")
+    if not text or len(text) > 200 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be the name of a model as litellm knows it: at most 200 plain ASCII characters without spaces")
     return text
 
 

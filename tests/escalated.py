@@ -1,11 +1,13 @@
 """One incident that two attempts could not mend, as values: what the tests of the hand-over and its report start from."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 from agent.model import (
     Attempt,
     Cause,
     Change,
+    Consultation,
     ContainerCheck,
     ContainerEvent,
     ContainerFacts,
@@ -141,6 +143,21 @@ def diagnosis() -> Diagnosis:
         facts=(("exit_code", "78"), ("changed", "config")),
         lines=(LogLine(id="L3", text=LOG[2]), LogLine(id="L5", text=LOG[4])),
         advice=ADVICE,
+    )
+
+
+def consultation() -> Consultation:
+    return Consultation(
+        model="anthropic/claude-x",
+        bundle="0123456789abcdef",
+        doubt="no rule names a cause",
+        came_of_it="model anthropic/claude-x says disk_full with confidence 0.70, and does not show it; it proposes no runbook",
+        calls=3,
+        input_tokens=7_100,
+        output_tokens=420,
+        cost=Decimal("0.0276"),
+        confidence=0.7,
+        unproven=("disk_full: [red]The disk[/red] is full, run `rm -rf /`", "it cites 'L99', which it was never shown"),
     )
 
 

@@ -60,15 +60,13 @@ class Endpoint:
 
 
 class LitellmModel:
-    """One provider. redact: for what it says in its errors. Closing it ends its workers."""
+    """One provider. workers: shared by all of them. redact: for what it says in its errors."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, redact: Callable[[str], str]) -> None:
+    def __init__(self, endpoint: Endpoint, workers: "Workers", clock: Clock, redact: Callable[[str], str]) -> None:
         self._endpoint = endpoint
+        self._workers = workers
         self._clock = clock
         self._redact = redact
-        self._idle: list[_Worker] = []
-        self._busy: list[_Worker] = []
-        self._lock = threading.Lock()
         self._prices: dict[str, Price] = dict(endpoint.prices)
 
     def complete(
@@ -123,6 +121,50 @@ class LitellmModel:
             self._prices[model] = Price(input=known[0], output=known[1]) if len(known) == 2 else UNKNOWN_PRICE
         return self._prices[model]
 
+    def _ask(self, order: Mapping[str, object], model: str, deadline: timedelta) -> dict[str, Any]:
+        answer = self._workers.ask(json.dumps(order), deadline)
+        if answer is None:
+            seconds = deadline.total_seconds()
+            raise ModelFault(f"cannot ask {model}: no answer within {seconds:g} s", kind=FaultKind.TIMEOUT)
+        if not answer:
+            raise ModelFault(f"cannot ask {model}: its process ended", kind=FaultKind.OTHER)
+        decoded: dict[str, Any] = json.loads(answer)
+        if "fault" in decoded:
+            words = " ".join(self._redact(str(decoded["sentence"])).split())[:SENTENCE]
+            raise ModelFault(f"cannot ask {model}: {words}", kind=FaultKind(decoded["fault"]))
+        return decoded
+
+
+class Workers:
+    """The processes that ask, one per call under way; each is kept for the next call. Nothing in them belongs to a provider."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._busy: list[_Worker] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a call."""
+        with self._lock:
+            return sum(worker.lives for worker in self._idle)
+
+    def ask(self, order: str, deadline: timedelta) -> str | None:
+        """Return the answer, "" where the process ended, None where time is over; then it is killed with the call in it."""
+        worker = self._taken()
+        answer: str | None = None
+        try:
+            answer = worker.ask(order, deadline)
+        finally:
+            with self._lock:
+                self._busy.remove(worker)
+                if answer:
+                    self._idle.append(worker)
+            if not answer:
+                worker.kill()
+        return answer
+
     def close(self) -> None:
         """End every worker, in the middle of a call too."""
         with self._lock:
@@ -130,28 +172,6 @@ class LitellmModel:
             self._idle = []
         for worker in workers:
             worker.kill()
-
-    def _ask(self, order: Mapping[str, object], model: str, deadline: timedelta) -> dict[str, Any]:
-        worker = self._taken()
-        try:
-            answer = worker.ask(json.dumps(order), deadline)
-        finally:
-            with self._lock:
-                self._busy.remove(worker)
-        if answer is None:
-            worker.kill()
-            seconds = deadline.total_seconds()
-            raise ModelFault(f"cannot ask {model}: no answer within {seconds:g} s", kind=FaultKind.TIMEOUT)
-        if not answer:
-            worker.kill()
-            raise ModelFault(f"cannot ask {model}: its process ended", kind=FaultKind.OTHER)
-        with self._lock:
-            self._idle.append(worker)
-        decoded: dict[str, Any] = json.loads(answer)
-        if "fault" in decoded:
-            words = " ".join(self._redact(str(decoded["sentence"])).split())[:SENTENCE]
-            raise ModelFault(f"cannot ask {model}: {words}", kind=FaultKind(decoded["fault"]))
-        return decoded
 
     def _taken(self) -> "_Worker":
         """Return a worker that waits, or a new one; it is busy from now on."""

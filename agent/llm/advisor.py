@@ -25,7 +25,7 @@ from agent.errors import OutsideError
 from agent.llm import brief, bundle, fence, history, reply, tools
 from agent.llm.brief import Redact
 from agent.llm.budget import Budget, Refused
-from agent.llm.providers import LimitError, Phase, Provider, Providers
+from agent.llm.providers import LimitError, Phase, Provider, Providers, UselessError
 from agent.llm.tools import Senses
 from agent.llm.transcript import Transcript
 from agent.model import (
@@ -33,6 +33,7 @@ from agent.model import (
     Cause,
     Consultation,
     Diagnosis,
+    FaultKind,
     IncidentId,
     LimitReached,
     LogLine,
@@ -61,6 +62,8 @@ SEARCH_OUTPUT = 700
 VERDICT_OUTPUT = 900
 KEPT_FOR_VERDICT = 2
 """Calls that the search leaves for the verdict and one attempt to mend it."""
+HEAD = 2
+"""Lines of a search before anything was looked up: the rules of the game and the case."""
 MOST_DIALOGUE = 40_000
 """Characters of a dialogue before old results are shortened."""
 MOST_SHOWN = 6_000
@@ -120,10 +123,11 @@ class ModelAdvisor:
     def advise(self, question: Question) -> Diagnosis:
         """Return the diagnosis of the rules with what a model adds. Never raises for what is outside."""
         version, incident, number = self.bundle(question.runbooks), question.evidence.incident, question.number
-        key = _key(question, version)
-        asking = _Asking(question=question, version=version, key=key)
+        asking = _Asking(
+            question=question, version=version, facts=(facts := _facts_key(question, version)), key=_key(question, facts)
+        )
         try:
-            given = self._given_before(asking)
+            given = self._given_before(asking.file, asking)
             if given is not None:
                 return given
             budget = Budget(self._setup.limits, incident, number, self._spending, self._clock, self._on_spent)
@@ -131,17 +135,24 @@ class ModelAdvisor:
             self._search(asking, chat, budget)
             claim, model = self._verdict(asking, chat, budget)
             said = self._diagnosis(claim, model, asking)
-            self._bundles.keep(incident, asking.file, codec.dumps(said).encode())
+            for file in (asking.file, asking.file_of_facts):
+                self._bundles.keep(incident, file, codec.dumps(said).encode())
         except (LimitError, OutsideError) as why:
             logger.warning("the model was of no help", extra={"incident": incident, "cause": self._line(str(why))})
-            said = self._in_vain(str(why), asking)
+            said = self._on_the_same_facts(asking) or self._in_vain(str(why), asking)
         if said.consultation is not None:
             self._note(said.consultation, asking)
         return said
 
-    def _given_before(self, asking: "_Asking") -> Diagnosis | None:
-        """Return the answer to this very question, where it was given already. One that cannot be read is none."""
-        content = self._bundles.read(asking.incident, asking.file)
+    def _on_the_same_facts(self, asking: "_Asking") -> Diagnosis | None:
+        """Return the last answer where nothing but the log has changed since: a person may be about to approve what it proposed."""
+        with contextlib.suppress(OutsideError):
+            return self._given_before(asking.file_of_facts, asking)
+        return None
+
+    def _given_before(self, file: str, asking: "_Asking") -> Diagnosis | None:
+        """Return an answer that was given already. One that cannot be read is none."""
+        content = self._bundles.read(asking.incident, file)
         try:
             kept = codec.loads(content.decode()) if content is not None else None
         except ValueError:
@@ -172,7 +183,13 @@ class ModelAdvisor:
                 return
             repaired = history.repair(history.compact(chat.said(phase), MOST_DIALOGUE))
             chat.noted(phase, *repaired.log)
-            answer = self._ask(repaired.said, tools.TOOLS, Phase.INVESTIGATE, SEARCH_OUTPUT, None, phase, chat, budget)
+            try:
+                answer = self._ask(repaired.said, tools.TOOLS, Phase.INVESTIGATE, SEARCH_OUTPUT, None, phase, chat, budget)
+            except ModelFault as fault:
+                if not _is_refused(fault) or len(chat.said(phase)) > HEAD:
+                    raise
+                chat.noted(phase, "it takes no tools, or not these: its verdict is asked for without a search")
+                return
             self._stop_at(budget.tools(answer.said.calls))
             for call in answer.said.calls:
                 if not self._look(call, asking, chat, budget):
@@ -255,12 +272,17 @@ class ModelAdvisor:
             ),
         ]
         shown = (*exhibits(searched[:2]), *found)
-        schema = reply.schema(question.runbooks)
+        schema: str | None = reply.schema(question.runbooks)
         chat.told(asking.verdict, *said)
         for last in (False, True):
-            answer = self._ask(
-                history.repair(said).said, (), Phase.CLASSIFY, VERDICT_OUTPUT, schema, asking.verdict, chat, budget
-            )
+            repaired = history.repair(said).said
+            try:
+                answer = self._ask(repaired, (), Phase.CLASSIFY, VERDICT_OUTPUT, schema, asking.verdict, chat, budget)
+            except ModelFault as fault:
+                if not _is_refused(fault) or last:
+                    raise
+                # Not every endpoint takes an answer schema; the form is in the words as well, and checked here in any case.
+                answer = self._ask(repaired, (), Phase.CLASSIFY, VERDICT_OUTPUT, schema := None, asking.verdict, chat, budget)
             claim = reply.read(answer.said.text, shown, question.runbooks, question.service)
             if isinstance(claim, reply.Claim) or last:
                 break
@@ -345,11 +367,14 @@ class ModelAdvisor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Asking:
-    """One question on its way. key: what the answer holds for."""
+    """One question on its way."""
 
     question: Question
     version: str
     key: str
+    """What the answer holds for."""
+    facts: str
+    """The same without the log."""
 
     @property
     def incident(self) -> IncidentId:
@@ -359,6 +384,11 @@ class _Asking:
     def file(self) -> str:
         """Name of the file that keeps the answer."""
         return f"advice-{self.question.number}-{self.key}.json"
+
+    @property
+    def file_of_facts(self) -> str:
+        """Name of the file that keeps the last answer given on these facts."""
+        return f"advice-{self.question.number}-facts-{self.facts}.json"
 
     @property
     def search(self) -> str:
@@ -389,6 +419,11 @@ def _nonce_of(said: Sequence[Said]) -> str:
     return found[1] if found else fence.word()
 
 
+def _is_refused(fault: ModelFault) -> bool:
+    """Say whether a provider refused what it was asked, so that it may take it in a simpler form."""
+    return fault.kind is FaultKind.BAD_REQUEST and not isinstance(fault, UselessError)
+
+
 def _has_ended(said: Sequence[Said]) -> bool:
     """Say whether the model spoke last and asked for nothing more."""
     return said[-1].role is Role.ASSISTANT and not said[-1].calls
@@ -412,21 +447,30 @@ def _again(kept: Diagnosis) -> Diagnosis:
     return kept if kept.consultation is None else replace(kept, consultation=replace(kept.consultation, reused=True))
 
 
-def _key(question: Question, version: str) -> str:
-    """Return what an answer holds for: the facts, the kinds of trouble in the log, what was changed and tried, and the bundle.
+def _key(question: Question, facts: str) -> str:
+    """Return what an answer holds for: the facts, and the kinds of trouble in the log.
 
     Times, counters and calm lines are left out: they change while nothing does.
     """
+    trouble = {entry.template for entry in log_lines.read(question.evidence.log) if not entry.calm}
+    return _digest([facts, "\n".join(sorted(trouble))])
+
+
+def _facts_key(question: Question, version: str) -> str:
+    """Return the facts, what was changed and tried, and the bundle."""
     evidence, container = question.evidence, question.evidence.container
-    trouble = {entry.template for entry in log_lines.read(evidence.log) if not entry.calm}
-    parts: list[codec.JSON] = [
-        version,
-        question.service.name,
-        [f"{name} {' '.join(sorted(values))}" for name, values in sorted(structural.facts(evidence).items())],
-        "\n".join(sorted(trouble)),
-        [[change.what, change.after] for change in evidence.changes],
-        [container.id, container.image_id] if container is not None else None,
-        [[a.number, a.plan.runbook, a.outcome.value if a.outcome else None] for a in question.attempts],
-        question.doubt,
-    ]
+    return _digest(
+        [
+            version,
+            question.service.name,
+            [f"{name} {' '.join(sorted(values))}" for name, values in sorted(structural.facts(evidence).items())],
+            [[change.what, change.after] for change in evidence.changes],
+            [container.id, container.image_id] if container is not None else None,
+            [[a.number, a.plan.runbook, a.outcome.value if a.outcome else None] for a in question.attempts],
+            question.doubt,
+        ]
+    )
+
+
+def _digest(parts: Sequence[codec.JSON]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

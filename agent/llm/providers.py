@@ -67,6 +67,10 @@ class LimitError(Exception):
     """A limit of the budget was reached: nobody is asked any more. The sentence says which."""
 
 
+class UselessError(ModelFault):
+    """A model answered, and what it said cannot be used: cut, withheld or empty. It is paid for."""
+
+
 class TimeIsOverError(ModelFault):
     """Too little time is left to ask anybody. It says nothing against a provider."""
 
@@ -169,7 +173,7 @@ class Providers:
         self._note(provider, None)
         useless = _useless(answer)
         if useless is not None:
-            raise ModelFault(f"cannot use the answer of {model}: {useless}", kind=FaultKind.BAD_REQUEST)
+            raise UselessError(f"cannot use the answer of {model}: {useless}", kind=FaultKind.BAD_REQUEST)
         return answer
 
     def _is_open(self, provider: Provider) -> bool:

@@ -4,23 +4,41 @@ Measured on 1.106 (defaults in brackets): three HTTP calls for one 429, 4.3 s fo
 nothing where usage is missing, 529 as a bare APIError, a reset connection as a time-out, impossible tool calls passed on as good.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from agent.adapters.litellm_model import UNKNOWN_PRICE, Endpoint, LitellmModel
+from agent import config, wiring
+from agent.adapters.litellm_model import UNKNOWN_PRICE, Endpoint, LitellmModel, Workers
 from agent.adapters.system_clock import SystemClock
-from agent.model import FaultKind, ModelAnswer, ModelFault, Price, Role, Said, StopReason, ToolCall, ToolSpec
+from agent.model import (
+    Cause,
+    FaultKind,
+    HttpSeen,
+    ModelAnswer,
+    ModelFault,
+    Price,
+    Role,
+    Said,
+    StopReason,
+    Sureness,
+    ToolCall,
+    ToolSpec,
+)
+from agent.ports import Advisor, Model
 from agent.redact import Redactor
-from tests.model_server import Drips, Fails, Hangs, ModelServer, Raw, Resets, Says
+from tests.fakes_model import ScriptedModel, fault
+from tests.model_server import Drips, Fails, Hangs, Heard, ModelServer, Raw, Resets, Says
+from tests.stories.world import Ward, service
 
 KEY = "sk-not-a-real-key-0123456789abcdef"
 QUESTION = (Said(role=Role.SYSTEM, text="You are brief."), Said(role=Role.USER, text="Why is web sick?"))
@@ -40,22 +58,22 @@ def server() -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="module")
-def openai(server: ModelServer) -> Iterator[LitellmModel]:
+def workers() -> Iterator[Workers]:
     """One worker for the whole module: it takes seconds to load litellm, once."""
-    model = LitellmModel(
-        Endpoint(url=server.openai_url, key=KEY, prices={OPENAI: Price(input=Decimal(1), output=Decimal(2))}),
-        SystemClock(),
-        Redactor([KEY]),
-    )
-    yield model
-    model.close()
+    shared = Workers(SystemClock())
+    yield shared
+    shared.close()
 
 
 @pytest.fixture(scope="module")
-def anthropic(server: ModelServer, openai: LitellmModel) -> LitellmModel:
-    model = LitellmModel(Endpoint(url=server.url, key=KEY, prices={}), SystemClock(), Redactor([KEY]))
-    model._idle = openai._idle  # the same worker: nothing in it belongs to a provider
-    return model
+def openai(server: ModelServer, workers: Workers) -> LitellmModel:
+    prices = {OPENAI: Price(input=Decimal(1), output=Decimal(2))}
+    return LitellmModel(Endpoint(url=server.openai_url, key=KEY, prices=prices), workers, SystemClock(), Redactor([KEY]))
+
+
+@pytest.fixture(scope="module")
+def anthropic(server: ModelServer, workers: Workers) -> LitellmModel:
+    return LitellmModel(Endpoint(url=server.url, key=KEY, prices={}), workers, SystemClock(), Redactor([KEY]))
 
 
 def ask(
@@ -157,17 +175,18 @@ def test_anthropic_s_errors_have_the_same_kinds(
 
 
 @pytest.mark.parametrize("step", [Hangs(30), Drips(pause=0.1)], ids=["silent", "one byte at a time"])
-def test_a_deadline_stops_the_call_itself(server: ModelServer, openai: LitellmModel, step: Hangs | Drips) -> None:
+def test_a_deadline_stops_the_call_itself(
+    server: ModelServer, openai: LitellmModel, workers: Workers, step: Hangs | Drips
+) -> None:
     server.script(Says("hello"))
     ask(openai)
-    (worker,) = openai._idle
+    assert workers.waiting == 1
     server.script(step)
     with pytest.raises(ModelFault) as caught:
         ask(openai, deadline=timedelta(seconds=1))
     assert caught.value.kind is FaultKind.TIMEOUT
     # A silent server ends by litellm's own time-out; one that drips never does, so its process is killed with the call in it.
-    assert openai._idle in ([worker], [])
-    assert worker.lives == bool(openai._idle)
+    assert workers.waiting <= isinstance(step, Hangs)
     assert len(server.heard) == 1
     server.script(Says("hello"))
     assert ask(openai).said.text == "hello", "a worker that was killed is replaced"
@@ -278,3 +297,107 @@ def test_a_worker_reads_no_env_file_and_ends_with_its_parent_in_the_middle_of_a_
     (heard,) = server.heard
     assert "from-the-environment" in str(heard.headers)
     assert "cost map" not in complaints.lower(), "it fetches prices from the network"
+
+
+# ------------------------------------------------------------------------------------------- the port, on fake and real
+
+
+@pytest.fixture(params=["scripted", "litellm"])
+def port(request: pytest.FixtureRequest, server: ModelServer, openai: LitellmModel) -> Callable[[Said | ModelFault], Model]:
+    """Something that makes a `ports.Model` which answers one thing."""
+
+    def answering(step: Said | ModelFault) -> Model:
+        if request.param == "scripted":
+            return ScriptedModel(step)
+        if isinstance(step, ModelFault):
+            server.script(Fails({FaultKind.RATE_LIMITED: 429, FaultKind.REFUSED_KEY: 401}[step.kind]))
+        else:
+            server.script(Says(step.text, calls=tuple((call.name, call.arguments, call.id) for call in step.calls)))
+        return openai
+
+    return answering
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Said(role=Role.ASSISTANT, text="It crashed."),
+        Said(role=Role.ASSISTANT, text="", calls=(ToolCall(id="call_7", name="probe", arguments='{"service":"db"}'),)),
+    ],
+    ids=["text", "a call"],
+)
+def test_every_model_answers_with_a_line_its_tokens_and_its_price(
+    port: Callable[[Said | ModelFault], Model], said: Said
+) -> None:
+    answer = port(said).complete(QUESTION, (LOOK,), model=OPENAI, deadline=LONG, most_output=200, schema=None)
+    assert answer.said == said
+    assert answer.stop is (StopReason.TOOL_CALLS if said.calls else StopReason.END)
+    assert answer.usage.input_tokens > 0
+    assert answer.usage.output_tokens > 0
+    assert answer.cost > 0
+    assert answer.took > timedelta(0)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RATE_LIMITED, FaultKind.REFUSED_KEY])
+def test_every_model_raises_its_faults_by_kind(port: Callable[[Said | ModelFault], Model], kind: FaultKind) -> None:
+    with pytest.raises(ModelFault) as caught:
+        port(fault(kind)).complete(QUESTION, (), model=OPENAI, deadline=LONG, most_output=200, schema=None)
+    assert (caught.value.kind, caught.value.transient) == (kind, kind.passes)
+
+
+# ------------------------------------------------------------------------------------- all of it, as wiring joins it
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_a_whole_incident_is_explained_over_http_as_wiring_joins_it(tmp_path: Path, server: ModelServer, wire: str) -> None:
+    """The first provider is down; the second searches, is answered, and names a cause by a line of the log."""
+    name, url = (OPENAI, server.openai_url) if wire == "openai" else (ANTHROPIC, server.url)
+    (tmp_path / "key").write_text(KEY)
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "medic.yaml").write_text(
+        f"state_dir: {tmp_path / 'state'}\n"
+        "model:\n"
+        "  ask: doubt\n"
+        "  providers:\n"
+        "    - {model: openai/down, url: 'http://127.0.0.1:9/v1', key_file: key}\n"
+        f"    - {{model: {name}, url: '{url}', key_file: key, prices: {{'{name}': {{input: 1, output: 5}}}}}}\n"
+    )
+    using = config.load(tmp_path / "medic.yaml", {})
+
+    def plays(heard: Heard) -> Says:
+        if "read_logs" in heard.tools and not heard.results:
+            return Says(calls=(("read_logs", '{"service": "web", "contains": "flux"}'),))
+        if "read_logs" in heard.tools:
+            return Says("The frobnicator gave up.")
+        shown = next(line for line in heard.text.splitlines() if "frobnicator gave up: flux" in line and "| " in line)
+        verdict = {
+            "cause": "application_bug",
+            "runbook": "inconclusive",
+            "parameters": [],
+            "evidence": [shown.split("|")[0]],
+            "confidence": 0.9,
+            "summary": "The frobnicator gave up.",
+        }
+        # To Anthropic, litellm sends a schema as the one tool that may be called, and hands its arguments back as the text.
+        by_tool = heard.tools[0] if heard.tools else None
+        return Says(calls=((by_tool, json.dumps(verdict)),)) if by_tool else Says(json.dumps(verdict))
+
+    server.play(plays)
+    with contextlib.ExitStack() as closing:
+
+        def advisor(made: Ward) -> Advisor | None:
+            return closing.enter_context(wiring._advisor(using, made.store, made.machine, made.machine, Redactor([KEY])))
+
+        made = Ward(using.state_dir, (service("web"),), runbooks=(), advisor=advisor)
+        made.beat(2)
+        made.machine.boxes["web"].log = b"boot\nweb: frobnicator gave up: flux 17 of 12\n"
+        made.machine.boxes["web"].says = HttpSeen(status=500, latency=timedelta(milliseconds=3), body="error")
+        made.beat(3)
+    assert server.refused == [], "a strict provider takes every request"
+    diagnosis = made.incident("web").diagnosis
+    assert diagnosis is not None
+    assert (diagnosis.cause, diagnosis.sureness) == (Cause.APPLICATION_BUG, Sureness.SUSPECTED), diagnosis.consultation
+    assert diagnosis.consultation is not None
+    spent = made.store.spending.of(made.incident("web").id)
+    assert [row.fault for row in spent if row.usage is None] == ["unreachable"] * (len(spent) - 3)
+    assert KEY not in json.dumps([row.fault for row in spent])

@@ -410,7 +410,8 @@ def test_a_transcript_is_kept_with_the_incident(tmp_path: Path) -> None:
 def test_an_answer_that_was_kept_and_cannot_be_read_is_asked_for_again(tmp_path: Path) -> None:
     model = ScriptedModel(says("x"), names_the_line(cause="application_bug", runbook="rekindle"))
     made = sick(ward(tmp_path, model))
-    (kept,) = (tmp_path / "incidents" / made.incident("web").id).glob("advice-1-*.json")
+    folder = tmp_path / "incidents" / made.incident("web").id
+    (kept,) = (file for file in folder.glob("advice-1-*.json") if "facts" not in file.name)
     kept.write_bytes(b'{"_":"Diagnosis"')
     model.steps = [says("x"), names_the_line(cause="application_bug", runbook="rekindle")]
     made.clock.move(timedelta(hours=1))
@@ -427,3 +428,37 @@ def test_addresses_of_people_stay_here_and_those_of_machines_do_not(tmp_path: Pa
     made.beat(3)
     assert "ada.lovelace" not in model.asked[0].text
     assert "mail of [EMAIL] bounced at 10.0.0.7, see getty@tty1.service" in model.asked[0].text
+
+
+@pytest.mark.parametrize("refuses", ["tools", "schema"])
+def test_an_endpoint_that_takes_no_tools_or_no_schema_is_asked_without(tmp_path: Path, refuses: str) -> None:
+    def answers(asked: Asked) -> Said:
+        if asked.tools if refuses == "tools" else asked.schema:
+            raise fault(FaultKind.BAD_REQUEST)
+        return says("x") if asked.tools else names_the_line(cause="application_bug")(asked)
+
+    made = sick(ward(tmp_path, ScriptedModel(answers)))
+    assert made.incident("web").diagnosis.cause is Cause.APPLICATION_BUG  # type: ignore[union-attr]
+
+
+def test_a_proposal_stays_while_only_the_log_changes_and_nobody_answers_any_more(tmp_path: Path) -> None:
+    model = ScriptedModel(says("x"), names_the_line(cause="application_bug", runbook="rekindle"), fault(FaultKind.BAD_REQUEST))
+    made = sick(ward(tmp_path, model))
+    asked = len(model.asked)
+    made.machine.boxes["web"].log += b"error: another complaint, in other words\n"
+    answering.approve("A1", by="ada", why="", store=made.store, clock=made.clock)
+    made.beat_until(lambda: made.machine.played != [])
+    assert len(model.asked) > asked
+    assert made.machine.played[0].startswith("rekindle")
+
+
+def test_an_answer_on_other_facts_is_not_used_again(tmp_path: Path) -> None:
+    model = ScriptedModel(says("x"), names_the_line(cause="application_bug", runbook="rekindle"), fault(FaultKind.BAD_REQUEST))
+    made = sick(ward(tmp_path, model))
+    assert made.incident("web").hold is not None
+    made.machine.crash("web", exit_code=7)
+    made.clock.move(timedelta(minutes=61))
+    made.beat(2)
+    diagnosis = made.incident("web").diagnosis
+    assert diagnosis is not None
+    assert diagnosis.cause is Cause.INCONCLUSIVE

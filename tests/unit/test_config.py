@@ -104,7 +104,7 @@ WRONG = [
     ("model: {}", "model.providers: is missing"),
     ("model: {providers: []}", "model.providers: must not be empty"),
     ("model: {providers: [{}]}", "model.providers[0].model: is missing"),
-    ("model: {providers: [{model: gpt-5}]}", "model.providers[0].model: 'gpt-5' names no provider: write it as <provider>/<model>, for example openai/gpt-5-mini"),
+    ("model: {providers: [{model: my model}]}", "model.providers[0].model: must be the name of a model as litellm knows it: at most 200 plain ASCII characters without spaces"),
     ("model: {providers: [{model: openai/x, key: sk-1}]}", "model.providers[0].key: there is no such key (did you mean 'key_file'?)"),
     ("model: {providers: [{model: openai/x, key_file: nope}]}", "model.providers[0].key_file: there is no file {base}/nope"),
     ("model: {providers: [{model: openai/x, url: 'http://u:p@h/v1'}]}", "model.providers[0].url: must not hold a user or a password: what is written here is shown and stored"),

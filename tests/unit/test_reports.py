@@ -128,6 +128,18 @@ def test_says_how_long_before_the_trouble_something_changed(
     assert words in render(evidence=(seen,))["report.md"]
 
 
+def test_what_a_model_was_asked_and_could_not_show_is_said() -> None:
+    diagnosis = replace(escalated.diagnosis(), consultation=escalated.consultation())
+    files = render(incident=escalated.incident(diagnosis=diagnosis))
+    page = " ".join("".join(Page(files["report.html"]).text).split())
+    for text in (files["report.md"].replace("\\", ""), page):
+        assert "Asked because no rule names a cause: model anthropic/claude-x says disk_full" in text
+        assert "3 calls, 7100 tokens in, 420 out, $0.0276" in text
+        assert "Unproven, a ground for nothing: it cites 'L99', which it was never shown" in text
+        assert "Bundle 0123456789abcdef" in text
+    assert "A model was asked" not in render()["report.md"]
+
+
 def test_an_incident_without_anything_still_makes_a_report() -> None:
     bare = escalated.incident(attempts=(), diagnosis=None, refusal=None)
     files = render(incident=bare, service=None, evidence=(), story=())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent import wiring
+from agent.adapters.eval_records import EvalRecords
 from agent.cli import machine, main, options
 from agent.model import (
     Cause,
@@ -37,6 +39,7 @@ from agent.model import (
     Verdict,
 )
 from agent.ports import Store
+from tests import escalated as example
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 3, 1, 12, 0, 3, tzinfo=UTC)
@@ -222,6 +225,18 @@ def test_hostile_text_in_an_incident_is_shown_and_not_obeyed(medic: Medic, store
         assert "\x1b" not in out
 
 
+def test_an_incident_says_what_asking_a_model_brought(medic: Medic, store: Store) -> None:
+    id_ = escalated(store)
+    incident = store.incidents.get(id_)
+    assert incident is not None
+    assert incident.diagnosis is not None
+    store.incidents.keep_diagnosis(id_, replace(incident.diagnosis, consultation=example.consultation()))
+    out = " ".join(medic("incident", "show", id_)[1].split())
+    assert "says disk_full with confidence 0.70, and does not show it" in out
+    assert "3 calls, 7520 tokens, $0.0276; bundle 0123456789abcdef" in out
+    assert "[red]The disk[/red] is full" in out
+
+
 def test_following_a_handed_over_incident_ends(medic: Medic, store: Store) -> None:
     code, out, _ = medic("incident", "show", escalated(store), "--follow")
     assert code == 0
@@ -389,6 +404,21 @@ def test_doctor_shows_what_is_kept_beside_what_may_be(medic: Medic, folder: Path
         assert answers["incidents"]["found"] == f"{size / 1024**2:,.1f} MiB of at most 1.0 MiB"
         assert answers["sweep reports"]["found"] == "0.0 MiB of at most 190.7 MiB"
         assert "medic.db " in answers["databases"]["found"]
+
+
+def test_doctor_says_how_far_the_proposals_of_a_model_go(medic: Medic, folder: Path) -> None:
+    (folder / "medic.yaml").write_text("state_dir: state\nmodel: {providers: [{model: openai/x}]}\nservices: {web: {}}\n")
+    using = wiring.settings(folder / "medic.yaml")
+    asked, bundle = machine.model(using)
+    assert asked.well
+    assert asked.found.startswith("openai/x through litellm 1.")
+    assert not bundle.well
+    assert "not evaluated: proposals are only suggested" in bundle.found
+    id_, _ = wiring.model_bundle(using)
+    EvalRecords(using.state_dir).keep(id_, passed=True, figures={}, now=NOW)
+    assert [found.well for found in machine.model(using)] == [True, True]
+    (folder / "medic.yaml").write_text("state_dir: state\nmodel: {providers: [{model: openai/y}]}\nservices: {web: {}}\n")
+    assert wiring.model_bundle(wiring.settings(folder / "medic.yaml")) != (id_, True), "another model is another bundle"
 
 
 def test_doctor_says_which_store_cannot_be_opened(medic: Medic, folder: Path) -> None:
