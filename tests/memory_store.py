@@ -22,6 +22,8 @@ from agent.model import (
     Breaker,
     Closing,
     Delivery,
+    Departure,
+    DepartureStage,
     Diagnosis,
     ForeignRestart,
     Harm,
@@ -82,6 +84,7 @@ def memory_store() -> Store:
         audit=audit,
         leads=MemoryLeads(lock),
         spending=MemorySpending(lock),
+        departures=MemoryDepartures(lock),
         ledger=MemoryLedger(incidents, requests),
         changes=MemoryChanges(),
     )
@@ -844,3 +847,27 @@ class MemorySpending:
     def of(self, incident: IncidentId) -> tuple[Spending, ...]:
         with self._lock:
             return tuple(sorted((row for row in self._rows.values() if row.incident == incident), key=lambda row: row.at))
+
+
+class MemoryDepartures:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[str, Departure] = {}
+
+    def change(self, instance: str, to: Callable[[Departure | None], Departure | None]) -> tuple[Departure | None, bool]:
+        with self._lock:
+            before = self._rows.get(instance)
+            after = to(before)
+            if after is None or after == before:
+                return before, False
+            self._rows[instance] = after
+            return after, True
+
+    def of(self, incident: IncidentId) -> Departure | None:
+        with self._lock:
+            return next((row for row in self._rows.values() if row.incident == incident), None)
+
+    def standing(self) -> tuple[Departure, ...]:
+        with self._lock:
+            going = (row for row in self._rows.values() if row.stage is not DepartureStage.OVER)
+            return tuple(sorted(going, key=lambda row: row.heard_at))

@@ -356,6 +356,16 @@ spending = Table(
     Column("spending", Coded),
 )
 
+departures = Table(
+    "departures",
+    metadata,
+    Column("instance", PlainText, primary_key=True),
+    Column("stage", PlainText),
+    Column("incident", PlainText),
+    Column("heard_at", UtcTime),
+    Column("departure", Coded),
+)
+
 # The audit is hashed as it lies here, so its columns are plain texts: what cannot be read as a time or a word still reads.
 audit = Table(
     "audit",
