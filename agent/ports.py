@@ -380,7 +380,14 @@ class ServiceStore(Protocol):
         """Change the desired state."""
 
     def seen_well(
-        self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
+        self,
+        service: ServiceName,
+        *,
+        image_id: str | None,
+        config_hash: str | None,
+        container_id: str | None,
+        environment: str | None = None,
+        now: datetime,
     ) -> None:
         """Remember how the service looked when WELL: the base of "what changed"."""
 

@@ -391,12 +391,18 @@ class Sweep:
         except OutsideError as exc:
             logger.warning("cannot keep a good copy of a configuration", extra={"service": service.name, "cause": str(exc)})
             digest = record.config_hash
-        if record.well_at is None or (record.image_id, record.config_hash, record.container_id) != (
-            facts.image_id,
-            digest,
-            facts.id,
-        ):
-            store.seen_well(service.name, image_id=facts.image_id, config_hash=digest, container_id=facts.id, now=now)
+        # A container's variables stay as they are for as long as it lives; a list alone does not tell them.
+        environment = facts.environment or (record.environment if record.container_id == facts.id else None)
+        looked = (record.image_id, record.config_hash, record.container_id, record.environment)
+        if record.well_at is None or looked != (facts.image_id, digest, facts.id, environment):
+            store.seen_well(
+                service.name,
+                image_id=facts.image_id,
+                config_hash=digest,
+                container_id=facts.id,
+                environment=environment,
+                now=now,
+            )
 
     def _good_copy(self, service: Service, facts: ContainerFacts, record: ServiceRecord) -> str | None:
         """Keep the configuration that the service runs with, and return its digest.

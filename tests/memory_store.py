@@ -189,7 +189,14 @@ class MemoryServices:
                 self._audit.append(chain.by_person(AuditKind.STATUS, by, service=service, status=status, diagnostic=diagnostic))
 
     def seen_well(
-        self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
+        self,
+        service: ServiceName,
+        *,
+        image_id: str | None,
+        config_hash: str | None,
+        container_id: str | None,
+        environment: str | None = None,
+        now: datetime,
     ) -> None:
         with self._lock:
             if service in self._records:
@@ -198,6 +205,7 @@ class MemoryServices:
                     image_id=image_id,
                     config_hash=config_hash,
                     container_id=container_id,
+                    environment=environment,
                     well_at=now,
                 )
 

@@ -216,6 +216,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "ALTER TABLE attempts ADD COLUMN started_at_place TEXT",
     ),
+    ("ALTER TABLE services ADD COLUMN environment TEXT",),  # of the container that was last well
     (  # what Medic spends
         """CREATE TABLE spending (
             number {counted_key},

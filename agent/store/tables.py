@@ -151,6 +151,7 @@ services = Table(
     Column("image_id", PlainText),
     Column("config_hash", PlainText),
     Column("container_id", PlainText),
+    Column("environment", PlainText),
     Column("well_at", UtcTime),
 )
 
