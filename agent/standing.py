@@ -78,7 +78,6 @@ def read(
         peers=peers(service, store),
         budget=fleet_limits.budget,
         permissions=permissions,
-        departures=store.departures.standing(),
         approvals=store.approvals.of(incident),
         demoted=trust.demoted(
             runbooks, store.runbook_standing.marks([each.hash for each in runbooks]), service.name, rule, now
@@ -111,7 +110,6 @@ def of_hold(
         breaker=breaker.over(service, store.breakers.standing()),
         others=others or Others(),
         parents_down=parents_down(service, store),
-        departures=store.departures.standing(),
     )
 
 

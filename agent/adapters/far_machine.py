@@ -11,6 +11,7 @@ from agent.adapters import machine
 from agent.adapters.machine import DiskFacts, FileFacts, MachineFacts
 from agent.errors import OutsideError
 from agent.model import HostName
+from agent.ports import Clock
 
 TIMEOUT = timedelta(seconds=4)
 """For one answer. What it takes is a connection, a fork, and reading a megabyte at most."""
@@ -39,7 +40,11 @@ exec stat -L -c "$plain %a %s %.Y" -- "$1"'''
 READ = f'{_THERE}{_PLAIN} exec head -c "$2" -- "$1"'
 DIGEST = f'{_THERE}{_PLAIN} [ "$(stat -L -c %s -- "$1")" -le "$2" ] || exit {TOO_LARGE}; exec sha256sum -- "$1"'
 DISK = f'{_THERE} exec stat -L -f -c "%b %f %a %c %d" -- "$1"'
-MEASURE = "cat /proc/loadavg && { nproc || grep -c ^processor /proc/cpuinfo; } && cat /proc/meminfo"
+MEASURE = """
+date +%s.%N && cat /proc/loadavg && { nproc || grep -c ^processor /proc/cpuinfo; } || exit 1
+for path; do stat -L -f -c "%b %f %a %c %d" -- "$path" 2>/dev/null || { [ -e "$path" ] && exit 1 || echo nowhere; }; done
+cat /proc/meminfo
+"""
 _FACTS = re.compile(rb"(?P<plain>[01]) (?P<mode>[0-7]+) (?P<size>\d+) (?P<seconds>\d+)\.(?P<nanos>\d{9})\s*")
 _DIGEST = re.compile(rb"\\?([0-9a-f]{64})\s")
 RUNS = """
@@ -62,9 +67,10 @@ class Programs(Protocol):
 class FarMachine:
     """`machine.Machine` over `Programs`."""
 
-    def __init__(self, host: HostName, programs: Programs) -> None:
+    def __init__(self, host: HostName, programs: Programs, clock: Clock) -> None:
         self._host = host
         self._programs = programs
+        self._clock = clock
 
     def run(self, argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
         """Return exit code and output of one program. Raises OutsideError."""
@@ -106,22 +112,30 @@ class FarMachine:
         said = self._ask("look at the disk of", DISK, path)
         if said is None:
             return None
-        words = said.split()
-        if len(words) != 5 or not all(word.isdigit() for word in words):
-            raise self._nonsense(path, said)
-        blocks, free, available, inodes, inodes_free = map(int, words)
-        return DiskFacts(blocks=blocks, free=free, available=available, inodes=inodes, inodes_free=inodes_free)
-
-    def measure(self) -> MachineFacts:
-        """Return memory, load and CPUs. Raises OutsideError."""
-        code, output = self._programs.run(("sh", "-c", MEASURE), timeout=TIMEOUT, limit=_FACTS_LIMIT)
-        load, cpus, *meminfo = output.decode("utf-8", errors="replace").splitlines() or ("",) * 3
         try:
-            return MachineFacts(load=float(load.split()[1]), cpus=int(cpus), meminfo="\n".join(meminfo))
-        except (ValueError, IndexError) as exc:
-            raise OutsideError(
-                f"cannot measure host {self._host!r}: exit code {code}, {_first(output)}", transient=False
-            ) from exc
+            return _disk(said.decode("ascii", errors="replace"))
+        except ValueError as exc:
+            raise self._nonsense(path, said) from exc
+
+    def measure(self, disks: tuple[str, ...]) -> MachineFacts:
+        """Return memory, load, CPUs, disks and the clock, which is as exact as the answer was fast. Raises OutsideError."""
+        for path in disks:
+            machine.absolute(path)
+        before = self._clock.now()
+        code, output = self._programs.run(("sh", "-c", MEASURE, "sh", *disks), timeout=TIMEOUT, limit=_FACTS_LIMIT)
+        after = self._clock.now()
+        clock, load, cpus, *more = [*output.decode("utf-8", errors="replace").splitlines(), "", "", ""]
+        try:
+            return MachineFacts(
+                load=float(load.split()[1]),
+                cpus=int(cpus),
+                meminfo="\n".join(more[len(disks) :]),
+                ahead=datetime.fromtimestamp(float(clock), UTC) - (before + (after - before) / 2),
+                disks=tuple(_disk(line) for line in more[: len(disks)]),
+            )
+        except (ValueError, IndexError, OverflowError, OSError) as exc:
+            said = _first(output) if code else "it answers nonsense"
+            raise OutsideError(f"cannot measure host {self._host!r}: exit code {code}, {said}", transient=False) from exc
 
     def runs(self, title: str) -> bool:
         """Say whether a process, not inside a container, begins its command line so. Raises OutsideError."""
@@ -153,6 +167,14 @@ class FarMachine:
 
     def _nonsense(self, path: str, said: bytes) -> OutsideError:
         return OutsideError(f"cannot read {path!r} on host {self._host!r}: it answers {_first(said)!r}", transient=False)
+
+
+def _disk(said: str) -> DiskFacts | None:
+    """Return what `stat -f` said of one disk. Raises ValueError."""
+    if said == "nowhere":
+        return None
+    blocks, free, available, inodes, inodes_free = map(int, said.split())
+    return DiskFacts(blocks=blocks, free=free, available=available, inodes=inodes, inodes_free=inodes_free)
 
 
 def _first(output: bytes) -> str:

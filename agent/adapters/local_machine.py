@@ -74,11 +74,14 @@ class LocalMachine:
             inodes_free=found.f_ffree,
         )
 
-    def measure(self) -> MachineFacts:
-        """Return memory, load and CPUs. Raises OutsideError."""
+    def measure(self, disks: tuple[str, ...]) -> MachineFacts:
+        """Return memory, load, CPUs, clock and disks. Raises OutsideError."""
+        measured = tuple(self.disk(path) for path in disks)
         try:
             meminfo = Path("/proc/meminfo").read_text("ascii")
-            return MachineFacts(meminfo=meminfo, load=os.getloadavg()[1], cpus=os.cpu_count() or 1)
+            return MachineFacts(
+                meminfo=meminfo, load=os.getloadavg()[1], cpus=os.cpu_count() or 1, ahead=timedelta(0), disks=measured
+            )
         except OSError as exc:
             raise _error("cannot measure this machine", exc) from exc
 

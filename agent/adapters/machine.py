@@ -40,12 +40,16 @@ class DiskFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFacts:
-    """Memory, load and CPUs. meminfo: the text of /proc/meminfo."""
+    """Memory, load, CPUs, clock and disks. meminfo: the text of /proc/meminfo."""
 
     meminfo: str
     load: float
     """Of the last five minutes."""
     cpus: int
+    ahead: timedelta
+    """How far its clock is ahead of this machine's."""
+    disks: tuple[DiskFacts | None, ...]
+    """One for each path that was asked for; None for one that leads nowhere."""
 
 
 class Machine(Protocol):
@@ -69,8 +73,8 @@ class Machine(Protocol):
     def disk(self, path: str) -> DiskFacts | None:
         """Return the state of the file system under a path."""
 
-    def measure(self) -> MachineFacts:
-        """Return memory, load and CPUs."""
+    def measure(self, disks: tuple[str, ...]) -> MachineFacts:
+        """Return memory, load, CPUs, clock, and the state of the file system under each path."""
 
     def runs(self, title: str) -> bool:
         """Say whether a process, not inside a container, begins its command line so."""

@@ -1,4 +1,4 @@
-"""The probe of a machine: its disks, memory and load, from its kernel. Observes, does not judge."""
+"""The probe of a machine: its disks, memory, load and clock, from its kernel. Observes, does not judge."""
 
 from agent.adapters.machine import DiskFacts, MachineOf
 from agent.errors import OutsideError
@@ -8,20 +8,20 @@ from agent.model import Blind, DiskSeen, MachineRequest, MachineSeen
 def probe(request: MachineRequest, machine_of: MachineOf) -> MachineSeen | Blind:
     """Return how full and busy the machine is, or why that cannot be told. Never raises for what is outside."""
     try:
-        machine = machine_of(request.host)
+        found = machine_of(request.host).measure(request.disks)
         disks = []
-        for path in request.disks:
-            disk = machine.disk(path)
+        for path, disk in zip(request.disks, found.disks, strict=True):
             if disk is None:
                 return Blind(why=f"cannot measure host {request.host}: there is no {path}")
             disks.append(_disk(path, disk))
-        found = machine.measure()
         memory_used = _memory_used(found.meminfo)
     except OutsideError as exc:
         return Blind(why=str(exc))
     except (ValueError, KeyError, IndexError) as exc:
         return Blind(why=f"cannot measure host {request.host}: {exc}")
-    return MachineSeen(disks=tuple(disks), memory_used=memory_used, load_per_cpu=found.load / max(found.cpus, 1))
+    return MachineSeen(
+        disks=tuple(disks), memory_used=memory_used, load_per_cpu=found.load / max(found.cpus, 1), ahead=found.ahead
+    )
 
 
 def _disk(path: str, found: DiskFacts) -> DiskSeen:

@@ -8,6 +8,7 @@ from agent.adapters.docker_stream import Connection, Dial
 from agent.adapters.far_machine import FarMachine
 from agent.adapters.relay import relay
 from agent.adapters.ssh_link import CONNECT_FAILED, ChannelRefusedError, SshLink
+from agent.adapters.system_clock import SystemClock
 from agent.adapters.ways import Door
 from agent.errors import OutsideError
 from agent.model import Host, HostName, SshAccess
@@ -33,7 +34,7 @@ class SshWays:
         self.links: dict[HostName, SshLink] = {}
         for name in self._declared:
             self._link(name)
-        self.machines = {name: FarMachine(name, link) for name, link in self.links.items()}
+        self.machines = {name: FarMachine(name, link, SystemClock()) for name, link in self.links.items()}
         self.engines: dict[HostName, Dial] = {
             host.name: _engine(self.links[host.name], host.docker.removeprefix(SCHEME))
             for host in hosts

@@ -44,7 +44,7 @@ def judge(
     signs = [
         *(_room(check, seen) if isinstance(seen, MachineSeen) else ()),
         *_docker(check, service, observed),
-        *_clock_signs(check, observed),
+        *_clock_signs(check, seen, observed),
     ]
     if signs:
         return frame.sick(check, *signs)
@@ -80,10 +80,15 @@ def _docker(check: HostCheck, service: Service, observed: Mapping[ProbeRequest, 
         yield "docker-slow", f"Docker took {took:.2f} s to list its containers, {allowed:g} s is allowed"
 
 
-def _clock_signs(check: HostCheck, observed: Mapping[ProbeRequest, Observation]) -> Iterator[tuple[str, str]]:
+def _clock_signs(
+    check: HostCheck, seen: Observation | None, observed: Mapping[ProbeRequest, Observation]
+) -> Iterator[tuple[str, str]]:
     clock = _clock(check)
-    offset = None if clock is None else _offset(observed.get(clock))
-    if offset is not None and abs(offset) > check.clock_within + DATE_STEP:
+    ours = None if clock is None else _offset(observed.get(clock))
+    if ours is None or not isinstance(seen, MachineSeen):
+        return
+    offset = ours + seen.ahead  # the server was asked by our clock, and what counts is the host's
+    if abs(offset) > check.clock_within + DATE_STEP:
         ahead = "ahead of" if offset > timedelta(0) else "behind"
         seconds = abs(offset).total_seconds()
         yield "clock-off", f"the clock is {seconds:.0f} s {ahead} that of {check.clock_url}"

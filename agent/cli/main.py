@@ -31,7 +31,6 @@ from agent.cli import (
     incident,
     infra,
     init,
-    inventory,
     options,
     replay,
     resume,
@@ -123,7 +122,6 @@ app.command("cost")(cost.cost)
 app.command("sweeps")(sweeps.sweeps)
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(infra.app, name="infra")
-app.add_typer(inventory.app, name="inventory")
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
 app.command("silence")(silence.silence)

@@ -73,16 +73,6 @@ from agent.model.evidence import (
     Rule,
     Sureness,
 )
-from agent.model.fleet import (
-    Departure,
-    DepartureStage,
-    FleetEvent,
-    FleetEventKind,
-    FleetSize,
-    Member,
-    Received,
-    Timetable,
-)
 from agent.model.golden import Decided, Golden
 from agent.model.gpu import Gpu, GpuHolder, GpuRequest, GpuSeen, GpuTool, Xid, XidAction
 from agent.model.health import (
@@ -235,8 +225,6 @@ __all__ = [
     "Decided",
     "Decision",
     "Delivery",
-    "Departure",
-    "DepartureStage",
     "Diagnosis",
     "DiskSeen",
     "DnsCheck",
@@ -249,10 +237,7 @@ __all__ = [
     "ExecSeen",
     "FaultKind",
     "Findings",
-    "FleetEvent",
-    "FleetEventKind",
     "FleetLimits",
-    "FleetSize",
     "ForeignRestart",
     "Found",
     "Golden",
@@ -293,7 +278,6 @@ __all__ = [
     "LogSeen",
     "MachineRequest",
     "MachineSeen",
-    "Member",
     "Mode",
     "ModelAnswer",
     "ModelFault",
@@ -324,7 +308,6 @@ __all__ = [
     "Proposal",
     "Question",
     "Receipt",
-    "Received",
     "Recorded",
     "Refusal",
     "RefusalCode",
@@ -371,7 +354,6 @@ __all__ = [
     "TcpSeen",
     "Thresholds",
     "Tie",
-    "Timetable",
     "ToolCall",
     "ToolSpec",
     "TranscriptEntry",

@@ -156,8 +156,6 @@ class ContainerFacts:
     finished_at: datetime | None = None
     log_path: str | None = None
     """Docker's log file on the host; None where the log driver keeps none."""
-    environment: str | None = None
-    """Four hex digits of a hash of its variables: enough to tell that they changed, too little to find a secret by trying."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +276,8 @@ class MachineSeen:
     """Percent; what the kernel could free counts as free."""
     load_per_cpu: float
     """Of the last five minutes."""
+    ahead: timedelta = timedelta(0)
+    """How far its clock is ahead of that of the machine Medic runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -171,6 +171,7 @@ def test_the_machine_its_logs_and_its_certificates_are_looked_at(prober: Prober,
     assert isinstance(seen, MachineSeen), seen
     assert 0 < seen.memory_used < 100
     assert [disk.path for disk in seen.disks] == ["/", "/proc"]
+    assert abs(seen.ahead) < timedelta(seconds=2), "one machine plays both, so there is one clock"
     assert isinstance(ask(prober, MachineRequest(host=FAR, disks=("/no/such/folder",))), Blind)
 
     log = tmp_path / "1-json.log"

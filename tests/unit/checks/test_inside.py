@@ -213,8 +213,16 @@ def test_a_docker_engine_that_answers_late_is_a_sign_of_its_own() -> None:
 
 
 def test_a_sign_weighs_more_than_what_could_not_be_seen() -> None:
-    assert on_host(BLIND, told(3_600)) == (S, ["clock-off"])
+    assert on_host(replace(ROOMY, memory_used=99.0), BLIND) == (S, ["memory-short"])
     assert on_host(BLIND) == (U, [])
+
+
+def test_the_clock_that_counts_is_the_hosts_own_and_not_that_of_the_machine_that_asked() -> None:
+    """The server is asked by Medic's clock. `ahead`: how far the host's is ahead of that."""
+    fast = replace(ROOMY, ahead=timedelta(hours=1))
+    assert on_host(fast, told(0)) == (S, ["clock-off"])
+    assert on_host(fast, told(-3_600)) == (W, []), "it is Medic's own clock that is late"
+    assert on_host(BLIND, told(3_600)) == (U, []), "nothing is claimed of a clock that could not be looked at"
 
 
 CERTIFICATE = CertificateCheck(name="tls", every=SECOND, thresholds=Thresholds(), path="/etc/tls/shop.pem", left=14 * DAY)

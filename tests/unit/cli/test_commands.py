@@ -104,7 +104,7 @@ def test_a_fast_command_imports_no_vendor(words: list[str]) -> None:
         "import sys\nfrom agent.cli import main\n"
         f"sys.argv = ['medic', *{words!r}]\n"
         "try:\n    main.run()\nexcept SystemExit as end:\n    assert end.code in (0, None), end.code\n"
-        "heavy = {'docker', 'dbos', 'apprise', 'litellm', 'ansible', 'ansible_runner', 'sqlalchemy', 'yaml', 'rich'}\n"
+        "heavy = {'docker', 'dbos', 'apprise', 'litellm', 'ansible', 'ansible_runner', 'sqlalchemy', 'yaml', 'rich', 'paramiko'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
@@ -117,7 +117,7 @@ def test_check_imports_neither_engine_nor_ansible(folder: Path) -> None:
         "import sys\nfrom agent.cli import main\n"
         "sys.argv = ['medic', 'check']\n"
         "try:\n    main.run()\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'dbos', 'apprise', 'litellm', 'ansible', 'ansible_runner', 'sqlalchemy'} & set(sys.modules)), file=sys.stderr)\n"
+        "print(sorted({'dbos', 'apprise', 'litellm', 'ansible', 'ansible_runner', 'sqlalchemy', 'paramiko'} & set(sys.modules)), file=sys.stderr)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
