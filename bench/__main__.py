@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from bench import beat, commands, containers, death, diagnosis, figure, idle, redaction
+from bench import beat, commands, containers, death, diagnosis, figure, hosts, idle, redaction
 from bench.ground import Ground
 
 GROUPS: dict[str, Callable[[Ground], Iterable[figure.Figure]]] = {
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[Ground], Iterable[figure.Figure]]] = {
     "diagnosis": diagnosis.figures,
     "redaction": redaction.figures,
     "containers": containers.figures,
+    "hosts": hosts.figures,
     "death": death.figures,
     "beat": beat.figures,
     "idle": idle.figures,
