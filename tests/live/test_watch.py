@@ -41,7 +41,7 @@ def test_a_death_is_seen_by_its_event_and_healed_with_its_whole_story(site: Site
     names = [f"web{number}" for number in range(DEATHS)]
     services = {name: site.http_service(name) for name in names}
     # All of them die within a second, which would rightly open the fleet breaker.
-    site.write(services, interval="5s", breaker={"least": DEATHS + 1})
+    site.write(services, interval="30s", breaker={"least": DEATHS + 1})
     with Daemon(site) as daemon:
         delays = []
         for name in names:
@@ -51,7 +51,7 @@ def test_a_death_is_seen_by_its_event_and_healed_with_its_whole_story(site: Site
         for name in names:
             daemon.wait(name, "healed")
     print(f"death -> incident: median {statistics.median(delays):.3f} s, worst {max(delays):.3f} s of {DEATHS}")
-    assert max(delays) < 2, "an interval is 5 s: it was the beat and not the event"
+    assert max(delays) < 15, "an interval is 30 s: it was the beat and not the event"
 
     for name in names:
         (incident,) = site.incidents(name)
@@ -125,7 +125,7 @@ def test_a_second_signal_ends_it_at_once_and_the_orphan_sweeps_itself(hung: str,
         daemon.process.terminate()
         time.sleep(0.05)
         took = daemon.stop()
-        assert took < 1
+        assert took < 8, "the grace of the first one is 10 s"
         assert daemon.process.returncode == 130
     until(lambda: not site.playbooks(), 12)
 
@@ -139,7 +139,7 @@ def test_a_halt_stops_the_running_playbook_and_a_resume_goes_on(hung: str, site:
         until(lambda: not site.playbooks(), 12)
         took = time.monotonic() - halted
         print(f"halt -> nothing left: {took:.2f} s")
-        assert took < 3
+        assert took < 10, "it would have hung for minutes"
         daemon.wait("web", "tried")
         (attempt,) = site.incidents("web")[0].attempts
         assert attempt.run is not None
@@ -183,11 +183,11 @@ def test_one_daemon_per_state_folder_answers_at_once_and_goes_cleanly(site: Site
         with site.store() as store:
             asked = time.monotonic()
             store.requests.ask(request)
-            until(lambda: store.requests.answered("r1") is not None, 5)
+            until(lambda: store.requests.answered("r1") is not None, 30)
             took = time.monotonic() - asked
             answer = store.requests.answered("r1")
         print(f"request -> answer: {took:.3f} s")
-        assert took < 1.5, "0.5 s to be claimed, and a look"
+        assert took < 10, "half a second to be claimed, and a look; no beat"
         assert answer is not None
         assert (answer.accepted, answer.incident) == (True, None)
 
