@@ -254,7 +254,7 @@ class Advisor(Protocol):
         """Return when it wants to be asked."""
 
     def advise(self, question: Question) -> Diagnosis:
-        """Return the diagnosis of the rules with what a model adds to it, and what came of asking. Never raises for what is outside.
+        """Return the diagnosis of the rules with what a model adds to it, and what came of asking. Raises StoreError while Medic stops.
 
         Ends within its own deadline and its budgets. Asked again in an unchanged world it says the same, and costs nothing.
         """

@@ -254,7 +254,7 @@ def build(
             open_store(using, term) as store,
             ways(using) as reached,
             _eyes(using, reached) as (docker, prober),
-            _advisor(using, store, docker, prober, redact) as advisor,
+            _advisor(using, store, docker, prober, redact, stopping) as advisor,
         ):
             _enrol(using, store)
             yield World(
@@ -298,7 +298,12 @@ def model_bundle(using: Settings) -> tuple[str, bool]:
 
 @contextlib.contextmanager
 def _advisor(
-    using: Settings, store: Store, docker: Containers, prober: Prober, redact: Callable[[str], str]
+    using: Settings,
+    store: Store,
+    docker: Containers,
+    prober: Prober,
+    redact: Callable[[str], str],
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Advisor | None]:
     """Join the second opinion; None where nobody asked for one. Raises ConfigError where what it needs is not installed."""
     if using.model is None:
@@ -314,12 +319,14 @@ def _advisor(
         clock=CLOCK,
         redact=redact,
     )
-    with _providers(using.model, using.file, redact) as providers:
-        yield _asking(using, using.model, providers, senses, store, BundleFiles(using.state_dir), redact)
+    with _providers(using.model, using.file, redact, stopping) as providers:
+        yield _asking(using, using.model, providers, senses, store, BundleFiles(using.state_dir), redact, stopping)
 
 
 @contextlib.contextmanager
-def _providers(model: ModelSettings, file: Path | None, redact: Callable[[str], str]) -> Iterator[tuple["Provider", ...]]:
+def _providers(
+    model: ModelSettings, file: Path | None, redact: Callable[[str], str], stopping: Callable[[], bool] = lambda: False
+) -> Iterator[tuple["Provider", ...]]:
     """Open every provider. file: the medic.yaml to blame. Raises ConfigError where what it needs is not installed."""
     from importlib import util
 
@@ -330,7 +337,7 @@ def _providers(model: ModelSettings, file: Path | None, redact: Callable[[str], 
         raise ConfigError(
             f"cannot read {file}: model: nothing here can ask one; install the extra: pip install 'medic-agent[llm]'"
         )
-    workers = Workers(CLOCK)
+    workers = Workers(CLOCK, stopping)
     opened = [
         LitellmModel(Endpoint(url=each.url, key=each.key, prices=dict(each.prices)), workers, CLOCK, redact)
         for each in model.providers
@@ -354,6 +361,7 @@ def _asking(
     store: Store,
     bundles: EvidenceFiles,
     redact: Callable[[str], str],
+    stopping: Callable[[], bool] = lambda: False,
 ) -> "ModelAdvisor":
     from agent import spending
     from agent.adapters.eval_records import EvalRecords
@@ -370,6 +378,7 @@ def _asking(
         redact=redact,
         has_passed=EvalRecords(using.state_dir).passed,
         on_spent=spending.teller(model.limits, store.outbox, tuple(channel.name for channel in using.channels)),
+        stopping=stopping,
     )
 
 

@@ -35,6 +35,8 @@ START_WITHIN = timedelta(seconds=30)
 """For a price, which a new worker is asked for first: to load litellm takes 4 s on a quiet machine (measured), 17 s on a busy one."""
 UNKNOWN_PRICE = Price(input=Decimal(15), output=Decimal(75))
 """Taken for a model that neither medic.yaml nor litellm's list prices: what the dearest ones cost. A local one says 0."""
+SLICE = 0.2
+"""Seconds between two looks at whether Medic stops."""
 SENTENCE = 300
 MOST_ANSWER = 4_000_000
 """Characters of one line of the worker: more is no answer of a model that was allowed a few thousand tokens."""
@@ -136,10 +138,14 @@ class LitellmModel:
 
 
 class Workers:
-    """The processes that ask, one per call under way; each is kept for the next call. Nothing in them belongs to a provider."""
+    """The processes that ask, one per call under way; each is kept for the next call. Nothing in them belongs to a provider.
 
-    def __init__(self, clock: Clock) -> None:
+    stopping: ends every call at once, as if its process had ended.
+    """
+
+    def __init__(self, clock: Clock, stopping: Callable[[], bool] = lambda: False) -> None:
         self._clock = clock
+        self._stopping = stopping
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._busy: list[_Worker] = []
@@ -182,7 +188,7 @@ class Workers:
                     break
                 worker.kill()
             else:
-                worker = _Worker(self._clock)
+                worker = _Worker(self._clock, lambda: self._stopping())
             self._busy.append(worker)
         return worker
 
@@ -190,8 +196,9 @@ class Workers:
 class _Worker:
     """One process. Asked one thing at a time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, stopping: Callable[[], bool]) -> None:
         self._clock = clock
+        self._stopping = stopping
         # -P: a folder that Medic happens to run in lends it no modules.
         command = (sys.executable, "-P", "-m", "agent.adapters.litellm_worker")
         self._process = subprocess.Popen(  # noqa: S603  our own module
@@ -218,15 +225,20 @@ class _Worker:
         return self._send_and_wait(order, timedelta(seconds=max(0.0, until - self._clock.monotonic())))
 
     def _send_and_wait(self, order: str, deadline: timedelta) -> str | None:
+        until = self._clock.monotonic() + deadline.total_seconds()
         try:
             if self._process.stdin is not None:
                 self._process.stdin.write(order + "\n")
                 self._process.stdin.flush()
-            return self._answers.get(timeout=deadline.total_seconds())
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # it ended, or was killed by `close`
             return ""
-        except queue.Empty:
-            return None
+        while not self._stopping():
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                return None
+            with contextlib.suppress(queue.Empty):
+                return self._answers.get(timeout=min(left, SLICE))
+        return ""
 
     def kill(self) -> None:
         """End it, now, with whatever it is doing."""

@@ -47,7 +47,8 @@ LOOK = ToolSpec(
     description="Look.",
     schema='{"type":"object","properties":{"service":{"type":"string"}},"required":["service"]}',
 )
-LONG = timedelta(seconds=20)
+LONG = timedelta(minutes=5)
+"""Nothing waits for it where all is well: on a machine that does ten things at once, to load litellm may take a minute."""
 OPENAI, ANTHROPIC = "openai/any-model", "anthropic/claude-any"
 
 
@@ -61,6 +62,7 @@ def server() -> Iterator[ModelServer]:
 def workers() -> Iterator[Workers]:
     """One worker for the whole module: it takes seconds to load litellm, once."""
     shared = Workers(SystemClock())
+    assert shared.ask('{"price_of":"none"}', LONG)  # loaded before a test's own deadline begins
     yield shared
     shared.close()
 
@@ -192,6 +194,17 @@ def test_a_deadline_stops_the_call_itself(
     assert ask(openai).said.text == "hello", "a worker that was killed is replaced"
 
 
+def test_a_call_ends_when_medic_stops(server: ModelServer, openai: LitellmModel, workers: Workers) -> None:
+    server.script(Hangs(60))
+    workers._stopping = lambda: bool(server.heard)
+    try:
+        with pytest.raises(ModelFault) as caught:
+            ask(openai, deadline=timedelta(seconds=60))
+    finally:
+        workers._stopping = lambda: False
+    assert caught.value.kind is FaultKind.OTHER, "it ended by itself, long before its deadline"
+
+
 @pytest.mark.parametrize(("stop", "reason"), [("length", StopReason.LENGTH), ("filtered", StopReason.FILTERED)])
 def test_an_answer_that_was_cut_says_so(server: ModelServer, openai: LitellmModel, stop: str, reason: StopReason) -> None:
     server.script(Says("It is bec", stop=stop))
@@ -285,11 +298,11 @@ def test_a_worker_reads_no_env_file_and_ends_with_its_parent_in_the_middle_of_a_
     }
     worker.stdin.write(json.dumps(order) + "\n")
     worker.stdin.flush()
-    until = time.monotonic() + 90
+    until = time.monotonic() + LONG.total_seconds()
     while not server.heard and time.monotonic() < until:
         time.sleep(0.05)
     worker.stdin.close()  # what the kernel does when the parent is gone
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=LONG.total_seconds()) == 0
     complaints = worker.stderr.read() if worker.stderr is not None else ""
     for pipe in (worker.stdout, worker.stderr):
         if pipe is not None:
@@ -358,6 +371,7 @@ def test_a_whole_incident_is_explained_over_http_as_wiring_joins_it(tmp_path: Pa
         f"state_dir: {tmp_path / 'state'}\n"
         "model:\n"
         "  ask: doubt\n"
+        "  limits: {wall: 10m}\n"
         "  providers:\n"
         "    - {model: openai/down, url: 'http://127.0.0.1:9/v1', key_file: key}\n"
         f"    - {{model: {name}, url: '{url}', key_file: key, prices: {{'{name}': {{input: 1, output: 5}}}}}}\n"

@@ -11,6 +11,7 @@ import pytest
 
 from agent import answering, look
 from agent.adapters.bundles import BundleFiles
+from agent.errors import StoreError
 from agent.llm import tokens, tools, transcript
 from agent.llm.advisor import ModelAdvisor, Setup
 from agent.llm.providers import Providers
@@ -48,6 +49,7 @@ def ward(
     asks: Asks = Asks.DOUBT,
     passed: bool = True,
     runbooks: tuple[Runbook, ...] = (REKINDLE,),
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Ward:
     providers = tuple(provider(model, f"m{number}") for number, model in enumerate(models))
 
@@ -67,6 +69,7 @@ def ward(
             clock=made.clock,
             redact=RED,
             has_passed=lambda _: passed,
+            stopping=stopping,
         )
 
     return Ward(folder, (service("web"), service("api")), runbooks=runbooks, advisor=advisor)
@@ -462,3 +465,25 @@ def test_an_answer_on_other_facts_is_not_used_again(tmp_path: Path) -> None:
     diagnosis = made.incident("web").diagnosis
     assert diagnosis is not None
     assert diagnosis.cause is Cause.INCONCLUSIVE
+
+
+def test_a_daemon_that_stops_in_the_middle_asks_again_after_its_start(tmp_path: Path) -> None:
+    stops = False
+
+    def cut(_: Asked) -> Said:
+        nonlocal stops
+        stops = True
+        raise fault(FaultKind.OTHER)
+
+    model = ScriptedModel(cut, says("x"), names_the_line(cause="application_bug", runbook="rekindle"))
+    made = ward(tmp_path, model, stopping=lambda: stops)
+    made.beat(2)
+    fails_strangely(made)
+    with pytest.raises(StoreError, match="Medic is stopping"):
+        made.beat(3)
+    assert made.incident("web").state is IncidentState.OPEN
+    stops = False
+    made.engine.pending.clear()
+    made.beat(3)
+    assert made.incident("web").hold is not None
+    assert made.incident("web").hold.code is HoldCode.AWAITING_APPROVAL  # type: ignore[union-attr]
