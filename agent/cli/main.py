@@ -31,6 +31,7 @@ from agent.cli import (
     incident,
     infra,
     init,
+    memory,
     options,
     replay,
     resume,
@@ -117,6 +118,7 @@ app.command("deny")(deny.deny)
 app.command("edit")(edit.edit)
 app.add_typer(audit.app, name="audit")
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(memory.app, name="memory")
 app.command("replay")(replay.replay)
 app.command("cost")(cost.cost)
 app.command("sweeps")(sweeps.sweeps)

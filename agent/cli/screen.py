@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent import codec, spans
+from agent.episodes import Episode
 from agent.evaluation import Judged
 from agent.model import (
     Breaker,
@@ -254,6 +255,22 @@ def _right(*, right: bool) -> Text:
 def as_plain(value: object) -> codec.JSON:
     """Return values of the model for `print_json` inside something else."""
     return codec.as_dict(value)
+
+
+def episodes_table(episodes: Sequence[Episode]) -> Table:
+    """Return one row per trouble that came."""
+    table = _table("last", "service", "signs", "cause", "times", "person", "best remedy")
+    for each in episodes:
+        best = each.remedies[0] if each.remedies else None
+        remedy = (
+            "none was tried"
+            if best is None
+            else f"{best.runbook} {best.chance:.0%} ({best.helped}/{best.helped + best.did_not})"
+        )
+        cause = each.cause.value if each.cause is not None else "-"
+        cells = (each.incidents[-1], each.service, ", ".join(each.signs), cause, str(each.times), str(each.handed_over), remedy)
+        table.add_row(*(_text(cell) for cell in cells))
+    return table
 
 
 def sweeps_table(reports: Sequence[SweepReport]) -> Table:
