@@ -28,6 +28,7 @@ class Heartbeat:
         self._interval = interval
         self._beat = beat
         self._pulse = pulse
+        self._slot: int | None = None
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": max(1, int(interval.total_seconds()))},
@@ -54,6 +55,9 @@ class Heartbeat:
 
     def _one_beat(self) -> None:
         slot = int(time.time() // self._interval.total_seconds())
+        if slot == self._slot:
+            return  # the beat before came so late that it took this one's place
+        self._slot = slot
         self._pulse.begin()
         try:
             self._beat(slot)

@@ -188,5 +188,5 @@ def test_a_process_that_was_stopped_for_long_makes_up_for_no_beat_on_waking(tmp_
         slots += [int(beating.stdout.readline()) for _ in range(12)]  # those that waited in the pipe come first
         beating.kill()
     assert slots == sorted(slots)
-    # 15 beats were missed: made up for, they would all have the slot of the waking. The watchdog may revive the schedule twice.
-    assert max(slots.count(slot) for slot in slots) <= 3
+    # 15 beats were missed: made up for, they would all have the slot of the waking.
+    assert len(set(slots)) == len(slots)
