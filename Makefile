@@ -1,9 +1,9 @@
 # Every target sets itself up; the second time that takes no time. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lab crash eval
+.PHONY: help install demo demo-fleet test check bench lab crash eval
 
 help: ## Print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 install: ## Make .venv with Medic and the test tools, from the locks
 	@scripts/setup.sh dev
@@ -11,6 +11,11 @@ install: ## Make .venv with Medic and the test tools, from the locks
 demo: ## Break six services for real and watch Medic mend them (under 3 minutes once set up)
 	@scripts/setup.sh demo
 	@scripts/docker.sh .venv/bin/python -m tests.lab.demo
+
+demo-fleet: ## Three hosts over real SSH, one thing broken on each, and Medic at work (root; about 2 minutes once set up)
+	@scripts/setup.sh dev
+	@scripts/sshd.sh
+	@scripts/docker.sh .venv/bin/python -m tests.lab.demo_fleet
 
 test: ## Run every test, the live ones too (under 15 minutes)
 	@scripts/test.sh

@@ -135,6 +135,11 @@ def of_attempt(kind: AuditKind, incident: IncidentId, number: int, **payload: ob
     return Entry(kind=kind, key=f"{incident} {number}", incident=incident, payload={"attempt": number, **_plain(payload)})
 
 
+def of_drain(kind: AuditKind, incident: IncidentId, **payload: object) -> Entry:
+    """Return the row of one event of a drain; its incident has one drain, however often it is begun."""
+    return Entry(kind=kind, key=f"{incident} drain", incident=incident, payload=_plain(payload))
+
+
 def approval_asked(approval: Approval) -> Entry:
     """Return the row of one request for a person's word, with what was shown to them."""
     payload = _plain({"approval": approval})

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from agent import check_shapes, config_shape, redact, spans, yaml_text
+from agent import check_shapes, config_shape, fleet, redact, spans, yaml_text
 from agent.errors import ConfigError
 from agent.model import (
     MEDIC,
@@ -74,6 +74,7 @@ from agent.settings import (
     AppriseChannel,
     Channel,
     FileChannel,
+    InventorySource,
     ModelProvider,
     ModelSettings,
     Retention,
@@ -306,6 +307,9 @@ def _cause(exc: OSError | UnicodeDecodeError) -> str:
 def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, variables: Mapping[str, str]) -> Settings:
     state_dir = _state_dir(file, place, variables)
     store_url, engine_url, password_file, password = _store(file.store, place.at("store"), state_dir, variables)
+    source = _stack(file.inventory, place.at("inventory"))
+    if source is not None and "hosts" not in file.model_fields_set:
+        file = file.model_copy(update={"hosts": {}})  # the machine that Medic runs on is none of the fleet's
     hosts = tuple(_host(key, host, file, place.at("hosts", key)) for key, host in file.hosts.items())
     channels = tuple(_channel(key, channel, place.at("channels", key)) for key, channel in file.channels.items())
     services = tuple(_service(key, service, file, place.at("services", key)) for key, service in file.services.items())
@@ -318,9 +322,10 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
     near = {host.name for host in hosts if isinstance(host.access, Here)}
     secrets += [secret for service in services if service.host in near for secret in _env_file_secrets(service, place)]
     secrets += [provider.key for provider in (model.providers if model else ()) if provider.key]
-    return Settings(
+    read = Settings(
         file=found,
         state_dir=state_dir,
+        inventory=source,
         store_url=store_url,
         engine_url=engine_url,
         store_password_file=password_file,
@@ -348,6 +353,51 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         supervision=_supervision(variables),
         ssh_agent=variables.get(SSH_AGENT),
         secrets=tuple(dict.fromkeys(secrets)),
+    )
+    kept = None if source is None else _kept_fleet(state_dir)
+    return read if kept is None else with_fleet(read, kept)
+
+
+def with_fleet(settings: Settings, snapshot: fleet.Snapshot) -> Settings:
+    """Return settings whose fleet is this one. What people declare under the same name stays theirs."""
+    before = {each.instance for each in settings.fleet.members} if settings.fleet else set()
+    hosts = tuple(each for each in settings.hosts if each.name not in before)
+    services = tuple(each for each in settings.services if each.origin != fleet.ORIGIN)
+    taken = {*(str(each.name) for each in hosts), *(str(each.name) for each in services)}
+    folder = settings.state_dir / fleet.FOLDER
+    key = settings.inventory and settings.inventory.key_file
+    made = settings.state_dir / fleet.KEY
+    key = key or (str(made) if made.is_file() else None)
+    found = fleet.hosts(snapshot, str(folder / fleet.KNOWN_HOSTS), key)
+    models = fleet.services(snapshot, settings.interval)
+    return replace(
+        settings,
+        fleet=snapshot,
+        hosts=(*hosts, *(each for each in found if each.name not in taken)),
+        services=(*services, *(each for each in models if each.name not in taken)),
+    )
+
+
+def _kept_fleet(state_dir: Path) -> fleet.Snapshot | None:
+    """Return the fleet as it was last read; None before that."""
+    path = state_dir / fleet.FOLDER / fleet.FILE
+    try:
+        return fleet.read(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"cannot read {path}: {exc}; delete it, and `medic inventory sync` reads it anew") from exc
+
+
+def _stack(shape: config_shape.StackShape | None, place: _Place) -> InventorySource | None:
+    if shape is None:
+        return None
+    return InventorySource(
+        ssm_parameter=shape.ssm_parameter,
+        region=shape.region,
+        key_file=None if shape.key_file is None else str(place.at("key_file").path(shape.key_file)),
+        on_drought=Mode(shape.on_drought),
+        money_per_day=Decimal(str(shape.money_per_day)),
     )
 
 

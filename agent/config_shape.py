@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from agent import words
 from agent.check_shapes import CheckShape
 from agent.model import BreakerRule, Budget, Limits, ModelLimits, Permissions, RunbookRule
-from agent.settings import DAYS, Day, LogFormat, Retention
+from agent.settings import DAYS, Day, InventorySource, LogFormat, Retention
 from agent.shapes import Count, Keys, Name, Text, Timing, empty, matching, span, wait
 
 SECRET_KEY = re.compile(r"(pass(word|wd|phrase)?|secret|token|api_?key|private_?key|credentials?)$", re.IGNORECASE)
@@ -283,6 +283,16 @@ class StoreShape(Keys):
     lease: Annotated[timedelta, span("5s", "10m")] = timedelta(seconds=30)
 
 
+class StackShape(Keys):
+    """`inventory:`."""
+
+    ssm_parameter: Annotated[str, matching(words.parameter)]
+    region: Annotated[str, matching(words.region)]
+    key_file: Text | None = None
+    on_drought: Literal["ask", "act"] = "ask"
+    money_per_day: Annotated[float, Field(ge=0, le=100_000)] = float(InventorySource.MONEY_PER_DAY)
+
+
 class RetentionShape(Keys):
     """`retention:`."""
 
@@ -369,6 +379,7 @@ class MedicFile(Keys):
     dry_run: bool = False
     approval: ApprovalShape = ApprovalShape()
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}
+    inventory: StackShape | None = None
     hosts: Annotated[dict[Name, HostShape], BeforeValidator(empty), Field(min_length=1)] = {"local": HostShape()}
     inventories: Annotated[dict[Name, InventoryShape], BeforeValidator(empty)] = {}
     channels: Annotated[dict[Name, ChannelShape], BeforeValidator(empty)] = {}

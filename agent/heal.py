@@ -43,7 +43,7 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import advice, alive, breaker, holds, limits, neighbours, permission, restarts, ties
+from agent.policy import advice, alive, breaker, holds, limits, neighbours, permission, restarts, spot, ties
 from agent.ports import Engine, Room, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
@@ -337,11 +337,13 @@ def _why_not_any_more(incident: Incident, number: int, chosen: Plan, service: Se
     open_ = breaker.over(service, world.store.breakers.standing())
     silence = standing.silence(service.name, world.store, now)
     window = standing.window(service, world.fleet_limits, now)
+    doomed = spot.doomed(world.store.departures.standing(), service.host)
     return (
         permission.lapsed(chosen, number, world.store.approvals.of(incident.id), now)
         or (None if open_ is None else f"the breaker of {open_.scope} has opened")
         or (None if silence is None else f"{silence.by} silenced it: {silence.why}")
         or (None if window is None else f"a maintenance window began: {window[1]}")
+        or (None if doomed is None else doomed.because)
         or _who_else(incident, service, world)
     )
 

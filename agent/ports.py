@@ -7,6 +7,7 @@ call that leaves the process has a deadline of its own and raises `OutsideError`
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,10 +26,12 @@ from agent.model import (
     ContainerEvent,
     ContainerFacts,
     Delivery,
+    Departure,
     Diagnosis,
     Escalation,
     Evidence,
     FleetLimits,
+    FleetSize,
     ForeignRestart,
     Harm,
     Hold,
@@ -37,6 +40,8 @@ from agent.model import (
     IncidentId,
     Lead,
     Ledger,
+    Member,
+    Mode,
     ModelAnswer,
     Notice,
     Observation,
@@ -48,6 +53,7 @@ from agent.model import (
     ProjectSeen,
     Question,
     Receipt,
+    Received,
     Recorded,
     Refusal,
     Request,
@@ -195,6 +201,79 @@ class Playbooks(Protocol):
         """
 
 
+class FleetGroups(Protocol):
+    """The groups that hosts of a fleet belong to, and what is done to them."""
+
+    def members(self) -> tuple[Member, ...]:
+        """Return every host of the groups, by instance id. Raises OutsideError."""
+
+    def size(self) -> FleetSize:
+        """Return how large the spot group is to be. Raises OutsideError."""
+
+    def replace(self, instance: str) -> None:
+        """Let the group end one host and start another. One that is on its way out already is as good. Raises OutsideError."""
+
+    def complete(self, group: str, hook: str, instance: str) -> bool:
+        """Let a host that waits in a hook go on; False where it does not wait there any more. Raises OutsideError."""
+
+    def raise_on_demand_base(self, to: int) -> None:
+        """Let so many hosts of the spot group be on-demand before any is spot. Raises OutsideError."""
+
+
+class FleetEvents(Protocol):
+    """What the cloud says of hosts: at least once, in any order, of other fleets' hosts as well."""
+
+    def receive(self, wait: timedelta) -> tuple[Received, ...]:
+        """Return some messages, waiting up to `wait` for the first. Raises OutsideError."""
+
+    def delete(self, receipt: str) -> None:
+        """Take one message off the queue. Raises OutsideError."""
+
+
+class Balancer(Protocol):
+    """What sends requests to hosts."""
+
+    def leave(self, instance: str) -> None:
+        """Send it no new request. One that is out already is as good. Raises OutsideError."""
+
+    def serves(self, instance: str) -> bool:
+        """Say whether it still has requests, new ones or old. Raises OutsideError."""
+
+
+class LastWords(Protocol):
+    """Where a host's last words outlive it."""
+
+    def keep(self, name: str, content: bytes) -> str:
+        """Write one file; return where it is. Raises OutsideError."""
+
+
+class Stopper(Protocol):
+    """Ends containers, on a host that ends itself."""
+
+    def stop(self, host: HostName, container: str, grace: timedelta) -> None:
+        """Send SIGTERM, and SIGKILL once `grace` is over. One that does not run is as good. Raises OutsideError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A fleet in a cloud, and what people allow there.
+
+    balancer: None where none sends requests. warm_up: within which a replacement has to be warm. on_drought: whether the
+    on-demand base is raised (ACT) or people are asked. daily_usd: for hosts and models together. price: USD an hour, on demand.
+    """
+
+    groups: FleetGroups
+    events: FleetEvents
+    balancer: Balancer | None
+    last_words: LastWords
+    stopper: Stopper
+    drain_hook: str
+    warm_up: timedelta
+    on_drought: Mode
+    daily_usd: Decimal
+    price: Callable[[str], Decimal | None]
+
+
 class Notifier(Protocol):
     """One channel."""
 
@@ -301,7 +380,14 @@ class ServiceStore(Protocol):
         """Change the desired state."""
 
     def seen_well(
-        self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
+        self,
+        service: ServiceName,
+        *,
+        image_id: str | None,
+        config_hash: str | None,
+        container_id: str | None,
+        environment: str | None = None,
+        now: datetime,
     ) -> None:
         """Remember how the service looked when WELL: the base of "what changed"."""
 
@@ -549,6 +635,22 @@ class StoryStore(Protocol):
         """Return events with a larger id, in order."""
 
 
+class DepartureStore(Protocol):
+    """Hosts on their way out. The natural key is the instance."""
+
+    def change(self, instance: str, to: Callable[[Departure | None], Departure | None]) -> tuple[Departure | None, bool]:
+        """Put `to`'s answer in place of what stands; return what stands now, and whether it changed. One transaction.
+
+        to: pure, and may be asked more than once; an answer of None, or of what stands, changes nothing.
+        """
+
+    def of(self, incident: IncidentId) -> Departure | None:
+        """Return the departure that an incident tells of."""
+
+    def standing(self) -> tuple[Departure, ...]:
+        """Return those that are not over, oldest first."""
+
+
 class OutboxStore(Protocol):
     """Notices on their way: at least once, one dedup key per edge."""
 
@@ -713,6 +815,7 @@ class Store:
     audit: AuditStore
     leads: LeadStore
     spending: SpendingStore
+    departures: DepartureStore
     ledger: LedgerStore
     changes: ChangeStore
 

@@ -10,11 +10,12 @@ from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import yaml
 
-from agent import codec, spans
+from agent import codec, fleet, spans
+from agent.fleet import Snapshot
 from agent.model import (
     Asks,
     BreakerRule,
@@ -142,6 +143,22 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InventorySource:
+    """Where the inventory of a stack is, and what may be done in its fleet."""
+
+    MONEY_PER_DAY: ClassVar[Decimal] = Decimal(25)
+
+    ssm_parameter: str
+    region: str
+    key_file: str | None = None
+    """The private key that opens its hosts; None: the one that is made in the state folder, or what the ssh-agent offers."""
+    on_drought: Mode = Mode.ASK
+    """Whether Medic raises the on-demand base by itself (ACT) where spot brings no replacement."""
+    money_per_day: Decimal = MONEY_PER_DAY
+    """US dollars within 24 hours, for hosts that Medic adds and for models together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Supervision:
     """What systemd tells a service of type `notify` in its environment."""
 
@@ -175,6 +192,9 @@ class Settings:
     """How far Medic may go by itself, beside what each service says."""
     model: ModelSettings | None = None
     """None: rules alone. Nothing is asked, and nothing of litellm is loaded."""
+    inventory: InventorySource | None = None
+    fleet: Snapshot | None = None
+    """What was last read of it: its hosts and services are among `hosts` and `services`."""
     discover_labels: bool = True
     control: tuple[str, ...] = ()
     """URLs and `host:port` that should always answer: when none does, the network is Medic's own trouble."""
@@ -205,6 +225,8 @@ class _Dumper(yaml.SafeDumper):
 
 def as_document(settings: Settings) -> dict[str, object]:
     """Return `settings` in the shape of medic.yaml. Passwords are left out; the files that hold them are named."""
+    members = {each.instance for each in settings.fleet.members} if settings.fleet else set()
+    declared = [host for host in settings.hosts if host.name not in members]
     return {
         "interval": spans.text(settings.interval),
         "state_dir": str(settings.state_dir),
@@ -231,11 +253,22 @@ def as_document(settings: Settings) -> dict[str, object]:
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
         "runbooks": _modes(settings.permissions.runbook_modes),
-        "hosts": {str(host.name): _host(host) for host in settings.hosts},
+        **_present(inventory=settings.inventory and _inventory(settings.inventory)),
+        **({"hosts": {str(host.name): _host(host) for host in declared}} if declared or not settings.inventory else {}),
         "channels": {channel.name: _channel(channel) for channel in settings.channels},
         **({} if settings.model is None else {"model": _model(settings.model)}),
-        "services": {str(service.name): _service(service) for service in settings.services},
+        "services": {str(each.name): _service(each) for each in settings.services if each.origin != fleet.ORIGIN},
     }
+
+
+def _inventory(source: InventorySource) -> dict[str, object]:
+    return _present(
+        ssm_parameter=source.ssm_parameter,
+        region=source.region,
+        key_file=source.key_file,
+        on_drought=source.on_drought.value,
+        money_per_day=float(source.money_per_day),
+    )
 
 
 def _host(host: Host) -> dict[str, object]:

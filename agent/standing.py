@@ -78,6 +78,7 @@ def read(
         peers=peers(service, store),
         budget=fleet_limits.budget,
         permissions=permissions,
+        departures=store.departures.standing(),
         approvals=store.approvals.of(incident),
         demoted=trust.demoted(
             runbooks, store.runbook_standing.marks([each.hash for each in runbooks]), service.name, rule, now
@@ -110,6 +111,7 @@ def of_hold(
         breaker=breaker.over(service, store.breakers.standing()),
         others=others or Others(),
         parents_down=parents_down(service, store),
+        departures=store.departures.standing(),
     )
 
 

@@ -85,6 +85,8 @@ class Sweep:
         self._world = world
         self._workflows = workflows
         self._hosts = tuple(hosts)
+        # Of incidents that are about no host; a fleet may have none at this moment.
+        self._place = self._hosts[0] if self._hosts else HostName(MEDIC)
         self._discover = discover
         self._one_at_a_time = threading.Lock()
         self._asked_at: dict[tuple[ServiceName, str], datetime] = {}
@@ -274,7 +276,7 @@ class Sweep:
         for row in world.store.breakers.standing():
             if row.incident is None and breaker.is_scope(row.scope):
                 reasons = {name: incident.first for name, incident in unclosed.items()} | dict(verdicts)
-                self._open(_as_service(ServiceName(row.scope), self._hosts[0]), breakers.verdict(row, reasons, now), now)
+                self._open(_as_service(ServiceName(row.scope), self._place), breakers.verdict(row, reasons, now), now)
                 correlated = world.store.incidents.unclosed(ServiceName(row.scope))[0].id
                 world.store.breakers.names(row.scope, correlated)
                 opened.append(correlated)
@@ -317,7 +319,7 @@ class Sweep:
             for over in unclosed:
                 self._recovered(over)
         elif not unclosed:
-            self._open(_as_service(MEDIC, self._hosts[0]), _blind_verdict(MEDIC, Blind(why=silent), now, "control"), now)
+            self._open(_as_service(MEDIC, self._place), _blind_verdict(MEDIC, Blind(why=silent), now, "control"), now)
         return silent
 
     def _settle(self, service: Service, before: Sequence[Streak], fresh: Sequence[Judgement], now: datetime) -> Verdict:
@@ -389,12 +391,18 @@ class Sweep:
         except OutsideError as exc:
             logger.warning("cannot keep a good copy of a configuration", extra={"service": service.name, "cause": str(exc)})
             digest = record.config_hash
-        if record.well_at is None or (record.image_id, record.config_hash, record.container_id) != (
-            facts.image_id,
-            digest,
-            facts.id,
-        ):
-            store.seen_well(service.name, image_id=facts.image_id, config_hash=digest, container_id=facts.id, now=now)
+        # A container's variables stay as they are for as long as it lives; a list alone does not tell them.
+        environment = facts.environment or (record.environment if record.container_id == facts.id else None)
+        looked = (record.image_id, record.config_hash, record.container_id, record.environment)
+        if record.well_at is None or looked != (facts.image_id, digest, facts.id, environment):
+            store.seen_well(
+                service.name,
+                image_id=facts.image_id,
+                config_hash=digest,
+                container_id=facts.id,
+                environment=environment,
+                now=now,
+            )
 
     def _good_copy(self, service: Service, facts: ContainerFacts, record: ServiceRecord) -> str | None:
         """Keep the configuration that the service runs with, and return its digest.

@@ -16,11 +16,12 @@ from datetime import timedelta
 from typing import Protocol
 
 from agent import audit, errands, outbox
+from agent.departing import FleetWatch
 from agent.distress import Distress
 from agent.errors import MedicError, OutsideError
 from agent.housekeeping import Housekeeping
 from agent.metrics import Tally
-from agent.model import AuditKind, ContainerEvent, HostName, Service, ServiceName, StoryEvent, StoryKind
+from agent.model import AuditKind, ContainerEvent, DepartureStage, HostName, Service, ServiceName, StoryEvent, StoryKind
 from agent.policy import dependencies
 from agent.ports import Notifier, Workflows, World
 from agent.sweep import Sweep
@@ -33,6 +34,9 @@ TICK = timedelta(milliseconds=250)
 
 GRACE = timedelta(seconds=10)
 """What running steps get to end after SIGTERM; Docker and systemd kill after 10 s and 90 s by default."""
+
+RENEW_WITHIN = timedelta(minutes=30)
+"""What running steps get where the fleet has changed: the longest playbook and more."""
 
 DELIVER_EVERY = timedelta(seconds=1)
 RECONNECT = timedelta(seconds=2)
@@ -72,6 +76,8 @@ class Parts:
     distress: Distress
     notifiers: Mapping[str, Notifier]
     hosts: Sequence[HostName]
+    fleet: "FleetWatch | None" = None
+    """Where hosts come from a cloud."""
     housekeeping: Housekeeping
     tally: Tally
     """What this process counts of itself."""
@@ -89,6 +95,7 @@ def run(parts: Parts) -> None:
     threads = [threading.Thread(target=_nudge_each, args=(parts, nudges), name="nudges")]
     threads += [threading.Thread(target=_deliver, args=(parts,), name="outbox")]
     threads += [threading.Thread(target=_follow, args=(parts, host, nudges), name=f"events {host}") for host in parts.hosts]
+    threads += [threading.Thread(target=_attend_fleet, args=(parts, parts.fleet), name="fleet")] if parts.fleet else []
     for thread in threads:
         thread.start()
     parts.heartbeat.start()
@@ -99,7 +106,8 @@ def run(parts: Parts) -> None:
         parts.stop.set()
         nudges.put(None)
         parts.heartbeat.stop()
-        parts.engine.stop(GRACE)
+        # Where only the fleet has changed nothing is cut: what runs may end.
+        parts.engine.stop(GRACE if parts.world.stopping() else RENEW_WITHIN)
         for thread in threads:
             thread.join(GRACE.total_seconds())
 
@@ -242,6 +250,28 @@ def _concerned(event: ContainerEvent, host: HostName, services: Callable[[], Seq
     if not event.action.startswith(NUDGING):
         return []  # most events are others: every `docker exec` of a HEALTHCHECK tells three
     return [service.name for service in services() if service.host == host and service.container == event.container]
+
+
+def _attend_fleet(parts: Parts, fleet: FleetWatch) -> None:
+    """Hear what the cloud says of hosts, and follow those that go; end the round once others have come."""
+    while not parts.stop.is_set():
+        try:
+            if fleet.attend() and not _under_way(parts.world):
+                logger.info("the fleet has changed")
+                parts.stop.set()
+        except MedicError as exc:
+            parts.tally.stumbled("fleet")
+            logger.warning("cannot attend to the fleet", extra={"cause": str(exc)})
+            parts.stop.wait(RECONNECT.total_seconds())
+        except Exception:
+            logger.exception("attending to the fleet met a bug")
+            parts.stop.wait(RECONNECT.total_seconds())
+
+
+def _under_way(world: World) -> bool:
+    """Say whether something is being changed at this moment, which a new round would have to wait for."""
+    running = any(each.cut is not None for each in world.store.incidents.unclosed())
+    return running or any(each.stage is DepartureStage.DOOMED for each in world.store.departures.standing())
 
 
 def _nudge_each(parts: Parts, nudges: "queue.SimpleQueue[ServiceName | None]") -> None:

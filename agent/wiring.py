@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -69,20 +70,24 @@ from agent.model import (
     TcpRequest,
     Verdict,
 )
-from agent.ports import Advisor, Containers, EvidenceFiles, Lease, Notifier, Prober, Store, World
+from agent.ports import Advisor, Containers, EvidenceFiles, Fleet, Lease, Notifier, Prober, Store, World
 from agent.settings import AppriseChannel, Channel, FileChannel, ModelSettings, Settings, WebhookChannel
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
     from agent.adapters.ansible_playbooks import AnsiblePlaybooks
+    from agent.adapters.aws_clients import AwsClients
     from agent.adapters.host_keys import HostKey
     from agent.adapters.machine import Machine
     from agent.adapters.ssh_ways import SshWays
     from agent.adapters.ways import Ways
     from agent.evaluation import Recording
+    from agent.fleet import Snapshot
     from agent.llm.advisor import ModelAdvisor
     from agent.llm.providers import Provider
     from agent.llm.tools import Senses
-    from agent.model import Golden
+    from agent.model import Ending, Golden, Member
+    from agent.ports import Engine
+    from agent.settings import InventorySource
     from agent.watch import Parts
 
 logger = logging.getLogger(__name__)
@@ -94,6 +99,8 @@ STUCK = 70
 
 ANSWER_WITHIN = timedelta(seconds=10)
 CONTROL_WITHIN = timedelta(seconds=2)
+INVENTORY_AGAIN = timedelta(seconds=10)
+"""Between two tries to read an inventory that was never read."""
 FOLLOW_WITHIN = timedelta(minutes=30)
 FOLLOW_EVERY = timedelta(milliseconds=250)
 
@@ -658,6 +665,8 @@ def rehearse(
 
     files = shipped("runbooks") / runbook.id
     expected = runbook_file.load_expectation(files)
+    if not using.hosts:
+        raise ConfigError(f"cannot test {runbook.id!r}: no host is declared to make a throw-away container on")
     host = using.hosts[0]
     docker = DockerEngine((host,), CLOCK)
     try:
@@ -776,6 +785,18 @@ def stopped_since(using: Settings, began: datetime, within: timedelta) -> tuple[
 # ------------------------------------------------------------------------------------------------------------ the daemon
 
 
+class _Ended(threading.Event):
+    """Set once the daemon is to end; ends the round under way as well."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def set(self) -> None:
+        super().set()
+        self._stop.set()
+
+
 def watch(
     using: Settings,
     on_story: Callable[[StoryEvent], None],
@@ -792,12 +813,13 @@ def watch(
     from agent.adapters.watch_lock import WatchLock
 
     stop = threading.Event()
+    ended = _Ended(stop)
     manager = ServiceManager(using.supervision.socket)
 
     def told(_signal: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if ended.is_set():
             os._exit(130)
-        stop.set()
+        ended.set()
         manager.stopping()
 
     def ready() -> None:
@@ -811,10 +833,14 @@ def watch(
     with WatchLock(using.state_dir).held():
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, told)
-        with _leading(using, stop, waiting_for=waits) as lease:
-            if lease is not None:
-                with _parts(using, stop, lease, on_story, ready) as parts, _metrics(using, parts):
+        with _leading(using, ended, waiting_for=waits) as lease:
+            using = _with_fleet_of_now(using, ended, manager.ready)
+            while lease is not None and not ended.is_set():
+                with _parts(using, stop, ended, lease, on_story, ready) as parts, _metrics(using, parts):
                     daemon.run(parts)
+                # Without a word to end it was the fleet that changed: the same daemon goes on with other hosts.
+                stop.clear()
+                using = _with_fleet_of_now(using, ended, manager.ready)
 
 
 @contextlib.contextmanager
@@ -918,14 +944,16 @@ def _leading(using: Settings, stop: threading.Event, *, waiting_for: Callable[[L
 def _parts(
     using: Settings,
     stop: threading.Event,
+    ended: threading.Event,
     lease: Lease,
     on_story: Callable[[StoryEvent], None],
     once_ready: Callable[[], None],
 ) -> Iterator["Parts"]:
-    from agent import heal, watch
+    from agent import watch
     from agent.adapters import own_limits
     from agent.adapters.retention import OldFiles
     from agent.adapters.service_manager import ServiceManager
+    from agent.departing import FleetWatch
     from agent.distress import Distress
     from agent.engine import SOLE_EXECUTOR, DbosEngine, StoppableClock
     from agent.housekeeping import Housekeeping
@@ -935,11 +963,11 @@ def _parts(
     from heartbeat.schedule import Heartbeat
 
     own_limits.raise_open_files()
-    with build(using, stop.is_set, lease) as world:
+    with build(using, ended.is_set, lease) as world, _fleet(using, world) as fleet:
         healing = replace(world, clock=StoppableClock(CLOCK, stop.is_set))
         engine = DbosEngine(
             using.engine_url,
-            lambda incident, steps: heal.heal(incident, steps, healing),
+            lambda incident, steps: _body(incident, steps, healing, fleet),
             CLOCK,
             world.redact,
             executor=f"term-{lease.lead.term}" if isinstance(lease, KeptLease) else SOLE_EXECUTOR,
@@ -965,12 +993,138 @@ def _parts(
             distress=distress,
             notifiers=notifiers,
             hosts=hosts,
+            fleet=None if fleet is None else FleetWatch(fleet, world, engine, lambda: _sync_and_compare(using)),
             housekeeping=Housekeeping(world.store, OldFiles(using.state_dir), engine, using.retention, CLOCK),
             tally=tally,
             stop=stop,
             on_story=on_story,
             once_ready=once_ready,
         )
+
+
+def _body(incident: IncidentId, steps: "Engine", world: World, fleet: Fleet | None) -> "Ending":
+    """What the engine carries through for one incident: a drain where it tells of a host that goes, else a heal."""
+    from agent import drain, heal
+
+    if fleet is not None and world.store.departures.of(incident) is not None:
+        return drain.drain(incident, steps, world, fleet)
+    return heal.heal(incident, steps, world)
+
+
+# ------------------------------------------------------------------------------------------------------------- the fleet
+
+
+def sync_inventory(using: Settings) -> "Snapshot":
+    """Read the stack's inventory and who is in its groups now, and keep both in the state folder.
+
+    Raises ConfigError (no `inventory:`, a newer version, boto3 missing) or OutsideError (AWS does not answer).
+    """
+    from agent import fleet
+    from agent.adapters import fleet_file
+    from infra import inventory
+
+    source = _source(using)
+    clients = _aws(source.region)
+    from agent.adapters.aws_fleet import AwsFleet
+    from agent.adapters.aws_parameters import AwsParameters
+
+    parameters = AwsParameters(clients)
+    try:
+        stack = inventory.parse(parameters.text(source.ssm_parameter))
+    except inventory.InventoryError as exc:
+        raise ConfigError(f"{exc} ({source.ssm_parameter} in {source.region})") from exc
+    snapshot = fleet.Snapshot(
+        inventory=stack,
+        members=AwsFleet(clients, [each for each in (stack.group, stack.burst_group) if each]).members(),
+        keys=parameters.under(stack.host_keys),
+        at=CLOCK.now(),
+    )
+    fleet_file.keep(using.state_dir, snapshot)
+    return snapshot
+
+
+def kept_inventory(using: Settings) -> "Snapshot":
+    """Return the fleet as it was last read. Raises ConfigError."""
+    _source(using)
+    if using.fleet is None:
+        raise ConfigError("cannot show the inventory: it was never read; `medic inventory sync` reads it")
+    return using.fleet
+
+
+def _source(using: Settings) -> "InventorySource":
+    if using.inventory is None:
+        raise ConfigError(
+            f"cannot read an inventory: {using.file or 'medic.yaml'} names none; write `inventory:` with ssm_parameter and region"
+        )
+    return using.inventory
+
+
+def _aws(region: str) -> "AwsClients":
+    """Return clients of AWS. Raises ConfigError where what that needs is not installed."""
+    try:
+        from agent.adapters.aws_clients import AwsClients
+    except ImportError as exc:
+        raise ConfigError(f"cannot speak to AWS: {exc}; install medic-agent[aws]") from exc
+    return AwsClients(region)
+
+
+def _with_fleet_of_now(using: Settings, ended: threading.Event, waits: Callable[[], None]) -> Settings:
+    """Return settings with the fleet as it is, or where AWS does not answer as it was last read: its hosts need us all the more.
+
+    Where it was never read, wait until it can be, or until `ended`; `waits` is told first: whoever supervises us is not kept waiting.
+    """
+    from agent import config as config_file
+
+    while using.inventory is not None:
+        try:
+            return config_file.with_fleet(using, sync_inventory(using))
+        except OutsideError as exc:
+            if using.fleet is not None:
+                logger.warning("goes on with the inventory that was last read", extra={"cause": str(exc)})
+                return using
+            logger.error("waits for the inventory", extra={"cause": str(exc)})
+        waits()
+        if ended.wait(INVENTORY_AGAIN.total_seconds()):
+            break
+    return using
+
+
+def _sync_and_compare(using: Settings) -> tuple["Sequence[Member]", bool]:
+    """Read who is there now; return them, and whether this daemon was built with others."""
+    now = sync_inventory(using)
+    return now.members, using.fleet is None or now.shape != using.fleet.shape
+
+
+@contextlib.contextmanager
+def _fleet(using: Settings, world: World) -> Iterator[Fleet | None]:
+    """Open what a drain needs of the cloud; None where there is no inventory, or it was never read."""
+    if using.inventory is None or using.fleet is None:
+        yield None
+        return
+    from agent.adapters.aws_balancer import AwsBalancer
+    from agent.adapters.aws_bucket import AwsBucket
+    from agent.adapters.aws_events import AwsEvents
+    from agent.adapters.aws_fleet import AwsFleet
+    from agent.adapters.docker_engine import DockerEngine
+    from infra import prices
+
+    stack, clients = using.fleet.inventory, _aws(using.inventory.region)
+    book = prices.load().on_demand
+    docker = world.containers
+    if not isinstance(docker, DockerEngine):
+        raise TypeError("the world of a daemon looks through a Docker engine")
+    yield Fleet(
+        groups=AwsFleet(clients, [each for each in (stack.group, stack.burst_group) if each]),
+        events=AwsEvents(clients, stack.queue_url),
+        balancer=AwsBalancer(clients, stack.target_group_arn) if stack.target_group_arn else None,
+        last_words=AwsBucket(clients, stack.bucket),
+        stopper=docker,
+        drain_hook=stack.drain_hook,
+        warm_up=timedelta(seconds=stack.warm_up_seconds),
+        on_drought=using.inventory.on_drought,
+        daily_usd=using.inventory.money_per_day,
+        price=lambda kind: Decimal(str(book[kind])) if kind in book else None,
+    )
 
 
 def _control(using: Settings) -> tuple[ProbeRequest, ...]:
@@ -1008,7 +1162,7 @@ def ask(using: Settings, request: Request, on_story: Callable[[StoryEvent], None
 
     with WatchLock(using.state_dir).held(), _leading(using, stop, waiting_for=refuse) as lease:
         assert lease is not None  # noqa: S101  nothing sets `stop` before
-        with _parts(using, stop, lease, on_story, lambda: None) as parts:
+        with _parts(using, stop, stop, lease, on_story, lambda: None) as parts:
             return _in_the_foreground(parts, request, on_story)
 
 

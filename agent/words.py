@@ -79,6 +79,13 @@ def timezone(text: str) -> str:
     return text
 
 
+def parameter(text: str) -> str:
+    """Return the name of an SSM parameter. Raises ValueError."""
+    if re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", text, re.ASCII) is None or len(text) > 1011:
+        raise ValueError(f"{text[:60]!r} is no name of an SSM parameter: write /medic/medic-prod/inventory")
+    return text
+
+
 def digest(text: str) -> str:
     """Return the digest of an image. Raises ValueError."""
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):

@@ -89,6 +89,21 @@ OnUnitActiveSec=60
 [Install]
 WantedBy=timers.target
 """
+_WATCH_SPOT = f"""\
+[Unit]
+Description=Medic: tell the agent when this host is being taken back
+Wants=network-online.target
+After=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/bin/python3 {FOLDER}/watch_spot.py
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+"""
 _PREPARE = f"""\
 [Unit]
 Description=Medic: its state volume, itself and its key, before the daemon starts
@@ -125,6 +140,7 @@ class HostConfig:
     manifest: str
     host_keys: str
     agent_key: str
+    queue_url: str
     namespace: str
     container: str
     image: str
@@ -173,10 +189,12 @@ def render(config: HostConfig) -> str:
             _file(CONFIG, json.dumps(asdict(config), indent=1), "0644"),
             _packed(f"{FOLDER}/warm_up.py", (HOST / "warm_up.py").read_bytes()),
             _packed(f"{FOLDER}/report_gpus.py", (HOST / "report_gpus.py").read_bytes()),
+            _packed(f"{FOLDER}/watch_spot.py", (HOST / "watch_spot.py").read_bytes()),
             _packed(f"{FOLDER}/admit_agent.py", (HOST / "admit_agent.py").read_bytes()),
             _file("/etc/systemd/system/medic-warm-up.service", _WARM_UP, "0644"),
             _file("/etc/systemd/system/medic-report-gpus.service", _REPORT, "0644"),
             _file("/etc/systemd/system/medic-report-gpus.timer", _MINUTELY, "0644"),
+            _file("/etc/systemd/system/medic-watch-spot.service", _WATCH_SPOT, "0644"),
             _file("/etc/systemd/system/medic-admit-agent.service", _ADMIT, "0644"),
             _file("/etc/systemd/system/medic-admit-agent.timer", _ADMIT_OFTEN, "0644"),
             _file("/etc/ssh/sshd_config.d/10-medic.conf", _SSHD, "0600"),
@@ -188,6 +206,7 @@ def render(config: HostConfig) -> str:
             ["usermod", "--append", "--groups", "docker", SSH_USER],
             ["systemctl", "enable", "--now", "medic-admit-agent.timer"],
             ["systemctl", "enable", "--now", "medic-report-gpus.timer"],
+            ["systemctl", "enable", "--now", "medic-watch-spot.service"],
             # Cloud-init must not wait for a model to load.
             ["systemctl", "enable", "--now", "--no-block", "medic-warm-up.service"],
         ],

@@ -37,9 +37,9 @@ def main() -> dict[str, pulumi.Output[Any]]:
     network = Network(settings)
     store = ModelStore(settings)
     events = SpotEvents(settings)
-    access = HostAccess(settings, store)
+    access = HostAccess(settings, store, events)
     balancer = Balancer(settings, network) if settings.balancer != "none" else None
-    fleet = GpuFleet(settings, network, store, access, [balancer.targets.arn] if balancer else [])
+    fleet = GpuFleet(settings, network, store, events, access, [balancer.targets.arn] if balancer else [])
     Autoscaling(settings, fleet)
     watchfulness = Watchfulness(settings, fleet, events)
 

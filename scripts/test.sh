@@ -15,13 +15,7 @@ pytest=(.venv/bin/python -m pytest --quiet --numprocesses 2 --durations=10 --dur
 say "rules and cases"
 "${pytest[@]}" tests/unit tests/cases
 
-# What hosts over SSH are tested with, on loopback. A laptop without them skips those tests.
-if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null && ! { [[ -x /usr/sbin/sshd ]] && command -v sudo ssh >/dev/null; }; then
-    say "installing openssh-server and sudo (none of them is started)"
-    [[ -e /usr/sbin/policy-rc.d ]] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; mine=1; }
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends openssh-server openssh-client sudo </dev/null >/dev/null || true
-    [[ -z ${mine:-} ]] || rm -f /usr/sbin/policy-rc.d
-fi
+scripts/sshd.sh
 
 say "contracts and stories"
 "${pytest[@]}" tests/contracts tests/stories

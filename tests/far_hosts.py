@@ -1,6 +1,6 @@
 """Real hosts for tests: an OpenSSH server per host on a loopback address of its own, each with its own key, all on this machine.
 
-Needs `sshd` (Debian: openssh-server; scripts/docker.sh installs it) and root, since sshd logs in whoever runs the tests.
+Needs `sshd` (Debian: openssh-server; scripts/sshd.sh installs it) and root, since sshd logs in whoever runs the tests.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ KbdInteractiveAuthentication no
 StrictModes no
 UsePAM no
 UseDNS no
-SetEnv SHLVL=2
+SetEnv SHLVL=2 MEDIC_STATE_DIR={folder}/state {environment}
 MaxStartups 100:30:200
 {more}
 """
@@ -42,9 +42,7 @@ def needs_sshd() -> None:
     """Skip where there is no sshd; an error when CI=true."""
     if SSHD is None:
         if os.environ.get("CI") == "true":
-            pytest.fail(
-                "no sshd is installed, and CI=true: remote hosts must be tested here (scripts/docker.sh)", pytrace=False
-            )
+            pytest.fail("no sshd is installed, and CI=true: remote hosts must be tested here (scripts/sshd.sh)", pytrace=False)
         pytest.skip("no sshd is installed")
 
 
@@ -57,6 +55,10 @@ class FarHost:
     port: int = 0
     more: str = ""
     """Further lines of sshd_config(5)."""
+    environment: str = ""
+    """`NAME=value` words that every session has, beside Medic's own state folder: tests leave nothing in the real one."""
+    within: tuple[str, ...] = ()
+    """Words before the server's own: `ip netns exec NAME`, for a host with a network of its own."""
     inside: int | None = None
     """A process whose network the server lives in: then the host has a loopback and addresses of its own."""
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
@@ -68,6 +70,11 @@ class FarHost:
         shutil.copy(self.folder / "user_key.pub", self.folder / "authorized_keys")
         self.port = self.port or _free_port(self.address)
         self.pin()
+
+    @property
+    def target_state(self) -> Path:
+        """Return where Medic keeps locks and markers on this host."""
+        return self.folder / "state" / "target"
 
     def new_key(self) -> None:
         """Make a host key, replacing the older one. A running server shows it once it is started anew."""
@@ -84,12 +91,11 @@ class FarHost:
         """Start the server and wait until it listens."""
         assert SSHD is not None
         config = self.folder / "sshd_config"
-        config.write_text(
-            _CONFIG.format(address=self.address, port=self.port, folder=self.folder, more=self.more.format(port=self.port))
-        )
+        words = {"address": self.address, "port": self.port, "folder": self.folder, "environment": self.environment}
+        config.write_text(_CONFIG.format(**words, more=self.more.format(port=self.port)))
         Path("/run/sshd").mkdir(exist_ok=True)
-        within = () if self.inside is None else ("nsenter", f"--net=/proc/{self.inside}/ns/net")
-        command = (*within, SSHD, "-D", "-f", str(config), "-E", str(self.folder / "log"))
+        lent = () if self.inside is None else ("nsenter", f"--net=/proc/{self.inside}/ns/net")
+        command = (*self.within, *lent, SSHD, "-D", "-f", str(config), "-E", str(self.folder / "log"))
         self._process = subprocess.Popen(command, start_new_session=True)
         end = time.monotonic() + 10
         while True:
@@ -135,11 +141,17 @@ class FarHost:
 
 @contextlib.contextmanager
 def far_host(
-    folder: Path, address: str = "127.0.1.1", *, port: int = 0, more: str = "", inside: int | None = None
+    folder: Path,
+    address: str = "127.0.1.1",
+    *,
+    port: int = 0,
+    more: str = "",
+    environment: str = "",
+    inside: int | None = None,
 ) -> Iterator[FarHost]:
     """Run one sshd while the body runs."""
     needs_sshd()
-    host = FarHost(folder, address, port, more, inside)
+    host = FarHost(folder, address, port, more, environment, inside=inside)
     try:
         host.start()
         yield host

@@ -22,6 +22,8 @@ from agent.model import (
     Breaker,
     Closing,
     Delivery,
+    Departure,
+    DepartureStage,
     Diagnosis,
     ForeignRestart,
     Harm,
@@ -82,6 +84,7 @@ def memory_store() -> Store:
         audit=audit,
         leads=MemoryLeads(lock),
         spending=MemorySpending(lock),
+        departures=MemoryDepartures(lock),
         ledger=MemoryLedger(incidents, requests),
         changes=MemoryChanges(),
     )
@@ -186,7 +189,14 @@ class MemoryServices:
                 self._audit.append(chain.by_person(AuditKind.STATUS, by, service=service, status=status, diagnostic=diagnostic))
 
     def seen_well(
-        self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
+        self,
+        service: ServiceName,
+        *,
+        image_id: str | None,
+        config_hash: str | None,
+        container_id: str | None,
+        environment: str | None = None,
+        now: datetime,
     ) -> None:
         with self._lock:
             if service in self._records:
@@ -195,6 +205,7 @@ class MemoryServices:
                     image_id=image_id,
                     config_hash=config_hash,
                     container_id=container_id,
+                    environment=environment,
                     well_at=now,
                 )
 
@@ -844,3 +855,27 @@ class MemorySpending:
     def of(self, incident: IncidentId) -> tuple[Spending, ...]:
         with self._lock:
             return tuple(sorted((row for row in self._rows.values() if row.incident == incident), key=lambda row: row.at))
+
+
+class MemoryDepartures:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[str, Departure] = {}
+
+    def change(self, instance: str, to: Callable[[Departure | None], Departure | None]) -> tuple[Departure | None, bool]:
+        with self._lock:
+            before = self._rows.get(instance)
+            after = to(before)
+            if after is None or after == before:
+                return before, False
+            self._rows[instance] = after
+            return after, True
+
+    def of(self, incident: IncidentId) -> Departure | None:
+        with self._lock:
+            return next((row for row in self._rows.values() if row.incident == incident), None)
+
+    def standing(self) -> tuple[Departure, ...]:
+        with self._lock:
+            going = (row for row in self._rows.values() if row.stage is not DepartureStage.OVER)
+            return tuple(sorted(going, key=lambda row: row.heard_at))

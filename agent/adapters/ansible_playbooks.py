@@ -83,7 +83,8 @@ class AnsiblePlaybooks:
         self._state_dir = state_dir.resolve()
         self._redact = redact
         self._hosts = {host.name: host for host in hosts}
-        self._first = hosts[0].name
+        # A fleet may have no host at this moment; then there is nothing to run anything on.
+        self._first = next(iter(self._hosts), None)
         self._agent_socket = agent_socket
         self._until = until
         self._markers = (markers or state_dir / "markers").resolve()
@@ -158,7 +159,7 @@ class AnsiblePlaybooks:
         return replace(run, message=f"{run.message}; its marker there says that it began and did not finish")
 
     def _host(self, plan: Plan) -> Host:
-        host = self._hosts.get(plan.host or self._first)
+        host = self._hosts.get(plan.host or self._first or HostName(""))
         if host is None:
             raise OutsideError(f"cannot run playbook {plan.playbook!r}: no host {plan.host!r} is declared", transient=False)
         return host

@@ -41,6 +41,9 @@ VERSION_LIMIT = 65_536
 """Bytes of the engine's account of itself read at most."""
 EXEC_POLL = timedelta(milliseconds=10)
 """Between looks at a program whose output has ended and whose exit code is not there yet."""
+GONE = 404
+STOP_MARGIN = timedelta(seconds=3)
+"""For the engine to answer, once a container has had its grace."""
 SILENCE = timedelta(seconds=5)
 """Without an event after which the engine is asked whether it is still there."""
 
@@ -171,6 +174,20 @@ class DockerEngine:
                     raise docker_stream.UnfinishedError("it did not end in time")
                 self._clock.sleep(EXEC_POLL)
             return int(code), output
+
+    def stop(self, host: HostName, container: str, grace: timedelta) -> None:
+        """Send SIGTERM, and SIGKILL once `grace` is over, as `ports.Stopper` says. Raises OutsideError."""
+        until = self._clock.monotonic() + (grace + STOP_MARGIN).total_seconds()
+        with self._outside(host, f"cannot stop container {container!r}"):
+            try:
+                found = _found(self._client(host), container)
+                target = f"/containers/{found['Id']}/stop?t={max(int(grace.total_seconds()), 1)}"
+                self._stream(host, target, until, body={}).close()
+            except docker.errors.NotFound:
+                return
+            except docker_stream.EngineRefusalError as exc:
+                if exc.status != GONE:
+                    raise
 
     def has_image(self, host: HostName, image: str) -> bool:
         """Say whether an image is there, without asking any registry. Raises OutsideError."""

@@ -4,6 +4,7 @@ A field that is missing or has a strange shape becomes "not known" (None or empt
 must not blind Medic to its neighbours. Shapes: Docker Engine API 1.41, ContainerList, ContainerInspect, SystemEvents.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -83,7 +84,14 @@ def from_inspect(found: Object) -> ContainerFacts:
         started_at=moment(state.get("StartedAt")),
         finished_at=moment(state.get("FinishedAt")),
         log_path=_text(found.get("LogPath")) or None,
+        environment=_environment(config.get("Env")),
     )
+
+
+def _environment(variables: object) -> str | None:
+    if not isinstance(variables, list):
+        return None
+    return hashlib.sha256("\0".join(sorted(map(_text, variables))).encode(errors="replace")).hexdigest()[:4]
 
 
 def joined(listed: ContainerFacts, inspected: ContainerFacts) -> ContainerFacts:

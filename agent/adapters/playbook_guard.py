@@ -306,26 +306,21 @@ def _here(private: Path) -> dict[str, object]:
 def _there(post: Post, held: Held) -> dict[str, object]:
     """Return the target's variables where it is reached over SSH. Address, keys and pins stand in ssh's own configuration."""
     hop = post.way.hops[-1]
-    # Whatever runs there carries the mark and speaks to the host's own engine, behind sudo as well, which clears the environment.
-    shell = shlex.join(["/usr/bin/env", f"{target_keeper.MARK}={post.mark}", f"DOCKER_HOST={post.way.docker}", "/bin/sh"])
     return {
         "ansible_connection": "ssh",
         "ansible_host": ssh_client.TARGET,
         "ansible_user": hop.user,
         "ansible_port": hop.port,
         "ansible_ssh_common_args": shlex.join(["-F", f"{post.folder}/config"]),
-        # In place of Ansible's own: a connection kept open in the background would outlive the run.
-        "ansible_ssh_args": "-o ControlMaster=no",
+        "ansible_ssh_executable": target_keeper.write_ssh(post),
+        # In place of Ansible's own: a connection kept open in the background would outlive the run. And not every end of one is news.
+        "ansible_ssh_args": "-o ControlMaster=no -o LogLevel=ERROR",
         "ansible_ssh_retries": 0,
         "ansible_ssh_transfer_method": "piped",  # needs nothing there but dd
         "ansible_ssh_pipelining": True,
         "ansible_timeout": ssh_client.CONNECT_WITHIN,
-        "ansible_shell_executable": shell,
         "ansible_python_interpreter": held.python or target_keeper.PYTHON,
         "ansible_remote_tmp": target_keeper.temporary(post.mark),
-        "ansible_become": post.way.sudo and hop.user != "root",
-        "ansible_become_method": "sudo",
-        "ansible_become_flags": "-H -S -n",
     }
 
 

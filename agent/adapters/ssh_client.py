@@ -109,8 +109,12 @@ def command(config: Path, *words: str, way: Way, options: tuple[str, ...] = ()) 
 
     The one on the target does: each word is quoted for it.
     """
-    there = ("sudo", "-n", "--", *words) if way.sudo and way.hops[-1].user != "root" else words
-    return ["ssh", "-F", str(config), *options, "-T", TARGET, shlex.join(there)]
+    return ["ssh", "-F", str(config), *options, "-T", TARGET, shlex.join((*becoming(way), *words))]
+
+
+def becoming(way: Way) -> tuple[str, ...]:
+    """Return the words before a command on the target that make it root's, where the way says so."""
+    return ("sudo", "-n", "--") if way.sudo and way.hops[-1].user != "root" else ()
 
 
 def environment(way: Way) -> dict[str, str]:

@@ -7,6 +7,7 @@ and gives the lock back. So nobody on this side has to live for the target to be
 """
 
 import contextlib
+import shlex
 import subprocess
 import threading
 import time
@@ -150,6 +151,34 @@ class NotHeld:
     message: str
     transient: bool
     busy: bool = False
+
+
+_SSH = r"""#!/bin/sh
+# Called by Ansible in place of ssh. Whatever it runs on the target carries the run's mark and speaks to the host's own engine, as
+# root where it is to be: there is no other place that reaches every module and every raw command alike.
+before={before}
+all=$# at=0 last=
+for word do
+    shift
+    at=$((at + 1))
+    if [ "$at" -eq "$all" ] && [ "$last" = {target} ]; then
+        word="$before /bin/sh -c '$(printf '%s' "$word" | sed "s/'/'\\\\''/g")'"
+    fi
+    set -- "$@" "$word"
+    last=$word
+done
+exec ssh "$@"
+"""
+
+
+def write_ssh(post: Post) -> str:
+    """Write what Ansible calls in place of ssh into the post's folder, and return its path."""
+    environment = (f"{MARK}={post.mark}", f"DOCKER_HOST={post.way.docker}")
+    before = shlex.join((*ssh_client.becoming(post.way), "/usr/bin/env", *environment))
+    script = Path(post.folder) / "ssh"
+    script.write_text(_SSH.replace("{before}", shlex.quote(before)).replace("{target}", ssh_client.TARGET), encoding="utf-8")
+    script.chmod(0o700)
+    return str(script)
 
 
 def finished(way: Way, place: str, run_id: str, lock: str, *, wait: int = SILENCE + 3) -> bool | None:

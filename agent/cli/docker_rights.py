@@ -70,6 +70,7 @@ RUNBOOKS: Mapping[str, tuple[str, ...]] = {
     "restart-replica": ("restart", "exec"),
     "quarantine-gpu-host": (),
     "sync-clock": (),
+    "restart-fabric-manager": (),
     "rotate-logs": ("start",),
     "restart-docker": ("start",),
     "reboot-host": (),

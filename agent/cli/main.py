@@ -31,6 +31,7 @@ from agent.cli import (
     incident,
     infra,
     init,
+    inventory,
     memory,
     options,
     replay,
@@ -124,6 +125,7 @@ app.command("cost")(cost.cost)
 app.command("sweeps")(sweeps.sweeps)
 app.add_typer(breaker.app, name="breaker")
 app.add_typer(infra.app, name="infra")
+app.add_typer(inventory.app, name="inventory")
 app.command("halt")(halt.halt)
 app.command("resume")(resume.resume)
 app.command("silence")(silence.silence)

@@ -73,6 +73,16 @@ from agent.model.evidence import (
     Rule,
     Sureness,
 )
+from agent.model.fleet import (
+    Departure,
+    DepartureStage,
+    FleetEvent,
+    FleetEventKind,
+    FleetSize,
+    Member,
+    Received,
+    Timetable,
+)
 from agent.model.golden import Decided, Golden
 from agent.model.gpu import Gpu, GpuHolder, GpuRequest, GpuSeen, GpuTool, Xid, XidAction
 from agent.model.health import (
@@ -225,6 +235,8 @@ __all__ = [
     "Decided",
     "Decision",
     "Delivery",
+    "Departure",
+    "DepartureStage",
     "Diagnosis",
     "DiskSeen",
     "DnsCheck",
@@ -237,7 +249,10 @@ __all__ = [
     "ExecSeen",
     "FaultKind",
     "Findings",
+    "FleetEvent",
+    "FleetEventKind",
     "FleetLimits",
+    "FleetSize",
     "ForeignRestart",
     "Found",
     "Golden",
@@ -278,6 +293,7 @@ __all__ = [
     "LogSeen",
     "MachineRequest",
     "MachineSeen",
+    "Member",
     "Mode",
     "ModelAnswer",
     "ModelFault",
@@ -308,6 +324,7 @@ __all__ = [
     "Proposal",
     "Question",
     "Receipt",
+    "Received",
     "Recorded",
     "Refusal",
     "RefusalCode",
@@ -354,6 +371,7 @@ __all__ = [
     "TcpSeen",
     "Thresholds",
     "Tie",
+    "Timetable",
     "ToolCall",
     "ToolSpec",
     "TranscriptEntry",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent.model.causes import Cause
+from agent.model.fleet import Departure
 from agent.model.health import ContainerState, HostName, IncidentId, Mode, RunbookId, ServiceName
 from agent.model.services import Budget, Service
 
@@ -352,6 +353,8 @@ class Standing:
     """The other members of this service's group."""
     budget: Budget = field(default_factory=Budget)
     permissions: Permissions = field(default_factory=Permissions)
+    departures: tuple[Departure, ...] = ()
+    """Hosts on their way out."""
     approvals: tuple[Approval, ...] = ()
     """Every request for approval of this incident, oldest first."""
     demoted: tuple[RunbookId, ...] = ()
@@ -376,6 +379,8 @@ class HoldCode(enum.Enum):
     OTHERS_FAILING = "others-failing"
     HALTED = "halted"
     RUNBOOK_EDITED = "runbook-edited"
+    HOST_DOOMED = "host-doomed"
+    """Its host is being taken away: the replacement is the remedy."""
     AWAITING_APPROVAL = "awaiting-approval"
     SUGGESTED = "suggested"
     OBSERVING = "observing"
@@ -404,6 +409,8 @@ class RefusalCode(enum.Enum):
     CANNOT_SEE = "cannot-see"
     NO_TARGET = "no-target"
     NO_EVIDENCE = "no-evidence"
+    NO_REPLACEMENT = "no-replacement"
+    """A host that was taken away left a gap that nothing fills."""
     HARMED = "harmed"
     """An attempt did harm that no declared undo could take back."""
     CHRONIC = "chronic"

@@ -43,7 +43,8 @@ class ProjectSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Something that is not as it was when the service was last WELL: `image`, `container` (another has its name) or `config`."""
+    """Something that is not as it was when the service was last WELL: `image`, `container` (another has its name), `environment`
+    (its variables) or `config`; or that its host went through of late: `reboot`, `packages`."""
 
     what: str
     before: str

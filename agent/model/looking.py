@@ -156,6 +156,8 @@ class ContainerFacts:
     finished_at: datetime | None = None
     log_path: str | None = None
     """Docker's log file on the host; None where the log driver keeps none."""
+    environment: str | None = None
+    """Four hex digits of a hash of its variables: enough to tell that they changed, too little to find a secret by trying."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

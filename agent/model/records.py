@@ -175,6 +175,8 @@ class ServiceRecord:
     image_id: str | None = None
     config_hash: str | None = None
     container_id: str | None = None
+    environment: str | None = None
+    """Of the container that was WELL; see `ContainerFacts`."""
     well_at: datetime | None = None
 
 

@@ -21,7 +21,7 @@ from agent.model import (
     Standing,
     Verdict,
 )
-from agent.policy import alive, breaker, control
+from agent.policy import alive, breaker, control, spot
 
 BLIND_FOR = timedelta(seconds=30)
 EDITED_FOR = timedelta(seconds=15)
@@ -166,7 +166,7 @@ def parent_down(standing: Standing) -> Hold | None:
     )
 
 
-def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standing) -> bool:
+def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standing) -> bool:  # noqa: C901  (one case per code)
     """Say whether the reason of a Hold is gone before its time, so that the sweep decides afresh at once.
 
     verdict: what the sweep sees now. STOPPED_ON_PURPOSE is asked only of a container that runs again.
@@ -190,6 +190,8 @@ def ended_early(hold: Hold, service: Service, verdict: Verdict, standing: Standi
             return alive.flapping(standing) is None
         case HoldCode.BREAKER_OPEN | HoldCode.OTHERS_FAILING:
             return breaker.is_decided(hold, standing)
+        case HoldCode.HOST_DOOMED:
+            return spot.doomed(standing.departures, service.host) is None
         case _:
             return False
 

@@ -5,7 +5,7 @@ any rule reads it, since the remedy that follows may destroy what it rests on. E
 cannot be had becomes a sentence in `gaps`, never an error. Every text from outside is cleaned, bounded and redacted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -40,6 +40,12 @@ BEFORE_START = timedelta(seconds=2)
 
 MOST_EVENTS = 200
 """A container that restarts every second fills an hour with thousands of events; the latest ones are kept."""
+
+UPTIME = "/proc/uptime"
+PACKAGES = ("/var/lib/dpkg/status", "/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/lib/apk/db/installed")
+"""Where package managers write down what is installed, each time it changes: Debian, Fedora and openSUSE, RHEL, Alpine."""
+RECENT = timedelta(hours=1)
+"""A reboot or new packages of the host that lie further back are ones that the service has been well with."""
 
 T = TypeVar("T")
 
@@ -99,7 +105,7 @@ class _Gathering:
         container = self._try(lambda: containers.inspect(service.host, service.container))
         log, note = self._log(container, containers)
         events = self._try(lambda: containers.events(service.host, service.container, since=now - EVENTS_OF)) or ()
-        changes = self._changes(container, record, files)
+        changes = (*self._changes(container, record, files), *self._of_host(files, now))
         deploying = self._deploying(files)
         looks = host_facts.looks(service, container, files, containers)
         on_host = tuple(fact for each in looks if (fact := self._try(each)) is not None)
@@ -144,6 +150,9 @@ class _Gathering:
             found.append(Change(what="image", before=record.image_id, after=container.image_id, at=started))
         if record.container_id and container is not None and container.id not in ("", record.container_id):
             found.append(Change(what="container", before=record.container_id[:12], after=container.id[:12], at=started))
+        known = container.environment if container is not None else None
+        if record.environment and known and known != record.environment:
+            found.append(Change(what="environment", before=record.environment, after=known, at=started))
         config = service.config_file
         if config is not None and record.config_hash is not None:
             try:
@@ -155,6 +164,21 @@ class _Gathering:
                 if digest != record.config_hash:
                     found.append(Change(what="config", before=record.config_hash, after=digest or "no file", at=at))
         return tuple(found)
+
+    def _of_host(self, files: HostFiles, now: datetime) -> Iterator[Change]:
+        """Yield what its host went through so short a time ago that the service may not have been well with it."""
+        host = self.service.host
+        try:
+            uptime = (files.read(host, UPTIME, limit=64) or b"").split()
+            booted = now - timedelta(seconds=float(uptime[0])) if uptime else None
+            written = ((path, files.modified(host, path)) for path in PACKAGES)
+            installed = next(((path, at) for path, at in written if at is not None), None)
+        except (OutsideError, ValueError):
+            return  # a host whose files nobody can read has a gap already where one is declared
+        if booted is not None and now - booted <= RECENT:
+            yield Change(what="reboot", before="another boot", after=f"up since {booted:%Y-%m-%d %H:%M} UTC", at=booted)
+        if installed is not None and timedelta(0) <= now - installed[1] <= RECENT:
+            yield Change(what="packages", before="others", after=f"{installed[0]} was written", at=installed[1])
 
     def _deploying(self, files: HostFiles) -> str | None:
         """Return what is known of the declared deploy lock. One that cannot be looked at is taken to stand."""

@@ -90,6 +90,8 @@ def next_step(incident: Incident, refusal: Refusal) -> str:  # noqa: C901 -- one
             return f"Declare {incident.service} again, or close this with `medic incident close {incident.id}`."
         case RefusalCode.NO_EVIDENCE:
             return f"Make Medic's state folder writable (space, permissions): nothing is changed while evidence cannot be kept. {advice}".rstrip()
+        case RefusalCode.NO_REPLACEMENT:
+            return f"Bring another host into the fleet: {refusal.because}."
         case RefusalCode.HARMED:
             return f"Put right what the attempt did first: {refusal.because}. {show} has what was seen before and after it."
         case RefusalCode.SAME_SIGNATURE:

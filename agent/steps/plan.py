@@ -8,7 +8,20 @@ function of `agent/policy/`.
 """
 
 from agent.model import Decision, Findings, Incident, Plan, Refusal, Runbook, Service, Standing
-from agent.policy import advice, alive, breaker, deploys, holds, ladder, limits, maintenance, permission, replicas, starting
+from agent.policy import (
+    advice,
+    alive,
+    breaker,
+    deploys,
+    holds,
+    ladder,
+    limits,
+    maintenance,
+    permission,
+    replicas,
+    spot,
+    starting,
+)
 
 
 def choose(
@@ -17,6 +30,7 @@ def choose(
     """Return the decision for one incident at this moment."""
     return (
         holds.halted(standing.halted)
+        or spot.doomed(standing.departures, service.host)
         or permission.asked_for(incident, runbooks)
         or holds.silenced(standing)
         or maintenance.hold(standing)

@@ -216,6 +216,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "ALTER TABLE attempts ADD COLUMN started_at_place TEXT",
     ),
+    ("ALTER TABLE services ADD COLUMN environment TEXT",),  # of the container that was last well
     (  # what Medic spends
         """CREATE TABLE spending (
             number {counted_key},
@@ -227,6 +228,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX spending_at ON spending (at)",
         "CREATE INDEX spending_of_incident ON spending (incident)",
+    ),
+    (  # hosts that the cloud takes back
+        """CREATE TABLE departures (
+            instance TEXT PRIMARY KEY,
+            stage TEXT NOT NULL,
+            incident TEXT,
+            heard_at {time} NOT NULL,
+            departure TEXT NOT NULL
+        )""",
+        "CREATE INDEX departures_of_incident ON departures (incident)",
     ),
 )
 

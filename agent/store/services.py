@@ -78,13 +78,20 @@ class Services:
         self._database.write(f"record service {service!r} as {status.value}", record)
 
     def seen_well(
-        self, service: ServiceName, *, image_id: str | None, config_hash: str | None, container_id: str | None, now: datetime
+        self,
+        service: ServiceName,
+        *,
+        image_id: str | None,
+        config_hash: str | None,
+        container_id: str | None,
+        environment: str | None = None,
+        now: datetime,
     ) -> None:
         """Remember how the service looked when WELL: the base of "what changed"."""
         change = (
             update(services)
             .where(services.c.name == service)
-            .values(image_id=image_id, config_hash=config_hash, container_id=container_id, well_at=now)
+            .values(image_id=image_id, config_hash=config_hash, container_id=container_id, environment=environment, well_at=now)
         )
         self._database.write(f"remember how {service!r} looks when well", lambda c: c.execute(change))
 
@@ -139,5 +146,6 @@ def _record(row: Row[Any]) -> ServiceRecord:
         image_id=row.image_id,
         config_hash=row.config_hash,
         container_id=row.container_id,
+        environment=row.environment,
         well_at=row.well_at,
     )

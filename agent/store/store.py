@@ -12,6 +12,7 @@ from agent.store.audit import Audit
 from agent.store.breakers import Breakers
 from agent.store.changes import Changes
 from agent.store.database import Database
+from agent.store.departures import Departures
 from agent.store.foreign_restarts import ForeignRestarts
 from agent.store.incidents import Incidents
 from agent.store.ledger import Ledgers
@@ -69,6 +70,7 @@ def open_store(
         audit=Audit(database),
         leads=lead.Leads(database),
         spending=Spendings(database),
+        departures=Departures(database),
         ledger=Ledgers(database),
         changes=Changes(database),
         database=database,

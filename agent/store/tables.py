@@ -151,6 +151,7 @@ services = Table(
     Column("image_id", PlainText),
     Column("config_hash", PlainText),
     Column("container_id", PlainText),
+    Column("environment", PlainText),
     Column("well_at", UtcTime),
 )
 
@@ -354,6 +355,16 @@ spending = Table(
     Column("at", UtcTime),
     Column("billed", Integer),
     Column("spending", Coded),
+)
+
+departures = Table(
+    "departures",
+    metadata,
+    Column("instance", PlainText, primary_key=True),
+    Column("stage", PlainText),
+    Column("incident", PlainText),
+    Column("heard_at", UtcTime),
+    Column("departure", Coded),
 )
 
 # The audit is hashed as it lies here, so its columns are plain texts: what cannot be read as a time or a word still reads.

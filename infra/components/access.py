@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.components.model_store import ModelStore
+from infra.components.spot_events import SpotEvents
 from infra.settings import FleetSettings
 
 NAMESPACE = "Medic"
@@ -21,7 +22,13 @@ ASSUMED_BY_EC2 = json.dumps(
 class HostAccess(pulumi.ComponentResource):
     """profile: the instance profile of GPU hosts. One policy a concern, so that each can be read, and taken away, by itself."""
 
-    def __init__(self, settings: FleetSettings, store: ModelStore, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        settings: FleetSettings,
+        store: ModelStore,
+        events: SpotEvents,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("medic:infra:HostAccess", settings.name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._name = settings.name
@@ -31,6 +38,7 @@ class HostAccess(pulumi.ComponentResource):
         account = aws.get_caller_identity(opts=pulumi.InvokeOptions(parent=self)).account_id
         self._allow("read-models", store.bucket.arn.apply(_reads))
         self._allow("publish-key", _publishes(settings, account))
+        self._allow("tell-agent", events.queue.arn.apply(_tells))
         self._allow("know-agent", _knows_agent(settings, account))
         self._allow("finish-warm-up", _finishes(settings, account))
         self._allow("send-figures", _sends())
@@ -53,6 +61,11 @@ def _reads(bucket: str) -> str:
 def _publishes(settings: FleetSettings, account: str) -> str:
     path = f"arn:aws:ssm:{settings.region}:{account}:parameter{settings.parameter_root}/host-keys/*"
     return policy({"Action": "ssm:PutParameter", "Resource": path})
+
+
+def _tells(queue: str) -> str:
+    # SQS signs what a host says with that host's own id, and the agent believes it of itself only (agent/adapters/aws_events.py).
+    return policy({"Action": "sqs:SendMessage", "Resource": queue})
 
 
 def _knows_agent(settings: FleetSettings, account: str) -> str:

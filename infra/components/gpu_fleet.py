@@ -9,6 +9,7 @@ from infra import cloud_init
 from infra.components.access import NAMESPACE, HostAccess
 from infra.components.model_store import ModelStore
 from infra.components.network import Network
+from infra.components.spot_events import SpotEvents
 from infra.prices import VOLUME_IOPS, VOLUME_MIBPS
 from infra.settings import FleetSettings
 
@@ -34,18 +35,19 @@ class GpuFleet(pulumi.ComponentResource):
         settings: FleetSettings,
         network: Network,
         store: ModelStore,
+        events: SpotEvents,
         access: HostAccess,
         target_group_arns: list[pulumi.Output[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("medic:infra:GpuFleet", settings.name, None, opts)
         self._settings, self._network, self._targets = settings, network, target_group_arns
-        self.template = self._template(store, access)
+        self.template = self._template(store, events, access)
         self.group = self._spot_group()
         self.burst = self._burst_group() if settings.burst_max_size else None
         self.register_outputs({"group": self.group.name})
 
-    def _template(self, store: ModelStore, access: HostAccess) -> aws.ec2.LaunchTemplate:
+    def _template(self, store: ModelStore, events: SpotEvents, access: HostAccess) -> aws.ec2.LaunchTemplate:
         settings = self._settings
         image = settings.ami_id or self._image_of_the_day()
         tags = settings.all_tags
@@ -74,7 +76,9 @@ class GpuFleet(pulumi.ComponentResource):
                     ),
                 )
             ],
-            user_data=store.bucket.id.apply(lambda bucket: _user_data(settings, bucket)),
+            user_data=pulumi.Output.all(store.bucket.id, events.queue.url).apply(
+                lambda known: _user_data(settings, bucket=known[0], queue_url=known[1])
+            ),
             tag_specifications=[
                 aws.ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=tags) for kind in ("instance", "volume")
             ],
@@ -183,7 +187,7 @@ class GpuFleet(pulumi.ComponentResource):
         ]
 
 
-def _user_data(settings: FleetSettings, bucket: str) -> str:
+def _user_data(settings: FleetSettings, bucket: str, queue_url: str) -> str:
     config = cloud_init.HostConfig(
         fleet=settings.name,
         region=settings.region,
@@ -192,6 +196,7 @@ def _user_data(settings: FleetSettings, bucket: str) -> str:
         manifest=settings.model_manifest,
         host_keys=f"{settings.parameter_root}/host-keys",
         agent_key=settings.agent_key,
+        queue_url=queue_url,
         namespace=NAMESPACE,
         container=CONTAINER,
         image=settings.image,

@@ -11,8 +11,9 @@ from agent.adapters import state_folder
 from agent.adapters.ansible_playbooks import AnsiblePlaybooks
 from agent.model import Host, HostName, Plan, RunEnd, TaskResult
 from agent.ports import Playbooks
+from tests import far_hosts
 from tests.fakes import FakeClock
-from tests.live import plans, sshd
+from tests.live import plans
 from tests.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
     (folder / "playbooks" / "well.yml").write_text(GOES_WELL)
     (folder / "playbooks" / "wrong.yml").write_text(GOES_WRONG)
     state_folder.private_folder(tmp_path / "state")
-    with sshd.served(tmp_path / "sshd") as server:
+    with far_hosts.far_host(tmp_path / "sshd") as server:
         host = server.host(HOST) if request.param == "ssh" else Host(name=HOST)
         real = AnsiblePlaybooks(ansible=folder, state_dir=tmp_path / "state", redact=lambda text: text, hosts=(host,))
         yield Ground(real, well, wrong)

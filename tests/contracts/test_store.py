@@ -215,10 +215,12 @@ def test_services_come_back_ordered_by_name(store: Store) -> None:
 
 def test_remembers_how_a_service_looked_when_well(store: Store) -> None:
     store.services.enrol(WEB, now=START)
-    store.services.seen_well(WEB.name, image_id="sha256:1", config_hash="c", container_id="id", now=START + SECOND)
+    store.services.seen_well(
+        WEB.name, image_id="sha256:1", config_hash="c", container_id="id", environment="1a2b", now=START + SECOND
+    )
     record = store.services.record(WEB.name)
     assert record is not None
-    assert (record.image_id, record.config_hash, record.container_id) == ("sha256:1", "c", "id")
+    assert (record.image_id, record.config_hash, record.container_id, record.environment) == ("sha256:1", "c", "id", "1a2b")
     assert (record.well_at, record.since) == (START + SECOND, START)
 
 

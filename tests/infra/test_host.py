@@ -86,7 +86,7 @@ class Host(ThreadingHTTPServer):
         port = self.server_address[1]
         self.config = cloud_init.HostConfig(
             fleet="medic-test", region="us-east-1", launch_hook="warm-up", bucket="b", manifest="models/a/manifest.json",
-            host_keys="/medic/medic-test/host-keys", agent_key="/medic/medic-test/agent-key", namespace="Medic", container="model", image="i@sha256:0", command=("--fast",),
+            host_keys="/medic/medic-test/host-keys", agent_key="/medic/medic-test/agent-key", queue_url="https://q", namespace="Medic", container="model", image="i@sha256:0", command=("--fast",),
             port=port, ready_path="/health", model_name="llama", poll=0.05, imds=f"http://127.0.0.1:{port}",
             host_key=str(folder / "key.pub"), docker_config=str(folder / "daemon.json"),
         )  # fmt: skip
@@ -252,6 +252,7 @@ def rendered(**changed: Any) -> str:
         "manifest",
         "host_keys",
         "agent_key",
+        "queue_url",
         "namespace",
         "container",
         "image",

@@ -98,7 +98,7 @@ def test_a_host_can_do_nothing_in_the_account_but_its_own_part(plain: Stack) -> 
     }
 
     assert actions == {
-        "s3:GetObject", "s3:GetObjectVersion", "ssm:PutParameter", "ssm:GetParameter", "cloudwatch:PutMetricData",
+        "s3:GetObject", "s3:GetObjectVersion", "ssm:PutParameter", "ssm:GetParameter", "sqs:SendMessage", "cloudwatch:PutMetricData",
         "autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat",
     }  # fmt: skip
 

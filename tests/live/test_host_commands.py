@@ -11,20 +11,21 @@ from typer.testing import CliRunner
 
 from agent.adapters import host_keys
 from agent.cli import main
-from tests.live import sshd
-from tests.live.sshd import Sshd
+from tests import far_hosts
+from tests.far_hosts import FarHost
 
 pytestmark = pytest.mark.live
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FarHost]:
     for variable in [key for key in os.environ if key.startswith("MEDIC_")]:
         monkeypatch.delenv(variable)
     monkeypatch.chdir(tmp_path)
-    with sshd.served(tmp_path / "sshd") as served:
-        ssh = {"address": served.address, "port": served.port, "user": "root", "key_file": str(served.key)}
-        ssh["known_hosts"] = str(served.known_hosts)
+    with far_hosts.far_host(tmp_path / "sshd") as served:
+        access = served.access()
+        ssh = {"address": access.address, "port": access.port, "user": access.user, "key_file": access.key_file}
+        ssh["known_hosts"] = access.known_hosts
         document = {"state_dir": "state", "hosts": {"far": {"ssh": ssh}}}
         (tmp_path / "medic.yaml").write_text(yaml.safe_dump(document))
         yield served
@@ -35,7 +36,7 @@ def medic(*words: str, answer: str = "") -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_check_says_what_a_host_has_and_a_host_that_is_away_is_one_sentence(server: Sshd) -> None:
+def test_check_says_what_a_host_has_and_a_host_that_is_away_is_one_sentence(server: FarHost) -> None:
     code, out, _ = medic("host", "check", "far")
     found = {line.split()[1]: line.split()[0] for line in out.splitlines()}
     assert found["reach"] == found["python"] == found["docker"] == found["clock"] == "ok"
@@ -51,7 +52,7 @@ def test_check_says_what_a_host_has_and_a_host_that_is_away_is_one_sentence(serv
     assert "cannot find host 'fra' (did you mean 'far'?)" in err
 
 
-def test_prepare_says_in_a_dry_run_what_is_missing_and_changes_nothing(server: Sshd) -> None:
+def test_prepare_says_in_a_dry_run_what_is_missing_and_changes_nothing(server: FarHost) -> None:
     code, out, err = medic("host", "prepare", "far", "--check")
 
     assert code == 0, out + err
@@ -59,11 +60,11 @@ def test_prepare_says_in_a_dry_run_what_is_missing_and_changes_nothing(server: S
     assert "changed " not in out.split("completed:")[0]
 
 
-def test_add_shows_the_fingerprint_asks_and_pins_it(server: Sshd, tmp_path: Path) -> None:
+def test_add_shows_the_fingerprint_asks_and_pins_it(server: FarHost, tmp_path: Path) -> None:
     pinned = tmp_path / "pinned"
     asked = ("host", "add", "gpu-9", "--address", server.address, "--port", str(server.port), "--user", "medic")
     asked += ("--known-hosts", str(pinned), "--sudo")
-    kind, key, *_ = (server.folder / "host.pub").read_text().split()
+    kind, key, *_ = (server.folder / "host_key.pub").read_text().split()
     fingerprint = host_keys.HostKey(kind=kind, base64=key).fingerprint
 
     code, _, err = medic(*asked, answer="n\n")

@@ -17,8 +17,9 @@ from agent.adapters import state_folder, target_keeper
 from agent.adapters.ansible_playbooks import AnsiblePlaybooks
 from agent.errors import OutsideError
 from agent.model import Host, HostName, Plan, PlaybookRun, RunEnd, TaskResult
-from tests.live import plans, sshd
-from tests.live.sshd import Sshd
+from tests import far_hosts
+from tests.far_hosts import FarHost
+from tests.live import plans
 
 pytestmark = pytest.mark.live
 
@@ -47,6 +48,11 @@ MODULES = """
       ansible.builtin.command: {argv: [sh, -c, "echo $SSH_CONNECTION $DOCKER_HOST; id -un"]}
       register: where
       check_mode: false
+    - name: raw
+      ansible.builtin.raw: "echo '$it' $MEDIC_RUN_THERE $DOCKER_HOST $(id -un)"
+      register: raw
+    - name: say raw
+      ansible.builtin.debug: {msg: "{{ raw.stdout | trim }}"}
     - name: say
       ansible.builtin.debug: {msg: "{{ where.stdout_lines | join(' ') }}"}
     - name: write
@@ -70,8 +76,8 @@ def wait_until(true: Callable[[], bool], within: float = 15.0) -> bool:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Sshd]:
-    with sshd.served(tmp_path / "sshd") as served:
+def server(tmp_path: Path) -> Iterator[FarHost]:
+    with far_hosts.far_host(tmp_path / "sshd") as served:
         yield served
 
 
@@ -114,7 +120,7 @@ class Ground:
 
 
 @pytest.fixture
-def ground(ansible: Path, server: Sshd, tmp_path: Path) -> Iterator[Ground]:
+def ground(ansible: Path, server: FarHost, tmp_path: Path) -> Iterator[Ground]:
     state_folder.private_folder(tmp_path / "state")
     ground = Ground(ansible, tmp_path / "state", server.host("far"))
     yield ground
@@ -141,8 +147,10 @@ def test_runs_on_the_target_and_leaves_its_marker_there(ground: Ground) -> None:
     assert ground.left_on_target() == []
 
 
-def test_modules_run_there_with_its_own_engine_and_no_text_is_a_template(ground: Ground, server: Sshd, tmp_path: Path) -> None:
-    far = server.host("far", docker="unix:///run/far.sock")
+def test_modules_run_there_with_its_own_engine_and_no_text_is_a_template(
+    ground: Ground, server: FarHost, tmp_path: Path
+) -> None:
+    far = replace(server.host("far"), docker="unix:///run/far.sock")
     ground.playbooks._hosts[far.name] = far
     word = "{{ lookup('pipe', 'id') }} \"'$(id)"
     plan = replace(plans.plan("modules.yml", {"word": word, "file": str(tmp_path / "written")}), host=HostName("far"))
@@ -154,9 +162,17 @@ def test_modules_run_there_with_its_own_engine_and_no_text_is_a_template(ground:
     assert str(server.port) in said
     assert "unix:///run/far.sock" in said
     assert (tmp_path / "written").read_text() == word + "\n"
+    raw = next(task.message for task in run.tasks if task.name == "say raw").split()
+    assert (raw[0], raw[1].split("/")[0], raw[2]) == ("$it", ground.run_id, "unix:///run/far.sock")
 
 
-def test_a_session_killed_in_the_second_task_is_lost_and_no_task_runs_twice(ground: Ground, server: Sshd) -> None:
+def test_a_command_that_fails_says_what_it_printed_there(ground: Ground) -> None:
+    run = ground.run(ground.plan(long="echo no such container; exit 3"))
+
+    assert (run.end, run.message) == (RunEnd.FAILED, "no such container")
+
+
+def test_a_session_killed_in_the_second_task_is_lost_and_no_task_runs_twice(ground: Ground, server: FarHost) -> None:
     plan = ground.plan(long="timeout -k 1 60 sleep 60")
     cut_in_task_two(ground, server.cut)
 
@@ -168,7 +184,7 @@ def test_a_session_killed_in_the_second_task_is_lost_and_no_task_runs_twice(grou
     assert wait_until(lambda: not ground.left_on_target()), ground.left_on_target()
 
 
-def test_a_server_that_goes_away_for_good_leaves_it_open_how_far_the_run_came(ground: Ground, server: Sshd) -> None:
+def test_a_server_that_goes_away_for_good_leaves_it_open_how_far_the_run_came(ground: Ground, server: FarHost) -> None:
     cut_in_task_two(ground, server.stop)
 
     run = ground.run(ground.plan(long="timeout -k 1 60 sleep 60"))
@@ -178,7 +194,7 @@ def test_a_server_that_goes_away_for_good_leaves_it_open_how_far_the_run_came(gr
     assert ground.tasks() == ["one", "two"]
 
 
-def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(ground: Ground, server: Sshd) -> None:
+def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(ground: Ground, server: FarHost) -> None:
     # A process that hid from the sweep by having no mark keeps nothing out; one that carries the mark does.
     leftover = subprocess.Popen(
         ("sleep", "60"), env={**os.environ, target_keeper.MARK: f"{ground.run_id}/old"}, start_new_session=True
@@ -211,16 +227,18 @@ def _impatient(ground: Ground) -> Ground:
 
 
 @pytest.mark.parametrize("trouble", ["revoked", "changed", "unknown", "refused"])
-def test_what_keeps_it_from_reaching_a_host_is_named_with_what_to_do(trouble: str, ground: Ground, server: Sshd) -> None:
+def test_what_keeps_it_from_reaching_a_host_is_named_with_what_to_do(trouble: str, ground: Ground, server: FarHost) -> None:
     match trouble:
         case "revoked":
-            server.authorized_keys.write_text("")
+            (server.folder / "authorized_keys").write_text("")
             says, transient = "it refuses the key .*authorized_keys", False
         case "changed":
-            server.change_host_key()
+            server.new_key()
+            server.stop()
+            server.start()
             says, transient = "is not the one pinned in .*: this may be an attack", False
         case "unknown":
-            server.known_hosts.write_text("")
+            (server.folder / "known_hosts").write_text("")
             says, transient = "`medic host add` shows its fingerprint", False
         case _:
             server.stop()
@@ -233,9 +251,9 @@ def test_what_keeps_it_from_reaching_a_host_is_named_with_what_to_do(trouble: st
     assert ground.tasks() == []
 
 
-def test_a_host_behind_another_is_reached_through_it(ansible: Path, server: Sshd, tmp_path: Path) -> None:
+def test_a_host_behind_another_is_reached_through_it(ansible: Path, server: FarHost, tmp_path: Path) -> None:
     state_folder.private_folder(tmp_path / "state")
-    with sshd.served(tmp_path / "bastion", options=("AllowTcpForwarding yes",)) as bastion:
+    with far_hosts.far_host(tmp_path / "bastion") as bastion:
         far = server.host("far", jump=HostName("bastion"))
         ground = Ground(ansible, tmp_path / "state", far, bastion.host("bastion"))
         run = ground.run(ground.plan())
@@ -267,9 +285,9 @@ def operator() -> Iterator[str]:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make users")
 def test_sudo_that_asks_for_a_password_is_named_and_one_that_does_not_makes_root(
-    operator: str, ground: Ground, server: Sshd, tmp_path: Path
+    operator: str, ground: Ground, server: FarHost, tmp_path: Path
 ) -> None:
-    far = server.host("far", user=operator, sudo=True, docker="unix:///run/far.sock")
+    far = replace(server.host("far", user=operator, sudo=True), docker="unix:///run/far.sock")
     ground.playbooks._hosts[far.name] = far
     plan = replace(plans.plan("modules.yml", {"word": "it", "file": str(tmp_path / "written")}), host=HostName("far"))
     # The user reads its authorized_keys there. pytest's own folders are closed to others.
@@ -291,6 +309,8 @@ def test_sudo_that_asks_for_a_password_is_named_and_one_that_does_not_makes_root
     assert run.end is RunEnd.COMPLETED, run.message
     said = next(task.message for task in run.tasks if task.name == "say")
     assert said.endswith("unix:///run/far.sock root")
+    raw = next(task.message for task in run.tasks if task.name == "say raw")
+    assert raw.endswith("unix:///run/far.sock root")
     assert pwd.getpwuid((tmp_path / "written").stat().st_uid).pw_name == "root"
 
 
@@ -301,6 +321,7 @@ HOST_RUNBOOKS = {
         ["logrotate --debug --force /etc/logrotate.conf", "logrotate --force /etc/logrotate.conf"],
     ),
     "restart-docker": ({"container": "nobody"}, ["service docker restart"]),
+    "restart-fabric-manager": ({}, ["systemctl restart nvidia-fabricmanager"]),
     "reboot-host": ({"minutes": 7}, ["shutdown -r +7 Medic reboots this host"]),
 }
 """What each says to the host's own programs, which are stand-ins here: the real ones would do it to this machine."""
@@ -311,12 +332,12 @@ def test_a_runbook_for_the_host_says_this_to_its_programs_and_nothing_in_a_dry_r
     parameters, says = HOST_RUNBOOKS[runbook]
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("chronyc", "timedatectl", "logrotate", "service", "shutdown"):
+    for name in ("chronyc", "timedatectl", "logrotate", "service", "systemctl", "shutdown"):
         (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/said\n')
         (programs / name).chmod(0o755)
     state_folder.private_folder(tmp_path / "state")
-    path = f"SetEnv MEDIC_STATE_DIR={tmp_path}/target PATH={programs}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    with sshd.served(tmp_path / "sshd", options=(path,)) as served:
+    path = f"PATH={programs}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    with far_hosts.far_host(tmp_path / "sshd", environment=path) as served:
         ground = Ground(ROOT / "ansible", tmp_path / "state", served.host("far"))
         plan = replace(plans.plan(f"{runbook}.yml", parameters), host=HostName("far"))
         checked = ground.playbooks.run(plan, run_id=ground.run_id, check=True, on_task=no_one, should_stop=never)
@@ -325,6 +346,6 @@ def test_a_runbook_for_the_host_says_this_to_its_programs_and_nothing_in_a_dry_r
         ground.playbooks.close()
 
     assert (checked.end, ran.end) == (RunEnd.COMPLETED, RunEnd.COMPLETED), (checked.message, ran.message)
-    assert [line for line in before if "--debug" not in line] == []
-    heard = (tmp_path / "said").read_text().splitlines()[len(before) :]
+    assert [line for line in before if "--debug" not in line and "is-active" not in line] == []
+    heard = [line for line in (tmp_path / "said").read_text().splitlines()[len(before) :] if "is-active" not in line]
     assert heard == says

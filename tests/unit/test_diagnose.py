@@ -98,8 +98,17 @@ WRITTEN = CLOCK.now() - timedelta(seconds=70)
 
 
 class Files:
-    def __init__(self, digest: str | None = "aa", *, refuses: bool = False) -> None:
-        self._digest, self._refuses = digest, refuses
+    """`uptime`: what the host's kernel says. `installed`: when its packages last changed."""
+
+    def __init__(
+        self,
+        digest: str | None = "aa",
+        *,
+        refuses: bool = False,
+        uptime: bytes | None = b"86400.11 1.0\n",
+        installed: datetime | None = None,
+    ) -> None:
+        self._digest, self._refuses, self._uptime, self._installed = digest, refuses, uptime, installed
 
     def digest(self, host: HostName, path: str) -> str | None:
         if self._refuses:
@@ -107,7 +116,11 @@ class Files:
         return self._digest
 
     def modified(self, host: HostName, path: str) -> datetime | None:
-        return WRITTEN
+        return self._installed if path in diagnose.PACKAGES else WRITTEN
+
+    def read(self, host: HostName, path: str, *, limit: int) -> bytes | None:
+        assert path == diagnose.UPTIME
+        return self._uptime
 
     def size(self, host: HostName, path: str) -> int | None:
         return None
@@ -241,6 +254,35 @@ def test_a_change_is_told_with_its_time() -> None:
     facts = ContainerFacts(name="web", id="c1", state=ContainerState.EXITED, image_id="sha256:new", started_at=started)
     found = explain(Docker(facts=facts), Bundles(), Files("bb"), replace(WELL, image_id="sha256:older"))
     assert [(change.what, change.at) for change in found.evidence.changes] == [("image", started), ("config", WRITTEN)]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "changed"),
+    [("1a2b", "1a2b", []), ("1a2b", "ffff", [("environment", "1a2b", "ffff")]), (None, "ffff", []), ("1a2b", None, [])],
+)
+def test_other_variables_are_a_change(before: str | None, now: str | None, changed: list[tuple[str, str, str]]) -> None:
+    facts = ContainerFacts(name="web", id="c1", state=ContainerState.EXITED, image_id="sha256:old", environment=now)
+    found = explain(Docker(facts=facts), Bundles(), Files(), replace(WELL, environment=before))
+    assert [(change.what, change.before, change.after) for change in found.evidence.changes] == changed
+
+
+@pytest.mark.parametrize(
+    ("files", "changed"),
+    [
+        (Files(uptime=b"600.5 12.0\n"), [("reboot", timedelta(seconds=600.5))]),
+        (Files(uptime=b"7200.5 12.0\n"), []),
+        (Files(uptime=None), []),
+        (Files(uptime=b"soon\n"), []),
+        (Files(installed=CLOCK.now() - timedelta(minutes=5)), [("packages", timedelta(minutes=5))]),
+        (Files(installed=CLOCK.now() - timedelta(days=5)), []),
+        (Files(installed=CLOCK.now() + timedelta(days=5)), []),
+    ],
+)
+def test_a_reboot_or_new_packages_of_the_host_are_a_change_while_they_are_fresh(
+    files: Files, changed: list[tuple[str, timedelta]]
+) -> None:
+    found = explain(Docker(), Bundles(), files)
+    assert [(change.what, CLOCK.now() - change.at) for change in found.evidence.changes if change.at] == changed
 
 
 def test_what_cannot_be_compared_is_a_gap() -> None:

@@ -227,6 +227,7 @@ def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
         ("renew-certificate", 16),
         ("regain-gpu", 17),
         ("restart-dependency", 18),
+        ("restart-fabric-manager", 18),
         ("restart-replica", 19),
         ("restart-container", 20),
         ("rotate-logs", 25),
@@ -274,7 +275,7 @@ def test_the_published_schema_is_current() -> None:
 def test_a_runbook_that_cannot_be_put_to_the_test_says_why_and_is_never_safe() -> None:
     unrehearsed = {id_: runbook for id_, runbook in shipped().items() if runbook.unrehearsed is not None}
 
-    assert set(unrehearsed) == {"sync-clock", "rotate-logs", "restart-docker", "reboot-host"}
+    assert set(unrehearsed) == {"sync-clock", "rotate-logs", "restart-docker", "reboot-host", "restart-fabric-manager"}
     assert all(runbook.risk is not Risk.SAFE for runbook in unrehearsed.values())
     assert all(
         trust.why_demoted(runbook, (), None, RunbookRule(), datetime(2026, 3, 1, tzinfo=UTC))

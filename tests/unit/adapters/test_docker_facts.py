@@ -185,3 +185,13 @@ def test_an_event_keeps_code_signal_and_time() -> None:
 )
 def test_what_is_no_container_event_is_left_out(said: dict[str, object]) -> None:
     assert docker_facts.event(said) is None
+
+
+def test_variables_leave_a_mark_that_tells_them_apart_and_tells_nothing_else() -> None:
+    def mark(*variables: str) -> str | None:
+        return docker_facts.from_inspect({**INSPECT, "Config": {"Env": list(variables)}}).environment
+
+    assert mark("A=1", "TOKEN=s3cret") == mark("TOKEN=s3cret", "A=1")
+    assert mark("A=1", "TOKEN=s3cret") != mark("A=1", "TOKEN=other")
+    assert len(mark("A=1") or "") == 4
+    assert docker_facts.from_inspect(INSPECT).environment is None

@@ -1,11 +1,14 @@
 """What ssh is told about the way to a host, and what its complaints mean."""
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from agent.adapters import ssh_client
+from agent.adapters import ssh_client, target_keeper
 from agent.adapters.ssh_client import Hop, Way
+from agent.adapters.target_keeper import Post
 from agent.errors import OutsideError
 
 HOP = Hop(address="10.0.3.7", port=2222, user="medic", known_hosts="/etc/medic/known hosts", key_file="/etc/medic/id")
@@ -79,3 +82,25 @@ def test_words_for_the_target_are_quoted_and_go_through_sudo_where_it_is_wanted(
 def test_the_agent_is_offered_only_where_a_hop_has_no_key_of_its_own() -> None:
     assert ssh_client.environment(way(HOP)) == {}
     assert ssh_client.environment(way(JUMP, HOP)) == {"SSH_AUTH_SOCK": "/run/agent"}
+
+
+@pytest.mark.parametrize(
+    "words", ["echo 'it''s' \"$HOME\" `id`", "sh -c 'if true; then echo \"$(id)\"; fi'", "printf '%s\\n' a\\b", "a\nb"]
+)
+def test_what_ansible_runs_on_a_target_arrives_there_word_for_word(words: str, tmp_path: Path) -> None:
+    post = Post(way=way(HOP, sudo=True), folder=str(tmp_path), lock="l", mark="I1-1/x", place="p", holder="h")
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "ssh"
+    stand_in.write_text('#!/bin/sh\nfor word do printf "%s\\0" "$word"; done\n')
+    stand_in.chmod(0o755)
+
+    call = [target_keeper.write_ssh(post), "-F", "/c", "-tt", ssh_client.TARGET, words]
+    said = subprocess.run(
+        call, env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    ).stdout
+
+    *options, command, _ = said.split("\0")
+    assert options == call[1:-1]
+    there = shlex.split(command)
+    assert there[:5] == ["sudo", "-n", "--", "/usr/bin/env", f"{target_keeper.MARK}=I1-1/x"]
+    assert there[-3:] == ["/bin/sh", "-c", words]

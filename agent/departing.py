@@ -1,0 +1,303 @@
+"""Hosts that the cloud takes back: events in, one departure a host; a drain started; afterwards a replacement seen warm.
+
+`hear` turns messages into rows, however often and in whatever order they come. `follow_up` looks at every row that is not over:
+starts the drain that a crash or a halt kept from starting, closes what was replaced, and where nothing came raises the
+on-demand base or asks people. Both only read the store and the group, so that they may be repeated at any time.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from agent import audit, closing, gate, notices
+from agent.errors import OutsideError
+from agent.model import (
+    AuditKind,
+    Closing,
+    Departure,
+    DepartureStage,
+    FleetSize,
+    Health,
+    HoldCode,
+    HostName,
+    Incident,
+    IncidentState,
+    Judgement,
+    Member,
+    Mode,
+    Plane,
+    Received,
+    Refusal,
+    RefusalCode,
+    Service,
+    ServiceName,
+    Spending,
+    SpendingKind,
+    StoryKind,
+    Symptom,
+    Verdict,
+)
+from agent.policy import spot
+from agent.policy import streaks as streak_rules
+from agent.ports import Fleet, Workflows, World
+from agent.steps import escalate
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "spot:"
+"""Incidents about a host that goes are kept under this prefix: one a host."""
+DAY = timedelta(days=1)
+LISTEN = timedelta(seconds=5)
+"""One long poll of the queue: short enough for a daemon that is told to stop."""
+SYNC_EVERY = timedelta(seconds=15)
+HOURS = 24
+"""For so long the price of one more on-demand host is reserved."""
+
+
+def hear(received: Received, members: Mapping[str, Member], world: World, workflows: Workflows, fleet: Fleet) -> bool:
+    """Take one message in. Return whether it may be deleted: nothing that it tells is still to be done.
+
+    One that makes no sense is left: the queue hands it to the dead letters in the end, whose alarm calls people.
+    """
+    if received.why:
+        logger.warning("cannot read an event of the fleet", extra={"cause": received.why})
+        return False
+    for event in received.events:
+        going, changed = world.store.departures.change(
+            event.instance,
+            lambda known, event=event: spot.heard(
+                known, event, members.get(event.instance), fleet.drain_hook, world.clock.now()
+            ),  # type: ignore[misc]  # the default binds it
+        )
+        if going is not None and changed:
+            logger.info(
+                "a host is on its way out", extra={"instance": going.instance, "stage": going.stage.value, "why": going.why}
+            )
+        if going is not None and going.stage is DepartureStage.DOOMED:
+            begin(going, world, workflows)
+    return not any(_still_to_do(event.instance, world) for event in received.events)
+
+
+def _still_to_do(instance: str, world: World) -> bool:
+    return any(each.instance == instance and each.stage is DepartureStage.DOOMED for each in world.store.departures.standing())
+
+
+def begin(going: Departure, world: World, workflows: Workflows) -> None:
+    """Open the incident of a doomed host and start its drain; done twice, it is done once."""
+    now, name = world.clock.now(), ServiceName(f"{PREFIX}{going.instance}")
+    verdict = _verdict(going, name, going.doomed_at or now)
+    about = Service(name=name, host=HostName(going.host), container="", checks=(), origin="medic")
+    incident, _ = world.store.incidents.open(
+        about, verdict, fingerprint=streak_rules.fingerprint(name, verdict.symptoms), now=now
+    )
+    world.store.departures.change(going.instance, lambda known: known and replace(known, incident=incident.id))
+    text = "; ".join(verdict.reasons)
+    world.store.story.tell(incident.id, name, StoryKind.SEEN, text, now=now, key="seen")
+    world.store.outbox.post(notices.opened(incident, now=now), world.channels)
+    if incident.state is IncidentState.OPEN:
+        workflows.start(incident.id, incident.round)
+
+
+def _verdict(going: Departure, name: ServiceName, now: datetime) -> Verdict:
+    end = "ends soon" if going.deadline is None else f"ends at {going.deadline:%H:%M:%S} UTC"
+    bought = "spot" if going.spot else "on-demand"
+    detail = f"{bought} host {going.instance} ({going.kind}) {end}: {going.why}"
+    symptom = Symptom(word="host-doomed", plane=Plane.CONTAINER, detail=detail)
+    judgement = Judgement(check="fleet", plane=Plane.CONTAINER, health=Health.SICK, detail=detail, symptoms=(symptom,))
+    return Verdict(service=name, health=Health.SICK, at=now, judgements=(judgement,))
+
+
+def follow_up(members: Sequence[Member], world: World, workflows: Workflows, fleet: Fleet) -> None:
+    """Take every departure that is not over one step further. members: of every group, as seen just now."""
+    for going in world.store.departures.standing():
+        match going.stage:
+            case DepartureStage.AT_RISK:
+                if all(each.instance != going.instance for each in members):
+                    _over(going, world)
+            case DepartureStage.DOOMED:
+                _start(going, world, workflows)
+            case DepartureStage.DRAINED | DepartureStage.ASKED:
+                _look_for_replacement(going, members, world, fleet)
+            case DepartureStage.OVER:
+                pass
+
+
+def _start(going: Departure, world: World, workflows: Workflows) -> None:
+    incident = None if going.incident is None else world.store.incidents.get(going.incident)
+    if incident is None:
+        begin(going, world, workflows)
+    elif incident.state is IncidentState.HELD and _may_go_on(incident, world):
+        if world.store.incidents.next_round(incident.id, expected=incident.round):
+            workflows.start(incident.id, incident.round + 1)
+    elif incident.state in (IncidentState.CLOSED, IncidentState.ESCALATED):
+        _over(going, world)
+
+
+def _may_go_on(incident: Incident, world: World) -> bool:
+    code = None if incident.hold is None else incident.hold.code
+    if code is HoldCode.HALTED:
+        return gate.of(world).halted() is None
+    return code is HoldCode.DRY_RUN and not world.permissions.dry_run
+
+
+def _look_for_replacement(going: Departure, members: Sequence[Member], world: World, fleet: Fleet) -> None:
+    incident = None if going.incident is None else world.store.incidents.get(going.incident)
+    if incident is None or incident.state is IncidentState.CLOSED:
+        _over(going, world)
+        return
+    if going.wanted is None:
+        going = _sized(going, world, fleet)
+    if spot.is_replaced(going, members):
+        came = [each.instance for each in members if each.in_service and each.instance != going.instance]
+        text = f"{len(came)} of {going.wanted} hosts are warm: {', '.join(came)}"
+        now = world.clock.now()
+        world.store.story.tell(incident.id, incident.service, StoryKind.SEEN_AGAIN, text, now=now, key="replaced")
+        closing.close(incident, Closing.HEALED, by="medic", store=world.store, channels=world.channels, clock=world.clock)
+        _over(going, world)
+        return
+    if going.stage is DepartureStage.DRAINED and spot.overdue(going, fleet.warm_up, world.clock.now()):
+        _help_out(going, incident, world, fleet)
+    elif _is_vain(going, incident, world, fleet):
+        _ask(going, incident, "the on-demand base was raised, and still no host became warm", world)
+
+
+def _sized(going: Departure, world: World, fleet: Fleet) -> Departure:
+    """Return the row with how large the group is to be, where it says so now: without it nothing counts as replaced."""
+    try:
+        wanted = fleet.groups.size().wanted
+    except OutsideError as exc:
+        logger.debug("cannot tell how large the fleet is to be", extra={"cause": str(exc)})
+        return going
+    found, _ = world.store.departures.change(going.instance, lambda known: known and replace(known, wanted=wanted))
+    return found or going
+
+
+def _is_vain(going: Departure, incident: Incident, world: World, fleet: Fleet) -> bool:
+    """Say whether the raised base brought no host either, and people do not know yet."""
+    told = incident.state is IncidentState.ESCALATED
+    return not told and going.raised_at is not None and world.clock.now() - going.raised_at > fleet.warm_up
+
+
+def _help_out(going: Departure, incident: Incident, world: World, fleet: Fleet) -> None:
+    """Spot brings no replacement: raise the on-demand base within the day's money, or ask people."""
+    late = f"no replacement of {going.instance} was warm within {fleet.warm_up.total_seconds() / 60:.0f} min"
+    try:
+        size = fleet.groups.size()
+    except OutsideError as exc:
+        _ask(going, incident, f"{late}, and the group does not answer: {exc}", world)
+        return
+    to = spot.raised_base(size)
+    if to is None:
+        _ask(going, incident, f"{late}, and every host of the group is on-demand already", world)
+        return
+    why_not = _why_not_raise(going, incident, to, world, fleet)
+    if why_not is not None:
+        _ask(going, incident, f"{late}; {why_not}", world)
+        return
+    _raise_base(going, incident, size, to, world, fleet)
+
+
+def _why_not_raise(going: Departure, incident: Incident, to: int, world: World, fleet: Fleet) -> str | None:
+    """Return why Medic does not raise the base by itself; None once the money for it is reserved."""
+    price = fleet.price(going.kind)
+    costs = "at a price that nobody knows" if price is None else f"up to {price * HOURS:.2f} USD a day"
+    setting = f"medic:onDemandBase: {to}"
+    if fleet.on_drought is not Mode.ACT:
+        return f"one more on-demand host ({costs}) asks first: set `{setting}` and run `pulumi up`, or on_drought: act"
+    halted = gate.of(world).halted()
+    if halted is not None:
+        return f"people said stop ({halted}): `{setting}` would bring one ({costs})"
+    if price is None:
+        return f"{going.kind} has no price in the price file, so the day's money cannot be kept to; `{setting}` would bring one"
+    now = world.clock.now()
+    bought = Spending(
+        key=f"{incident.id} on-demand base {to}",
+        kind=SpendingKind.CLOUD,
+        what=going.kind,
+        at=now,
+        amount=price * HOURS,
+        incident=incident.id,
+    )
+    return world.store.spending.reserve(bought, now - DAY, lambda spent: spot.no_money(spent, bought, fleet.daily_usd))
+
+
+def _raise_base(going: Departure, incident: Incident, size: FleetSize, to: int, world: World, fleet: Fleet) -> None:
+    now = world.clock.now()
+    world.store.audit.append(audit.of_drain(AuditKind.STARTED, incident.id, raised_to=to, before=size.on_demand_base))
+    try:
+        fleet.groups.raise_on_demand_base(to)
+    except OutsideError as exc:
+        _ask(going, incident, str(exc), world)
+        return
+    text = (
+        f"raised the on-demand base from {size.on_demand_base} to {to}; `pulumi up` puts it back unless"
+        f" `medic:onDemandBase: {to}` is set"
+    )
+    world.store.story.tell(incident.id, incident.service, StoryKind.TRIED, text, now=now, key="raised")
+    world.store.departures.change(
+        going.instance, lambda known: known and replace(known, stage=DepartureStage.ASKED, raised_at=now)
+    )
+
+
+def _ask(going: Departure, incident: Incident, because: str, world: World) -> None:
+    escalate.hand_over(
+        incident,
+        None,
+        Refusal(code=RefusalCode.NO_REPLACEMENT, because=because),
+        store=world.store,
+        bundles=world.bundles,
+        reports=world.reports,
+        channels=world.channels,
+        clock=world.clock,
+    )
+    world.store.departures.change(going.instance, lambda known: known and replace(known, stage=DepartureStage.ASKED))
+
+
+def _over(going: Departure, world: World) -> None:
+    now = world.clock.now()
+    world.store.departures.change(
+        going.instance, lambda known: known and replace(known, stage=DepartureStage.OVER, ended_at=now)
+    )
+
+
+class FleetWatch:
+    """What one daemon remembers of its fleet between two looks: messages that wait for their drain, and who was there.
+
+    sync: reads who is there; returns the members and whether hosts or services differ from those that this daemon was built with.
+    """
+
+    def __init__(
+        self, fleet: Fleet, world: World, workflows: Workflows, sync: Callable[[], tuple[Sequence[Member], bool]]
+    ) -> None:
+        self._fleet, self._world, self._workflows, self._sync = fleet, world, workflows, sync
+        self._members: Sequence[Member] = ()
+        self._synced: float | None = None
+        self._changed = False
+        self._kept: dict[str, Received] = {}
+
+    def attend(self) -> bool:
+        """Listen once, and take everything one step further; return whether the fleet is another now. Raises OutsideError."""
+        if self._synced is None or self._world.clock.monotonic() - self._synced >= SYNC_EVERY.total_seconds():
+            self._look()
+        received = self._fleet.events.receive(LISTEN)
+        if received:
+            self._look()  # a host that came a moment ago may be spoken of
+        here = {each.instance: each for each in self._members}
+        for each in received:
+            if hear(each, here, self._world, self._workflows, self._fleet):
+                self._fleet.events.delete(each.receipt)
+            elif not each.why:
+                self._kept[each.receipt] = each
+        for receipt, each in list(self._kept.items()):
+            if not any(_still_to_do(event.instance, self._world) for event in each.events):
+                self._fleet.events.delete(receipt)
+                del self._kept[receipt]
+        if any(each.drained_at is not None for each in self._world.store.departures.standing()):
+            self._look()  # what is called warm must be so now
+        follow_up(self._members, self._world, self._workflows, self._fleet)
+        return self._changed
+
+    def _look(self) -> None:
+        self._members, self._changed = self._sync()
+        self._synced = self._world.clock.monotonic()

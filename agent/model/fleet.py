@@ -1,0 +1,142 @@
+"""A fleet of hosts in the cloud that come and go, and what is known of one that is about to go."""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent.model.health import IncidentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One host of a fleet, as its group knows it."""
+
+    instance: str
+    group: str
+    address: str
+    """Inside the network; empty while it has none."""
+    kind: str
+    """Its type, such as g5.xlarge."""
+    zone: str
+    spot: bool
+    state: str
+    """The group's word: `Pending:Wait`, `InService`, `Terminating:Wait` ..."""
+    healthy: bool = True
+
+    @property
+    def in_service(self) -> bool:
+        """True once the launch hook let it in: its model answered."""
+        return self.state == "InService" and self.healthy
+
+    @property
+    def coming(self) -> bool:
+        """True while it warms up."""
+        return self.state.startswith("Pending")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSize:
+    """How large the spot group is to be, in hosts. on_demand_base: so many are on-demand before any is spot."""
+
+    wanted: int
+    largest: int
+    on_demand_base: int
+    on_demand_percent: int
+
+
+class FleetEventKind(enum.Enum):
+    """What the cloud, or a host itself, says of a host."""
+
+    INTERRUPTION = "interruption"
+    """A spot host is taken back in two minutes."""
+    REBALANCE = "rebalance"
+    """A spot host is likely to be taken back."""
+    TERMINATE_HOOK = "terminate-hook"
+    """The group ends it and waits for us."""
+    LAUNCH_HOOK = "launch-hook"
+    """The group starts it and waits until it is warm."""
+    STATE = "state"
+    """It is shutting down, stopping or gone."""
+    HEALTH = "health"
+    """Work on its hardware is scheduled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetEvent:
+    """One thing said of one host. at: when it was said. deadline: when the host ends, where that is known."""
+
+    kind: FleetEventKind
+    instance: str
+    at: datetime
+    action: str = ""
+    """`terminate`, `stop`, `hibernate`; the state; or the code of the work."""
+    deadline: datetime | None = None
+    group: str = ""
+    hook: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One message of the queue. why: it makes no sense; then there are no events."""
+
+    receipt: str
+    events: tuple[FleetEvent, ...] = ()
+    why: str = ""
+
+
+class DepartureStage(enum.Enum):
+    """How far a host is on its way out. It never goes back."""
+
+    AT_RISK = "at-risk"
+    DOOMED = "doomed"
+    DRAINED = "drained"
+    """It has been drained; its replacement is awaited."""
+    ASKED = "asked"
+    """No replacement came, and the on-demand base was raised or people were asked."""
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """One host on its way out: one row however many messages tell of it. Key: instance."""
+
+    instance: str
+    host: str
+    group: str
+    stage: DepartureStage
+    why: str
+    """The kinds of events that told of it, in the order they came, separated by `, `."""
+    heard_at: datetime
+    """When it was first heard of."""
+    doomed_at: datetime | None = None
+    deadline: datetime | None = None
+    """When the host ends: the earliest that anybody named."""
+    action: str = "terminate"
+    spot: bool = True
+    kind: str = ""
+    hook: str = ""
+    """The terminate hook in which it waits, once that is known."""
+    incident: IncidentId | None = None
+    drained_at: datetime | None = None
+    wanted: int | None = None
+    """Hosts that the group is to have: the replacement is there when so many are warm without this one. None: not known yet."""
+    lost: tuple[str, ...] = ()
+    """What the drain could not do, a sentence each."""
+    raised_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timetable:
+    """Until when each part of a drain may go on, cut to fit the time there is: moments, each not before the one above."""
+
+    leave: datetime
+    """The balancer must have been told."""
+    finish: datetime
+    """For requests to end."""
+    stop: datetime
+    """For containers to end after SIGTERM, all at once."""
+    keep: datetime
+    """For the host's last words."""
+    complete: datetime
+    """Everything is over, and the group is told."""

@@ -1,0 +1,214 @@
+"""The agent on a stack that stands: the inventory, the real AWS adapters and the real loop, over the stand-ins; in this order.
+
+What stands for the hosts' Docker engines is the make-believe machine of the stories; everything of AWS goes through boto3.
+"""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from agent import config, drain, fleet, heal, wiring
+from agent.adapters.aws_balancer import AwsBalancer
+from agent.adapters.aws_bucket import AwsBucket
+from agent.adapters.aws_clients import AwsClients
+from agent.adapters.aws_events import AwsEvents
+from agent.adapters.aws_fleet import AwsFleet
+from agent.departing import FleetWatch
+from agent.errors import ConfigError, OutsideError
+from agent.model import Closing, Ending, FleetEventKind, HostName, IncidentId, IncidentState, Mode
+from agent.ports import Engine, Fleet
+from agent.settings import Settings
+from infra import inventory
+from tests.fakes import FakeClock
+from tests.fakes_fleet import FakeCloud
+from tests.infra.stack import IMAGE, WHEEL
+from tests.infra.stand_in import moto_more
+from tests.infra.stand_in.cloud import Cloud
+from tests.infra.stand_in.engine import Project
+from tests.stories.world import Ward, service
+
+STACK = "/medic/medic-test/inventory"
+
+
+@pytest.fixture(scope="module")
+def stack(project: Project, aws: Cloud) -> inventory.Inventory:
+    """A fleet of two that has just been made."""
+    moto_more.install()
+    run = project.up(image=IMAGE, balancer="internal", minSize=2, agentWheel=WHEEL)
+    return inventory.parse(run.outputs["inventory"])
+
+
+@pytest.fixture(autouse=True)
+def here(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 finds the stand-ins where it would find AWS."""
+    for key, value in {"ENDPOINT_URL": aws.endpoint, "ACCESS_KEY_ID": "stand-in", "SECRET_ACCESS_KEY": "stand-in"}.items():
+        monkeypatch.setenv(f"AWS_{key}", value)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "medic.yaml"
+    path.write_text(f"state_dir: {tmp_path / 'state'}\ninventory: {{ssm_parameter: {STACK}, region: us-east-1}}\n")
+    return config.load(path, {})
+
+
+def test_hosts_that_warm_up_are_members_and_no_hosts_yet(stack: inventory.Inventory, settings: Settings) -> None:
+    snapshot = wiring.sync_inventory(settings)
+
+    assert [each.state for each in snapshot.members] == ["Pending:Wait"] * 2
+    assert fleet.reachable(snapshot) == ()
+
+
+def test_the_inventory_and_the_live_group_make_hosts_services_and_pinned_keys(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud
+) -> None:
+    warm = aws.warm(stack.group, stack.host_keys)
+
+    snapshot = wiring.sync_inventory(settings)
+
+    assert snapshot.inventory == stack
+    assert {each.instance for each in snapshot.members} == set(warm)
+    assert sorted(each.spot for each in snapshot.members) == [False, True]
+    read = config.load(settings.file, {})
+    assert {each.name for each in read.hosts} == set(warm)
+    assert len((settings.state_dir / "fleet/known_hosts").read_text().splitlines()) == 2
+    assert wiring.kept_inventory(read) == snapshot
+
+
+def test_a_newer_inventory_and_one_that_is_not_there_are_one_sentence(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud
+) -> None:
+    assert settings.inventory is not None
+    newer = json.dumps({**json.loads(inventory.render(stack)), "version": 2})
+    aws.client("ssm").put_parameter(Name="/newer", Value=newer, Type="String")
+
+    with pytest.raises(ConfigError, match=r"^cannot read inventory: it is version 2 and this Medic knows 1; update Medic"):
+        wiring.sync_inventory(replace(settings, inventory=replace(settings.inventory, ssm_parameter="/newer")))
+    with pytest.raises(
+        OutsideError, match=r"^cannot read parameter '/none': there is none in us-east-1; `pulumi up` writes it$"
+    ):
+        wiring.sync_inventory(replace(settings, inventory=replace(settings.inventory, ssm_parameter="/none")))
+
+
+def test_a_cloud_that_does_not_answer_is_one_sentence_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    with pytest.raises(OutsideError, match=r"^cannot read parameter '/medic/medic-test/inventory': Could not connect"):
+        wiring.sync_inventory(settings)
+
+
+def test_only_the_host_itself_is_believed_about_its_end(stack: inventory.Inventory, aws: Cloud) -> None:
+    detail = {"instance-id": "i-0aa1", "instance-action": "terminate", "deadline": "2026-11-20T12:26:30Z"}
+    body = {
+        "source": "medic.host", "detail-type": "EC2 Spot Instance Interruption Warning", "time": "2026-11-20T12:24:32Z", "detail": detail
+    }  # fmt: skip
+
+    def send() -> None:
+        aws.client("sqs").send_message(QueueUrl=stack.queue_url, MessageBody=json.dumps(body))
+
+    events = AwsEvents(AwsClients("us-east-1"), stack.queue_url)
+    _emptied(events)
+    moto_more.signed_by("i-0aa1", send)
+    moto_more.signed_by("i-0bb2", send)
+
+    received = events.receive(timedelta(0))
+
+    assert sorted(len(each.events) for each in received) == [0, 1]
+    _emptied(events)
+    for each in received:
+        events.delete(each.receipt)
+
+
+def _emptied(events: AwsEvents) -> list[FleetEventKind]:
+    kinds = []
+    while received := events.receive(timedelta(0)):
+        for each in received:
+            kinds += [event.kind for event in each.events]
+            events.delete(each.receipt)
+    return kinds
+
+
+class OnStack(Ward):
+    """A ward on the stack: real adapters, a clock that stands at now."""
+
+    fleet: Fleet
+
+    def _body(self, incident: IncidentId, steps: Engine) -> Ending:
+        if self.store.departures.of(incident) is not None:
+            return drain.drain(incident, steps, self.world, self.fleet)
+        return heal.heal(incident, steps, self.world)
+
+
+def test_from_the_notice_to_a_verified_warm_host(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud, tmp_path: Path
+) -> None:
+    doomed = next(each for each in wiring.sync_inventory(settings).members if each.spot)
+    clients = AwsClients("us-east-1")
+    ward = OnStack(
+        folder=tmp_path,
+        services=(replace(service("model"), host=HostName(doomed.instance)),),
+        clock=FakeClock(datetime.now(UTC)),
+    )
+    stopped = FakeCloud(ward.clock)
+    ward.fleet = Fleet(
+        groups=AwsFleet(clients, [stack.group]),
+        events=AwsEvents(clients, stack.queue_url),
+        balancer=AwsBalancer(clients, stack.target_group_arn),
+        last_words=AwsBucket(clients, stack.bucket),
+        stopper=stopped,
+        drain_hook=stack.drain_hook,
+        warm_up=timedelta(seconds=stack.warm_up_seconds),
+        on_drought=Mode.ASK,
+        daily_usd=Decimal(25),
+        price=lambda _kind: None,
+    )
+
+    def sync() -> tuple[object, bool]:
+        return wiring.sync_inventory(settings).members, False
+
+    watch = FleetWatch(ward.fleet, ward.world, ward.engine, sync)  # type: ignore[arg-type]
+    detail = {"instance-id": doomed.instance, "instance-action": "terminate"}
+    notice = {"Source": "aws.ec2", "DetailType": "EC2 Spot Instance Interruption Warning", "Detail": json.dumps(detail)}
+    aws.client("events").put_events(Entries=[notice, notice])
+
+    watch.attend()
+
+    incident = ward.incident(f"spot:{doomed.instance}")
+    story = "\n".join(event.text for event in ward.store.story.since(0, incident=incident.id))
+    assert incident.state is IncidentState.HELD, story
+    assert [what.split(" within")[0] for _, what in stopped.done] == ["stop model"]
+    assert aws.waiting(stack.group, "Terminating:Wait") == []
+    (key,) = (each["Key"] for each in aws.client("s3").list_objects_v2(Bucket=stack.bucket, Prefix="crash/")["Contents"])
+    assert key == f"crash/{doomed.instance}/{incident.id}.json"
+    assert "its replacement is starting" in story
+    assert "told the group that it is drained" in story
+    (coming,) = aws.warm(stack.group, stack.host_keys)
+    ward.clock.move(timedelta(seconds=30))
+    watch.attend()
+    assert ward.incident(f"spot:{doomed.instance}").closing is Closing.HEALED
+    assert coming in {each.name for each in config.load(settings.file, {}).hosts}
+    assert set(_emptied(AwsEvents(clients, stack.queue_url))) <= {FleetEventKind.LAUNCH_HOOK, FleetEventKind.TERMINATE_HOOK}
+
+
+def test_a_late_completion_is_as_good_and_so_is_a_host_that_is_gone(stack: inventory.Inventory) -> None:
+    groups = AwsFleet(AwsClients("us-east-1"), [stack.group])
+
+    assert groups.complete(stack.group, "drain", "i-0123456789abcdef0") is False
+    groups.replace("i-0123456789abcdef0")
+
+
+def test_the_on_demand_base_is_raised_and_nothing_else_changes(stack: inventory.Inventory, aws: Cloud) -> None:
+    groups = AwsFleet(AwsClients("us-east-1"), [stack.group])
+    asked = {"AutoScalingGroupNames": [stack.group]}
+    before = aws.client("autoscaling").describe_auto_scaling_groups(**asked)["AutoScalingGroups"][0]["MixedInstancesPolicy"]
+
+    groups.raise_on_demand_base(2)
+
+    after = aws.client("autoscaling").describe_auto_scaling_groups(**asked)["AutoScalingGroups"][0]["MixedInstancesPolicy"]
+    assert groups.size().on_demand_base == 2
+    assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
+    assert {**after["InstancesDistribution"], "OnDemandBaseCapacity": 1} == before["InstancesDistribution"]
