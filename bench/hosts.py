@@ -40,6 +40,7 @@ from agent.model import (
 )
 from bench.figure import Figure
 from bench.ground import HTTPD, Ground, free_port
+from tests import far_hosts
 from tests.far_hosts import far_host
 
 HOSTS = 50
@@ -52,9 +53,21 @@ PER_SERVER = 15
 """Addresses of one sshd; it takes 16 (OpenSSH 9.2, MAX_LISTEN_SOCKS)."""
 EVERY = timedelta(seconds=5)
 
+SWEEP, SWEEP_WHAT = "sweep-ssh-hosts", f"slowest sweep of {HOSTS} SSH hosts, {DEAD} dead, 2 hanging"
+SWEEP_BAR = look.DEADLINE.total_seconds()
+LIST, LIST_WHAT = "container-state-ssh", f"state of one host with {CONTAINERS} containers over SSH"
+LIST_BAR = 40
+IDLE = 10
+"""Seconds over which the cost of fifty open connections that nobody uses is taken."""
+
 
 def figures(on: Ground) -> Iterator[Figure]:
     """Measure sweeps of all hosts, and one host's list of containers over SSH."""
+    if far_hosts.SSHD is None:
+        missing = "no sshd is installed here (Debian: openssh-server)"
+        yield Figure(name=SWEEP, what=SWEEP_WHAT, value=None, unit="s", bar=SWEEP_BAR, limit=missing)
+        yield Figure(name=LIST, what=LIST_WHAT, value=None, unit="ms", bar=LIST_BAR, limit=missing)
+        return
     on.containers(CONTAINERS)
     name, url = on.served(f"medic-bench-{on.run}-far", HTTPD)
     folder = Path(tempfile.mkdtemp(prefix="medic-bench-hosts-"))
@@ -118,7 +131,7 @@ def _service(host: Host, container: str, url: str) -> Service:
         checks=(
             ContainerCheck(name="container", **every),
             HttpCheck(name="http", plane=Plane.HOST_PORT, url=url, status=((200, 499),), timeout=timedelta(seconds=2), **every),
-            HostCheck(name="host", disks=("/",), **every),
+            HostCheck(name="host", disks=("/",), docker_within=look.DEADLINE, **every),
         ),
     )
 
@@ -136,24 +149,30 @@ def _sweeps(hosts: list[Host], services: list[Service]) -> Iterator[Figure]:
             cpu.append(sum(psutil.Process().cpu_times()[:2]) - before)
             time.sleep(PAUSE)
         threads = psutil.Process().num_threads()
+        before = sum(psutil.Process().cpu_times()[:2])
+        time.sleep(IDLE)
+        idle = (sum(psutil.Process().cpu_times()[:2]) - before) / IDLE
     finally:
         engines.close()
         ways.close()
     well = [name for name, judgements in judged.items() if all(each.health is Health.WELL for each in judgements)]
     if len(well) != HOSTS - DEAD - 2:
-        raise RuntimeError(f"{len(well)} of {HOSTS - DEAD - 2} services are well: {_unwell(judged)}")
+        missed = f"{len(well)} of {HOSTS - DEAD - 2} services were seen well: {_unwell(judged)}"
+        yield Figure(name=SWEEP, what=SWEEP_WHAT, value=None, unit="s", bar=SWEEP_BAR, limit=missed)
+        return
     yield Figure(
-        name="sweep-ssh-hosts",
-        what=f"slowest sweep of {HOSTS} SSH hosts, {DEAD} dead, 2 hanging",
+        name=SWEEP,
+        what=SWEEP_WHAT,
         value=max(took),
         unit="s",
-        bar=look.DEADLINE.total_seconds(),
+        bar=SWEEP_BAR,
         limit="the time an engine that hangs is given (5 s); the first sweep opens every connection",
         more={
             "first_s": round(took[0], 2),
             "median_s": round(statistics.median(took), 2),
             "cpu_s_per_sweep": round(statistics.median(cpu), 2),
             "threads": threads,
+            "idle_cpu_percent": round(100 * idle, 1),
         },
     )
 
@@ -164,9 +183,7 @@ def _look(hosts: list[Host], services: list[Service], prober: BatchProber) -> di
 
 
 def _unwell(judged: dict[ServiceName, tuple[Judgement, ...]]) -> str:
-    return "; ".join(f"{name}: {j.detail}" for name, each in judged.items() for j in each if j.health is not Health.WELL)[
-        :2_000
-    ]
+    return "; ".join(f"{name}: {j.detail}" for name, each in judged.items() for j in each if j.health is not Health.WELL)[:300]
 
 
 def _list(host: Host) -> Figure:
@@ -184,11 +201,11 @@ def _list(host: Host) -> Figure:
         engine.close()
         ways.close()
     return Figure(
-        name="container-state-ssh",
-        what=f"state of one host with {CONTAINERS} containers over SSH",
+        name=LIST,
+        what=LIST_WHAT,
         value=statistics.median(took[1:]),
         unit="ms",
-        bar=40,
+        bar=LIST_BAR,
         limit="dockerd's own answer, and SSH's encryption in Python on both sides of one machine",
         more={"all_containers": len(listed), "slowest_ms": round(max(took), 1)},
     )
