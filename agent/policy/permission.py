@@ -95,8 +95,8 @@ def most_careful(modes: Iterable[Mode]) -> Mode:
 
 
 def digest(plan: Plan) -> str:
-    """Return the sha256 over what an approval is bound to: the runbook, the hash of its files, and every parameter."""
-    bound = json.dumps([plan.runbook, plan.runbook_hash, plan.parameters], ensure_ascii=True)
+    """Return the sha256 over what an approval is bound to: the runbook, the hash of its files, every parameter, and the host."""
+    bound = json.dumps([plan.runbook, plan.runbook_hash, plan.parameters, plan.host], ensure_ascii=True)
     return hashlib.sha256(bound.encode()).hexdigest()
 
 

@@ -274,3 +274,11 @@ def test_whoever_chose_a_plan_can_only_make_medic_more_careful(mode: Mode, at_mo
     both = permission.granted(safe, replace(service, mode=permission.most_careful((mode, at_most))), 1, standing)
     assert type(lowered) is type(both)
     assert getattr(lowered, "code", None) is getattr(both, "code", None)
+
+
+def test_a_word_for_one_host_is_none_for_another() -> None:
+    there = replace(PLAN, host=HostName("gpu-1"))
+    word = replace(APPROVED, digest=permission.digest(there), plan=there)
+
+    assert decide(there, word) == replace(there, why=f"{there.why}; approved by ann (A1)")
+    assert decide(replace(there, host=HostName("gpu-2")), word) is HoldCode.AWAITING_APPROVAL
