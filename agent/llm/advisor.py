@@ -241,9 +241,11 @@ class ModelAdvisor:
         began = self._clock.monotonic()
         try:
             answer = self._through.complete(said, offered, phase=phase, most_output=most_output, schema=schema, budget=budget)
-        except ModelFault as fault:
-            took = timedelta(seconds=self._clock.monotonic() - began)
-            chat.failed(name, self._setup.providers[0].model(phase), fault, took, budget.last_cost)
+        except (ModelFault, LimitError) as why:
+            fault = why if isinstance(why, ModelFault) else why.__cause__
+            if isinstance(fault, ModelFault):
+                took = timedelta(seconds=self._clock.monotonic() - began)
+                chat.failed(name, self._setup.providers[0].model(phase), fault, took, budget.last_cost)
             raise
         chat.answered(name, answer, budget.last_cost)
         return answer

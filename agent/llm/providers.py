@@ -140,6 +140,11 @@ class Providers:
                         if position or tried > 1
                         else ModelFault("cannot ask a model: time is over", kind=FaultKind.TIMEOUT)
                     ) from None
+                except LimitError as limit:
+                    # What an earlier try came to is not lost over the limit that ended the next one.
+                    if position or tried > 1:
+                        raise limit from last
+                    raise
                 except ModelFault as fault:
                     last = fault
                     self._note(provider, fault)
