@@ -1,6 +1,6 @@
 # Every target sets itself up; the second time that takes no time. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-fleet test check bench lab crash eval
+.PHONY: help install demo demo-fleet demo-model test check bench lab crash eval
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -16,6 +16,10 @@ demo-fleet: ## Three hosts over real SSH, one thing broken on each, and Medic at
 	@scripts/setup.sh dev
 	@scripts/sshd.sh
 	@scripts/docker.sh .venv/bin/python -m tests.lab.demo_fleet
+
+demo-model: ## Let a scripted model explain a fault that no rule knows, ask a person, mend it and leave the dialogue as a page (seconds, no Docker)
+	@scripts/setup.sh dev
+	@.venv/bin/python -m tests.lab.demo_model
 
 test: ## Run every test, the live ones too (under 15 minutes)
 	@scripts/test.sh
