@@ -148,7 +148,8 @@ def _asking(number: int, entries: Sequence[TranscriptEntry]) -> Asking:
     }
     phases: dict[str, list[Turn]] = {}
     for entry in entries:
-        phases.setdefault(entry.phase, []).append(_turn(entry, entries[0].at, cited))
+        # Behind its name stands the key of the question, which tells people nothing.
+        phases.setdefault(entry.phase.partition(" ")[0], []).append(_turn(entry, entries[0].at, cited))
     calls = sum(entry.kind in (EntryKind.ANSWERED, EntryKind.FAULT) for entry in entries)
     totals = f"{calls} calls, ${_cost(entries):.4f}, {notices.span(entries[-1].at - entries[0].at)}"
     return Asking(number=number, totals=totals, phases=tuple((name, tuple(turns)) for name, turns in phases.items()))
