@@ -31,7 +31,7 @@ from agent.model import (
 )
 from agent.ports import Clock
 
-START_WITHIN = timedelta(seconds=30)
+START_WITHIN = timedelta(seconds=60)
 """For a price, which a new worker is asked for first: to load litellm takes 4 s on a quiet machine (measured), 17 s on a busy one."""
 UNKNOWN_PRICE = Price(input=Decimal(15), output=Decimal(75))
 """Taken for a model that neither medic.yaml nor litellm's list prices: what the dearest ones cost. A local one says 0."""
