@@ -5,6 +5,7 @@ Whatever the other side does, the caller hears of it in time, in one sentence, a
 
 import contextlib
 import os
+import shutil
 import socket
 import threading
 import time
@@ -94,6 +95,18 @@ def test_a_program_that_is_not_there_is_an_error(steady: FarHost) -> None:
     with linked(steady.access()) as link, pytest.raises(OutsideError, match="No such file") as raised:
         link.run(("no-such-program",), timeout=LONG, limit=100)
     assert not raised.value.transient
+
+
+@pytest.mark.skipif(shutil.which("sudo") is None, reason="no sudo is installed")
+def test_by_sudo_the_same_words_arrive_and_a_hung_program_is_ended_as_well(steady: FarHost) -> None:
+    seconds = f"6{os.getpid() % 1000:03d}"
+    with linked(steady.access(sudo=True)) as link:
+        assert link.run(("sh", "-c", "echo $SUDO_USER"), timeout=LONG, limit=100) == (0, f"{steady.access().user}\n".encode())
+        assert link.run(("printf", "[%s]", "a b", "$(id)", "'"), timeout=LONG, limit=100) == (0, b"[a b][$(id)][']")
+        assert link.run(("sh", "-c", "exit 3"), timeout=LONG, limit=100) == (3, b"")
+        with pytest.raises(OutsideError, match="did not end within"):
+            link.run(("sleep", seconds), timeout=timedelta(seconds=2), limit=100)
+        eventually(lambda: not running(seconds))
 
 
 @pytest.mark.parametrize("ignores_terminate", [False, True])
