@@ -1,6 +1,6 @@
 # Every target sets itself up; the second time that takes no time. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-fleet demo-model test check bench lab crash eval
+.PHONY: help install demo infra-demo demo-fleet demo-model test check bench lab crash eval
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -30,6 +30,10 @@ check: ## Run every rule of style that a tool can check
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+infra-demo: ## The life of a stack on stand-ins: up, inventory, a spot host taken back and replaced, destroy (under a minute)
+	@scripts/setup.sh dev
+	@.venv/bin/python -W ignore -m tests.infra.demo
 
 bench: ## Measure Medic against its budgets, beside blackbox_exporter (bench.json)
 	@scripts/setup.sh dev

@@ -89,6 +89,8 @@ if TYPE_CHECKING:  # types only: importing them for real is what the fast comman
     from agent.ports import Engine
     from agent.settings import InventorySource
     from agent.watch import Parts
+    from infra.quotas import Need
+    from infra.settings import FleetSettings
 
 logger = logging.getLogger(__name__)
 
@@ -1041,6 +1043,19 @@ def sync_inventory(using: Settings) -> "Snapshot":
     )
     fleet_file.keep(using.state_dir, snapshot)
     return snapshot
+
+
+def preflight(fleet: "FleetSettings") -> tuple[tuple["Need", ...], tuple[str, ...]]:
+    """Return the quotas that a stack meets, and the types of it that its region does not have. Raises OutsideError, ConfigError."""
+    from infra import quotas
+
+    clients = _aws(fleet.region)
+    from agent.adapters.aws_quotas import AwsQuotas
+
+    account = AwsQuotas(clients)
+    vcpus = account.vcpus(fleet.instance_types)
+    lacking = tuple(each for each in fleet.instance_types if each not in vcpus)
+    return quotas.needs(fleet, vcpus, account.allowed), lacking
 
 
 def kept_inventory(using: Settings) -> "Snapshot":

@@ -57,6 +57,34 @@ def describe(ctx: typer.Context, stack: StackFile, as_json: options.Json = False
     _show_estimate(settings, prices.estimate(settings, prices.load()))
 
 
+@app.command("preflight")
+def preflight(ctx: typer.Context, stack: StackFile, as_json: options.Json = False) -> None:
+    """Say whether the account may have what a stack asks for: its quotas of GPU hosts, and types that the region lacks.
+
+    Ends with 1 where something is missing. Needs credentials that may read quotas, and the extra `aws`.
+    """
+    from rich.table import Table
+
+    from agent import wiring
+    from agent.cli import screen
+
+    settings = _settings(stack)
+    needs, lacking = wiring.preflight(settings)
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(needs)
+    else:
+        table = Table("vCPUs of", "needs", "allowed", "", box=None, pad_edge=False)
+        for each in needs:
+            table.add_row(
+                each.name, str(each.needs), f"{each.allowed:g}", "" if each.enough else f"ask for more of {each.code}"
+            )
+        screen.console().print(table)
+        for kind in lacking:
+            typer.echo(f"{settings.region} has no {kind}: take it out of medic:instanceTypes")
+    if lacking or not all(each.enough for each in needs):
+        raise typer.Exit(options.SICK)
+
+
 def _settings(path: Path) -> "FleetSettings":
     from agent.errors import ConfigError
     from infra import settings

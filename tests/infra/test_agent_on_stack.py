@@ -23,6 +23,7 @@ from agent.model import Closing, Ending, FleetEventKind, HostName, IncidentId, I
 from agent.ports import Engine, Fleet
 from agent.settings import Settings
 from infra import inventory
+from infra import settings as fleet_settings
 from tests.fakes import FakeClock
 from tests.fakes_fleet import FakeCloud
 from tests.infra.stack import IMAGE, WHEEL
@@ -212,3 +213,19 @@ def test_the_on_demand_base_is_raised_and_nothing_else_changes(stack: inventory.
     assert groups.size().on_demand_base == 2
     assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
     assert {**after["InstancesDistribution"], "OnDemandBaseCapacity": 1} == before["InstancesDistribution"]
+
+
+def test_preflight_reads_quotas_and_what_the_region_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moto_more.install()
+    wanted = fleet_settings.from_mapping(
+        {"image": IMAGE, "instanceTypes": ["g5.xlarge", "g99.xlarge"]}, stack="test", region="us-east-1"
+    )
+    monkeypatch.setitem(moto_more.QUOTAS, "L-3819A6DF", 12.0)
+
+    needs, lacking = wiring.preflight(wanted)
+
+    assert [(each.code, each.needs, each.allowed, each.enough) for each in needs] == [
+        ("L-3819A6DF", 12, 12.0, True),
+        ("L-DB2E81BA", 4, 8.0, True),
+    ]
+    assert lacking == ("g99.xlarge",)
