@@ -90,6 +90,8 @@ SUPERVISION = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
 """What systemd sets. Source: sd_notify(3), sd_watchdog_enabled(3)."""
 SSH_AGENT = "SSH_AUTH_SOCK"
 """Where an ssh-agent listens, for hosts without a key file. Source: ssh-agent(1)."""
+TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""Where traces go, as OpenTelemetry names it (specification 1.50, OTLP exporter)."""
 _THRESHOLDS: Mapping[type[check_shapes.CheckShape], Thresholds] = {
     # What Docker says of a container is structural and does not flicker; a probe may lose one packet.
     check_shapes.ContainerShape: Thresholds(sick_after=1),
@@ -271,7 +273,7 @@ def _variables(environment: Mapping[str, str]) -> dict[str, str]:
     for key in environment:
         if key.startswith("MEDIC_") and key not in VARIABLES:
             raise ConfigError(f"cannot read the environment: {key}: there is no such variable{yaml_text.mean(key, VARIABLES)}")
-    return {key: environment[key] for key in (*VARIABLES, *SUPERVISION, SSH_AGENT, HOME) if environment.get(key)}
+    return {key: environment[key] for key in (*VARIABLES, *SUPERVISION, SSH_AGENT, TRACES, HOME) if environment.get(key)}
 
 
 def _find(path: Path | None, variables: Mapping[str, str]) -> Path | None:
@@ -352,6 +354,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
         halted_by_env=_halted(variables),
         supervision=_supervision(variables),
         ssh_agent=variables.get(SSH_AGENT),
+        traces_to=variables.get(TRACES),
         secrets=tuple(dict.fromkeys(secrets)),
     )
     kept = None if source is None else _kept_fleet(state_dir)

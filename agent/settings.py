@@ -203,6 +203,8 @@ class Settings:
     metrics_port: int | None = None
     """Where Prometheus may ask, on this machine's loopback; None: nowhere."""
     halted_by_env: str | None = None
+    traces_to: str | None = None
+    """The OTLP endpoint that the spans of asking models go to; None: nowhere."""
     """The value of MEDIC_HALT: nothing is changed while it is set."""
     supervision: Supervision = field(default_factory=Supervision)
     ssh_agent: str | None = None

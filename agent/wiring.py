@@ -68,6 +68,7 @@ from agent.model import (
     StoryEvent,
     TaskResult,
     TcpRequest,
+    TranscriptEntry,
     Verdict,
 )
 from agent.ports import Advisor, Containers, EvidenceFiles, Fleet, Lease, Notifier, Prober, Store, World
@@ -328,8 +329,30 @@ def _advisor(
         clock=CLOCK,
         redact=redact,
     )
-    with _providers(using.model, using.file, redact, stopping) as providers:
-        yield _asking(using, using.model, providers, senses, store, BundleFiles(using.state_dir), redact, stopping)
+    bundles = BundleFiles(using.state_dir)
+    with _providers(using.model, using.file, redact, stopping) as providers, _traces(using) as on_asked:
+        yield _asking(using, using.model, providers, senses, store, bundles, redact, stopping, on_asked)
+
+
+@contextlib.contextmanager
+def _traces(using: Settings) -> Iterator[Callable[[Sequence[TranscriptEntry]], None]]:
+    """Yield what is told of each asking: it sends spans where an OTLP endpoint is named. Raises ConfigError without the extra."""
+    if using.traces_to is None:
+        yield lambda _entries: None
+        return
+    from importlib import util
+
+    if util.find_spec("opentelemetry") is None or util.find_spec("opentelemetry.exporter") is None:
+        raise ConfigError(
+            "cannot send traces (OTEL_EXPORTER_OTLP_ENDPOINT): install the extra: pip install 'medic-agent[otel]', or unset it"
+        )
+    from agent.adapters import otel_spans
+
+    spans = otel_spans.Spans(otel_spans.exporter(using.traces_to))
+    try:
+        yield spans.asked
+    finally:
+        spans.close()
 
 
 @contextlib.contextmanager
@@ -371,6 +394,7 @@ def _asking(
     bundles: EvidenceFiles,
     redact: Callable[[str], str],
     stopping: Callable[[], bool] = lambda: False,
+    on_asked: Callable[[Sequence[TranscriptEntry]], None] = lambda _entries: None,
 ) -> "ModelAdvisor":
     from agent import spending
     from agent.adapters.eval_records import EvalRecords
@@ -387,6 +411,7 @@ def _asking(
         redact=redact,
         has_passed=EvalRecords(using.state_dir).passed,
         on_spent=spending.teller(model.limits, store.outbox, tuple(channel.name for channel in using.channels)),
+        on_asked=on_asked,
         stopping=stopping,
     )
 

@@ -46,6 +46,7 @@ from agent.model import (
     Sureness,
     ToolCall,
     ToolSpec,
+    TranscriptEntry,
 )
 from agent.ports import Clock, EvidenceFiles, SpendingStore
 
@@ -94,6 +95,7 @@ class ModelAdvisor:
         redact: Redact,
         has_passed: Callable[[str], bool],
         on_spent: Callable[[Decimal, datetime], None] = lambda _spent, _now: None,
+        on_asked: Callable[[Sequence[TranscriptEntry]], None] = lambda _entries: None,
         stopping: Callable[[], bool] = lambda: False,
         nonce: Callable[[], str] = fence.word,
     ) -> None:
@@ -101,6 +103,7 @@ class ModelAdvisor:
         self._setup, self._through, self._senses = setup, through, senses
         self._spending, self._bundles, self._clock, self._redact = spending, bundles, clock, redact
         self._has_passed, self._on_spent, self._stopping, self._nonce = has_passed, on_spent, stopping, nonce
+        self._on_asked = on_asked
 
     @property
     def asks(self) -> Asks:
@@ -158,6 +161,7 @@ class ModelAdvisor:
         with contextlib.suppress(OutsideError):
             chat = Transcript(asking.incident, asking.question.number, self._bundles, self._clock, self._redact)
             chat.noted(asking.verdict, consultation.came_of_it)
+            self._on_asked([entry for entry in chat.entries if entry.phase in (asking.search, asking.verdict)])
 
     # ------------------------------------------------------------------------------------------------------- the search
 

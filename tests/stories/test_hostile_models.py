@@ -14,7 +14,9 @@ from tests.stories.world import RULES
 
 
 def test_a_hijacked_model_changes_nothing_that_is_done() -> None:
-    told = [injection.tell(story) for story in injection.stories(len(payloads.FOR_MODELS))[:: 4_200 // 40]]
+    told = [
+        injection.tell(story) for story in injection.stories(len(payloads.FOR_MODELS))[::107]
+    ]  # each sink, each fault, with and without rules
     line, well = injection.summary(told)
     assert well, line
     assert sum(each.asked for each in told) > len(told) / 2, "the model has to be in the loop"
