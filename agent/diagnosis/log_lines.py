@@ -22,6 +22,9 @@ _LEVEL = re.compile(
     r"|(?i:[\[<](?:\w{1,20}:)?(trace|debug|info|note|notice|system|warn|warning|error|crit|alert|emerg|fatal)[\]>])"
     r"|^(?:\S{1,40} {1,3}\| )?(?i:(trce|dbug|info|warn|fail|crit): )"  # .NET
     r"|^(?:\S{1,40} {1,3}\| )?([IWEF])\d{4} \d\d:\d\d"  # klog, glog
+    r"|^\S{10} \S{15}: ([IWEF]) "  # TensorFlow
+    r"|^(?i:(debug|notice|warning|error|fatal)): "  # what is left of a line of Postfix once syslog is off
+    r"|: (Debug|Info|Warning|Error|Fatal): "  # Dovecot
     r"|\"s\":\"([DIWEF])\d?\""  # MongoDB
     r"|\"level\":\s?([1-6]0)\b"  # pino, bunyan
     r"|^(?:\S{1,40} {1,3}\| )?\S{8,10}[ T]\S{5,18} ([DINWEC]) \| "  # etcd's capnslog
@@ -54,7 +57,7 @@ _CARRIERS = tuple(
         r"^\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d) (?:stdout|stderr) [FP](?: |$)",  # CRI
         r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7,9}Z(?: |$)",  # docker logs --timestamps
         r"^[A-Z]{4,9} \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6,9}Z(?: |$)",  # Google Cloud
-        r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [^\s:\[]{1,60}(?:\[\d{1,9}\])?:(?: |$)",  # syslog
+        r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [^\s:]{1,80} [^\s:\[]{1,60}(?:\[\d{1,9}\])?:(?: |$)",  # syslog
         r"^\d{4}-\d\d-\d\dT[\d:.,]{8,18}(?:Z|[+-]\d\d:?\d\d) \S{1,80} [^\s:\[]{1,60}\[\d{1,9}\]:(?: |$)",  # journald
         r"^\[pod/\S{1,200}\](?: |$)",  # kubectl logs --prefix
     )

@@ -118,3 +118,8 @@ def test_what_carries_a_log_changes_no_cause(carrier: str) -> None:
 
 def test_a_level_before_a_bar_is_the_programs_own() -> None:
     assert log_lines.bare(["INFO     | app | ready", "ERROR    | app | refused"])[1].startswith("ERROR")
+
+
+def test_a_program_named_before_its_level_is_no_host() -> None:
+    line = "May 01 08:00:00 imap-login: Info: Login: user=<bob>"
+    assert log_lines.bare([line]) == [line]
