@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.adapters import state_folder, target_keeper
+from agent.adapters import ansible_playbooks, state_folder, target_keeper
 from agent.adapters.ansible_playbooks import AnsiblePlaybooks
 from agent.errors import OutsideError
 from agent.model import Host, HostName, Plan, PlaybookRun, RunEnd, TaskResult
@@ -68,7 +68,7 @@ def no_one(task: TaskResult) -> None:
     del task
 
 
-def wait_until(true: Callable[[], bool], within: float = 15.0) -> bool:
+def wait_until(true: Callable[[], bool], within: float = 90.0) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end and not true():
         time.sleep(0.05)
@@ -102,7 +102,9 @@ class Ground:
         self.ran = state_dir / f"ran-{self.run_id}"
 
     def plan(self, **parameters: object) -> Plan:
-        plan = plans.plan("marked.yml", {"ran": str(self.ran), "container": self.run_id, **parameters})
+        # Long, since a machine that is busy with other things takes its time; no test waits for it to be over.
+        names = {"ran": str(self.ran), "container": self.run_id, **parameters}
+        plan = plans.plan("marked.yml", names, timeout=timedelta(minutes=4))
         return replace(plan, host=HostName("far"))
 
     def run(self, plan: Plan) -> PlaybookRun:
@@ -173,7 +175,7 @@ def test_a_command_that_fails_says_what_it_printed_there(ground: Ground) -> None
 
 
 def test_a_session_killed_in_the_second_task_is_lost_and_no_task_runs_twice(ground: Ground, server: FarHost) -> None:
-    plan = ground.plan(long="timeout -k 1 60 sleep 60")
+    plan = ground.plan(long="timeout -k 1 200 sleep 200")
     cut_in_task_two(ground, server.cut)
 
     run = ground.run(plan)
@@ -187,14 +189,17 @@ def test_a_session_killed_in_the_second_task_is_lost_and_no_task_runs_twice(grou
 def test_a_server_that_goes_away_for_good_leaves_it_open_how_far_the_run_came(ground: Ground, server: FarHost) -> None:
     cut_in_task_two(ground, server.stop)
 
-    run = ground.run(ground.plan(long="timeout -k 1 60 sleep 60"))
+    run = ground.run(ground.plan(long="timeout -k 1 200 sleep 200"))
 
     assert run.end is RunEnd.LOST
     assert "nothing listens on port" in run.message
     assert ground.tasks() == ["one", "two"]
 
 
-def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(ground: Ground, server: FarHost) -> None:
+def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(
+    ground: Ground, server: FarHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ansible_playbooks, "LOCK_WAIT", 1.0)
     # A process that hid from the sweep by having no mark keeps nothing out; one that carries the mark does.
     leftover = subprocess.Popen(
         ("sleep", "60"), env={**os.environ, target_keeper.MARK: f"{ground.run_id}/old"}, start_new_session=True
@@ -207,7 +212,7 @@ def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(ground: Groun
         with pytest.raises(
             OutsideError, match=f"run {ground.run_id} of Medic on elsewhere is not gone there yet .sleep 60"
         ) as busy:
-            _impatient(ground).run(ground.plan())
+            ground.run(ground.plan())
         assert busy.value.transient
         assert ground.tasks() == []
     finally:
@@ -216,14 +221,6 @@ def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(ground: Groun
 
     assert ground.run(ground.plan()).end is RunEnd.COMPLETED
     assert not lock.exists()
-
-
-def _impatient(ground: Ground) -> Ground:
-    import agent.adapters.ansible_playbooks as module
-
-    module.LOCK_WAIT, before = 1.0, module.LOCK_WAIT
-    threading.Timer(3, lambda: setattr(module, "LOCK_WAIT", before)).start()
-    return ground
 
 
 @pytest.mark.parametrize("trouble", ["revoked", "changed", "unknown", "refused"])
@@ -265,7 +262,7 @@ def test_a_host_behind_another_is_reached_through_it(ansible: Path, server: FarH
 
 
 def test_a_timeout_ends_what_runs_on_the_target(ground: Ground) -> None:
-    plan = replace(ground.plan(long="setsid sleep 61 & timeout -k 1 60 sleep 60"), timeout=timedelta(seconds=4))
+    plan = replace(ground.plan(long="setsid sleep 61 & timeout -k 1 200 sleep 200"), timeout=timedelta(seconds=15))
 
     run = ground.run(plan)
 
