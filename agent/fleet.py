@@ -112,7 +112,11 @@ def hosts(snapshot: Snapshot, known: str, key_file: str | None) -> tuple[Host, .
         Host(
             name=HostName(each.instance),
             access=SshAccess(
-                address=each.address, user=snapshot.inventory.ssh_user, known_hosts=known, key_file=key_file, sudo=True
+                address=each.address,
+                user=snapshot.inventory.ssh_user,
+                known_hosts=known,
+                key_file=key_file,
+                sudo=snapshot.inventory.ssh_user != "root",
             ),
         )
         for each in reachable(snapshot)
