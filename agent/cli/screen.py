@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -16,8 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from agent import codec, spans
-from agent.episodes import Episode
-from agent.evaluation import Judged
 from agent.model import (
     Breaker,
     Found,
@@ -39,7 +38,11 @@ from agent.model import (
     SweepReport,
     Verdict,
 )
-from agent.spending import BillLine
+
+if TYPE_CHECKING:  # types only: a fast command must not pay for them
+    from agent.episodes import Episode
+    from agent.evaluation import Judged
+    from agent.spending import BillLine
 
 LONGEST = 500
 """Characters of one text from outside on one line."""
@@ -222,7 +225,7 @@ def silences_table(silences: Sequence[Silence], now: datetime) -> Table:
     return table
 
 
-def costs_table(by: str, lines: Sequence[BillLine]) -> Table:
+def costs_table(by: str, lines: "Sequence[BillLine]") -> Table:
     """Return one row per line of a bill."""
     table = _table(by, "calls", "no answer", "tokens in", "tokens out", "USD")
     for column in table.columns[1:]:
@@ -234,7 +237,7 @@ def costs_table(by: str, lines: Sequence[BillLine]) -> Table:
     return table
 
 
-def judged_table(judged: Sequence[Judged]) -> Table:
+def judged_table(judged: "Sequence[Judged]") -> Table:
     """Return one row per golden case; what is right says little, what is wrong says why."""
     asked = any(each.calls for each in judged)
     table = _table("", "case", "cause", "decided", "expected", *(("calls", "USD") if asked else ()))
@@ -257,7 +260,7 @@ def as_plain(value: object) -> codec.JSON:
     return codec.as_dict(value)
 
 
-def episodes_table(episodes: Sequence[Episode]) -> Table:
+def episodes_table(episodes: "Sequence[Episode]") -> Table:
     """Return one row per trouble that came."""
     table = _table("last", "service", "signs", "cause", "times", "person", "best remedy")
     for each in episodes:
