@@ -164,7 +164,9 @@ class SshLink:
         mark = os.urandom(8).hex().encode()
         within = f"echo {mark.decode()}; exec env LC_ALL=C timeout -k {KILL_AFTER:g} {bound:.3f} {shlex.join(argv)}"
         began = time.monotonic()
-        command = f"exec {'sudo -n ' if self._access.sudo else ''}sh -c {shlex.quote(within)}"
+        # No end of input is sent: paramiko may send it when a quick program is over, and OpenSSH ends the whole connection, with
+        # everybody's programs, for a word to a channel that is gone. Source: OpenSSH 9.2, channels.c, channel_from_packet_id.
+        command = f"exec {'sudo -n ' if self._access.sudo else ''}sh -c {shlex.quote(within)} </dev/null"
         channel = self._session(transport, until)
         # Ends what paramiko does not bound. The program has its own, earlier end: past this one the host does not answer.
         watchdog = threading.Timer(max(until - time.monotonic(), 0.0), self._drop, (transport,))
@@ -174,7 +176,6 @@ class SshLink:
             channel.set_combine_stderr(True)
             channel.exec_command(command)
             channel.settimeout(max(until - time.monotonic(), 0.001))
-            channel.shutdown_write()
             output = self._after(mark, channel, limit, until)
             channel.status_event.wait(max(until - time.monotonic(), 0.0))
             if channel.exit_status >= 0:
