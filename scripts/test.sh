@@ -36,5 +36,6 @@ say "infrastructure (on Pulumi's mocks, and on a stand-in engine over moto)"
 say "lab images"
 .venv/bin/python -m tests.lab.images
 
-say "live, lab"
-"${pytest[@]}" --dist worksteal tests/live tests/lab
+say "lab, live"
+# The lab first: its demos take longest, and whoever is done with the rest takes over from the end.
+"${pytest[@]}" --dist worksteal tests/lab tests/live
