@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from agent import codec
 from agent.codec import JSON
-from agent.model import Answer, Approval, AuditHead, AuditKind, AuditRow, Health, Incident, IncidentId, Receipt, Verdict
+from agent.model import Answer, Approval, AuditHead, AuditKind, AuditRow, Health, Incident, IncidentId, Note, Receipt, Verdict
 
 BEGINNING = "0" * 64
 """What the first row has before it."""
@@ -154,6 +154,13 @@ def approval_answered(id_: str, answer: Answer, *, by: str, why: str, edited: Ap
 def by_person(kind: AuditKind, actor: str, *, key: str | None = None, **payload: object) -> Entry:
     """Return the row of something that a person did, or that Medic did to no incident."""
     return Entry(kind=kind, key=key, actor=actor, payload=_plain(payload))
+
+
+def noted(note: Note) -> Entry:
+    """Return the row of one note: who wrote it, about what, and the hash of its text, which a person may have forgotten later."""
+    digest = hashlib.sha256(note.text.encode("utf-8", "replace")).hexdigest()
+    payload = {"note": note.id, "fingerprint": note.fingerprint, "service": note.service, "until": note.until, "text": digest}
+    return by_person(AuditKind.NOTED, note.by, key=f"N{note.id}", **payload)
 
 
 def _plain(payload: dict[str, object]) -> dict[str, JSON]:

@@ -50,6 +50,7 @@ from agent.model import (
     Inventory,
     Limits,
     LogCheck,
+    MemoryRule,
     Mode,
     ModelLimits,
     NginxCheck,
@@ -340,6 +341,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
             budget=Budget(**_fields(file.budget)),
             breaker=BreakerRule(**_fields(file.breaker)),
             runbooks=RunbookRule(**_fields(file.runbook_limits)),
+            memory=MemoryRule(**_fields(file.memory)),
             maintenance=_windows(file.maintenance),
         ),
         permissions=Permissions(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from agent import words
 from agent.check_shapes import CheckShape
-from agent.model import BreakerRule, Budget, Limits, ModelLimits, Permissions, RunbookRule
+from agent.model import BreakerRule, Budget, Limits, MemoryRule, ModelLimits, Permissions, RunbookRule
 from agent.settings import DAYS, Day, InventorySource, LogFormat, Retention
 from agent.shapes import Count, Keys, Name, Text, Timing, empty, matching, span, wait
 
@@ -119,6 +119,14 @@ class BreakerShape(Keys):
     share: Annotated[float, Field(gt=0, le=1)] = BreakerRule().share
     least: Annotated[int, Field(ge=2, le=1000)] = BreakerRule().least
     window: Annotated[timedelta, span("1s", "1h")] = BreakerRule().window
+
+
+class MemoryShape(Keys):
+    """`memory:`."""
+
+    keeps: Annotated[timedelta, span("0s", "3660d")] = MemoryRule().keeps
+    half_life: Annotated[timedelta, span("1d", "3660d")] = MemoryRule().half_life
+    let_down_after: Count = MemoryRule().let_down_after
 
 
 class RunbookLimitsShape(Keys):
@@ -375,6 +383,7 @@ class MedicFile(Keys):
     budget: BudgetShape = BudgetShape()
     breaker: BreakerShape = BreakerShape()
     runbook_limits: RunbookLimitsShape = RunbookLimitsShape()
+    memory: MemoryShape = MemoryShape()
     maintenance: list[WindowShape] = []
     dry_run: bool = False
     approval: ApprovalShape = ApprovalShape()

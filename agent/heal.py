@@ -14,7 +14,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 
 import logging
 
-from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, standing
+from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, recall, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -35,6 +35,7 @@ from agent.model import (
     Recorded,
     Refusal,
     RefusalCode,
+    Remembered,
     Risk,
     Runbook,
     RunEnd,
@@ -43,7 +44,7 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import advice, alive, breaker, holds, limits, neighbours, permission, restarts, spot, ties
+from agent.policy import advice, alive, breaker, holds, limits, memory, neighbours, permission, restarts, spot, ties
 from agent.ports import Engine, Room, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
@@ -179,8 +180,10 @@ def _diagnose(incident_id: IncidentId, number: int, service: Service, world: Wor
         redact=world.redact,
         clock=world.clock,
         second_opinion=lambda ruled, doubt: _second_opinion(incident_id, number, service, ruled, doubt, world),
+        past=lambda ruled: _past(incident_id, ruled, world),
     )
     if verdict.health is not Health.WELL:
+        _tell_past(incident_id, service, world)
         _explain(incident_id, service, findings.diagnosis, number, world)
     return findings
 
@@ -204,10 +207,35 @@ def _second_opinion(
         doubt=doubt,
         attempts=incident.attempts,
         history=tuple(each for each in recent if each.id != incident_id),
+        remembered=_remembered(incident_id, world),
         runbooks=runbooks,
         services=world.store.services.services(),
     )
     return world.advisor.advise(question)
+
+
+def _remembered(incident_id: IncidentId, world: World) -> Remembered:
+    rule, now = world.fleet_limits.memory, world.clock.now()
+    fingerprint = _incident(incident_id, world).fingerprint
+    return recall.trouble(fingerprint, store=world.store, rule=rule, now=now, besides=incident_id)
+
+
+def _past(incident_id: IncidentId, ruled: Diagnosis, world: World) -> str | None:
+    episode, runbooks = _remembered(incident_id, world).episode, world.runbooks
+    remedies = memory.of_now(episode.remedies, runbooks) if episode is not None else ()
+    return memory.doubts(ruled, remedies, runbooks, world.fleet_limits.memory)
+
+
+def _tell_past(incident_id: IncidentId, service: Service, world: World) -> None:
+    """Say once what is remembered of this trouble, and what people noted on it."""
+    remembered = _remembered(incident_id, world)
+    said = [f"{note.by} noted on {note.at:%Y-%m-%d}: {note.text}" for note in remembered.notes]
+    if remembered.episode is not None:
+        said.insert(0, memory.sentence(remembered.episode, world.fleet_limits.memory))
+    if said:
+        text = "; ".join(said)
+        now = world.clock.now()
+        world.store.story.tell(incident_id, service.name, StoryKind.RECALLED, text, now=now, key="recalled")
 
 
 def _explain(incident_id: IncidentId, service: Service, diagnosis: Diagnosis, number: int, world: World) -> None:

@@ -69,6 +69,7 @@ class Housekeeping:
         keep, store = self._retention, self._store
         store.sweeps.prune(before=now - keep.sweeps, most_bytes=MOST_SWEEP_BYTES)
         store.foreign_restarts.prune(before=now - KEEP_RESTARTS)
+        store.memory.prune(now)
         self._files.prune(
             lambda: [incident.id for incident in store.incidents.unclosed()],
             now=now,

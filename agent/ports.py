@@ -43,6 +43,7 @@ from agent.model import (
     Member,
     Mode,
     ModelAnswer,
+    Note,
     Notice,
     Observation,
     Outcome,
@@ -705,6 +706,28 @@ class AuditStore(Protocol):
         """Return the newest row of these kinds."""
 
 
+class MemoryStore(Protocol):
+    """What people add to memory and take from it. What happened is in the ledger, and stays there."""
+
+    def note(self, fingerprint: str, service: ServiceName, text: str, *, by: str, now: datetime, until: datetime) -> Note:
+        """Keep one note on a trouble until then."""
+
+    def notes(self, now: datetime) -> tuple[Note, ...]:
+        """Return those in force, oldest first."""
+
+    def withdraw(self, note: int, *, by: str, now: datetime) -> bool:
+        """Delete one that is in force, its text with it. False if there is none."""
+
+    def forget(self, fingerprint: str, *, by: str, why: str, now: datetime) -> int:
+        """Let what came up to now count for nothing, and delete the notes on it; return how many there were."""
+
+    def forgotten(self) -> Mapping[str, datetime]:
+        """Return fingerprints, each with the moment up to which it is forgotten."""
+
+    def prune(self, now: datetime) -> int:
+        """Delete notes that are over; return how many."""
+
+
 class SpendingStore(Protocol):
     """What Medic spends, in US dollars. The natural key is `Spending.key`; what was reserved and not billed counts as spent."""
 
@@ -816,6 +839,7 @@ class Store:
     leads: LeadStore
     spending: SpendingStore
     departures: DepartureStore
+    memory: MemoryStore
     ledger: LedgerStore
     changes: ChangeStore
 

@@ -35,6 +35,7 @@ from agent.model import (
     HttpCheck,
     Limits,
     LogCheck,
+    MemoryRule,
     Mode,
     ModelLimits,
     NginxCheck,
@@ -251,6 +252,7 @@ def as_document(settings: Settings) -> dict[str, object]:
         "budget": _plain(settings.fleet_limits.budget),
         "breaker": _plain(settings.fleet_limits.breaker),
         "runbook_limits": _plain(settings.fleet_limits.runbooks),
+        "memory": _plain(settings.fleet_limits.memory),
         "maintenance": _windows(settings.fleet_limits.maintenance),
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
@@ -421,7 +423,7 @@ def _spec(spec: Spec) -> dict[str, object]:
             return {"run": _present(**{**shape, **pairs})}
 
 
-def _plain(limits: Limits | Budget | BreakerRule | RunbookRule | ModelLimits) -> dict[str, object]:
+def _plain(limits: Limits | Budget | BreakerRule | RunbookRule | MemoryRule | ModelLimits) -> dict[str, object]:
     """Return the fields by name, spans as text, money as a number."""
     values = {each.name: getattr(limits, each.name) for each in fields(limits)}
     return {name: _written(value) for name, value in values.items()}

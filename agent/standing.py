@@ -6,7 +6,7 @@ In: the store, the kill switch, the kept copies. Out: a plain value, so that the
 from collections.abc import Sequence
 from datetime import datetime
 
-from agent import parameters, words
+from agent import parameters, recall, words
 from agent.model import (
     MEDIC,
     ContainerCheck,
@@ -14,10 +14,12 @@ from agent.model import (
     Health,
     Incident,
     IncidentId,
+    MemoryRule,
     Others,
     Peer,
     Permissions,
     Recorded,
+    Remedy,
     Runbook,
     RunSpec,
     Service,
@@ -26,7 +28,7 @@ from agent.model import (
     Standing,
     Surroundings,
 )
-from agent.policy import alive, breaker, dependencies, maintenance, trust
+from agent.policy import alive, breaker, dependencies, maintenance, memory, trust
 from agent.ports import Clock, GoodCopies, KillSwitch, Store
 
 LATEST = 5
@@ -80,6 +82,8 @@ def read(
         permissions=permissions,
         departures=store.departures.standing(),
         approvals=store.approvals.of(incident),
+        remedies=remedies(incident, runbooks, store, fleet_limits.memory, now),
+        memory=fleet_limits.memory,
         demoted=trust.demoted(
             runbooks, store.runbook_standing.marks([each.hash for each in runbooks]), service.name, rule, now
         ),
@@ -113,6 +117,17 @@ def of_hold(
         parents_down=parents_down(service, store),
         departures=store.departures.standing(),
     )
+
+
+def remedies(
+    incident: IncidentId, runbooks: Sequence[Runbook], store: Store, rule: MemoryRule, now: datetime
+) -> tuple[Remedy, ...]:
+    """Return what runbooks as they are now came to against the trouble of an incident, before it."""
+    this = store.incidents.get(incident)
+    if this is None:
+        return ()
+    found = recall.trouble(this.fingerprint, store=store, rule=rule, now=now, besides=incident).episode
+    return memory.of_now(found.remedies, runbooks) if found is not None else ()
 
 
 def same_before(incident: IncidentId, since: datetime, store: Store) -> tuple[Incident, ...]:

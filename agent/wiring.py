@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from agent import labels, look
+from agent import labels, look, recall
 from agent.adapters.kill_file import KillFile
 from agent.adapters.lease import KeptLease, SoleLease
 from agent.adapters.system_clock import SystemClock
@@ -326,6 +326,7 @@ def _advisor(
         containers=docker,
         look=lambda service: look.at(service, prober, CLOCK),
         recent=lambda name: store.incidents.recent(service=name, limit=6),
+        remembered=lambda name: recall.of(name, store=store, rule=using.fleet_limits.memory, now=CLOCK.now()),
         clock=CLOCK,
         redact=redact,
     )
@@ -436,7 +437,14 @@ def second_opinions(using: Settings, model: ModelSettings) -> Iterator[Callable[
     ):
 
         def made(recording: "Recording") -> "ModelAdvisor":
-            senses = Senses(containers=recording, look=recording.look, recent=lambda _name: (), clock=CLOCK, redact=redact)
+            senses = Senses(
+                containers=recording,
+                look=recording.look,
+                recent=lambda _name: (),
+                remembered=lambda _name: (),
+                clock=CLOCK,
+                redact=redact,
+            )
             return _asking(using, model, providers, senses, store, BundleFiles(Path(folder)), redact)
 
         yield made

@@ -34,6 +34,7 @@ from agent.model import (
     IncidentState,
     Lead,
     Ledger,
+    Note,
     Notice,
     Origin,
     Outcome,
@@ -85,6 +86,7 @@ def memory_store() -> Store:
         leads=MemoryLeads(lock),
         spending=MemorySpending(lock),
         departures=MemoryDepartures(lock),
+        memory=MemoryMemory(lock, audit),
         ledger=MemoryLedger(incidents, requests),
         changes=MemoryChanges(),
     )
@@ -824,6 +826,55 @@ class MemoryRunbookStanding:
     def marks(self, hashes: Sequence[str]) -> tuple[RunbookMark, ...]:
         with self._lock:
             return tuple(mark for mark in self._marks.values() if mark.hash in hashes)
+
+
+class MemoryMemory:
+    def __init__(self, lock: threading.RLock, audit: "MemoryAudit") -> None:
+        self._lock = lock
+        self._audit = audit
+        self._ids = itertools.count(1)
+        self._notes: dict[int, Note] = {}
+        self._forgotten: dict[str, datetime] = {}
+
+    def note(self, fingerprint: str, service: ServiceName, text: str, *, by: str, now: datetime, until: datetime) -> Note:
+        with self._lock:
+            made = Note(id=next(self._ids), fingerprint=fingerprint, service=service, text=text, by=by, at=now, until=until)
+            self._notes[made.id] = made
+            self._audit.append(chain.noted(made))
+            return made
+
+    def notes(self, now: datetime) -> tuple[Note, ...]:
+        with self._lock:
+            return tuple(note for note in self._notes.values() if note.until > now)
+
+    def withdraw(self, note: int, *, by: str, now: datetime) -> bool:
+        with self._lock:
+            found = any(each.id == note for each in self.notes(now))
+            if found:
+                del self._notes[note]
+                self._audit.append(chain.by_person(AuditKind.FORGOTTEN, by, note=note))
+            return found
+
+    def forget(self, fingerprint: str, *, by: str, why: str, now: datetime) -> int:
+        with self._lock:
+            self._forgotten[fingerprint] = max(now, self._forgotten.get(fingerprint, now))
+            gone = [note.id for note in self._notes.values() if note.fingerprint == fingerprint]
+            for id_ in gone:
+                del self._notes[id_]
+            payload = {"fingerprint": fingerprint, "why": why, "notes": len(gone)}
+            self._audit.append(chain.by_person(AuditKind.FORGOTTEN, by, **payload))
+            return len(gone)
+
+    def forgotten(self) -> dict[str, datetime]:
+        with self._lock:
+            return dict(self._forgotten)
+
+    def prune(self, now: datetime) -> int:
+        with self._lock:
+            over = [note.id for note in self._notes.values() if note.until <= now]
+            for id_ in over:
+                del self._notes[id_]
+            return len(over)
 
 
 class MemorySpending:

@@ -40,8 +40,8 @@ from agent.model import (
 )
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
-    from agent.episodes import Episode
     from agent.evaluation import Judged
+    from agent.model import Episode
     from agent.spending import BillLine
 
 LONGEST = 500
@@ -51,6 +51,7 @@ _HEALTH = {Health.WELL: ("✓", "green"), Health.SICK: ("✗", "red"), Health.UN
 
 _STORY = {
     StoryKind.SEEN: ("●", "red"),
+    StoryKind.RECALLED: ("↺", "magenta"),
     StoryKind.EXPLAINED: ("?", "magenta"),
     StoryKind.HELD: ("‖", "yellow"),
     StoryKind.PROPOSED: ("→", "cyan"),

@@ -123,6 +123,7 @@ def _facts_key(question: Question, version: str) -> str:
             [container.id, container.image_id] if container is not None else None,
             [[a.number, a.plan.runbook, a.outcome.value if a.outcome else None] for a in question.attempts],
             question.doubt,
+            [[note.id, note.text] for note in question.remembered.notes],
         ]
     )
 

@@ -7,14 +7,26 @@ is in the inventory; text is compared as plain text, never as a pattern; everyth
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from agent.diagnosis import log_cut
 from agent.errors import OutsideError
 from agent.llm import brief, fence
 from agent.llm.brief import Redact
-from agent.model import Cause, ContainerFacts, Incident, LogLine, Question, Service, ServiceName, ToolCall, ToolSpec, Verdict
+from agent.model import (
+    Cause,
+    ContainerFacts,
+    Incident,
+    LogLine,
+    Question,
+    Remembered,
+    Service,
+    ServiceName,
+    ToolCall,
+    ToolSpec,
+    Verdict,
+)
 from agent.ports import Clock, Containers
 
 MOST_LINES = 60
@@ -35,6 +47,8 @@ class Senses:
     """Asks all checks of one service, once."""
     recent: Callable[[ServiceName], Sequence[Incident]]
     """Earlier incidents of one service, newest first."""
+    remembered: Callable[[ServiceName], Sequence[Remembered]]
+    """Its troubles, the one that came last first."""
     clock: Clock
     redact: Redact
 
@@ -81,7 +95,11 @@ TOOLS = (
         "Runbooks of the catalogue that treat a cause; all of them without one.",
         cause={"type": "string", "description": "A class of cause.", "optional": True},
     ),
-    _spec("recall", "Earlier incidents of a service, what was tried and how they ended.", service=_SERVICE),
+    _spec(
+        "recall",
+        "Earlier incidents and troubles of a service, what was tried, how it ended, what people noted.",
+        service=_SERVICE,
+    ),
 )
 """Every tool. A model that is offered twenty chooses worse than one that is offered six."""
 
@@ -99,7 +117,8 @@ def use(call: ToolCall, seen_before: int, question: Question, senses: Senses) ->
         return Seen(lines=(), note=f"missing data: {fence.line(str(wrong), senses.redact)}")
     except OutsideError as exc:
         return Seen(lines=(), note=f"missing data, which says nothing about the service: {fence.line(str(exc), senses.redact)}")
-    return _bounded(texts, seen_before, senses.redact)
+    seen = _bounded(texts, seen_before, senses.redact)
+    return replace(seen, note=f"{seen.note}\n{notes}".strip()) if (notes := _notes(call.name, arguments, senses)) else seen
 
 
 class _UnusableError(Exception):
@@ -142,7 +161,7 @@ def _answer(name: str, arguments: Mapping[str, str], question: Question, senses:
         case "probe":
             return _probe(service, senses)
         case _:
-            return [brief.episode(incident) for incident in senses.recent(service.name)]
+            return _recall(service, senses)
 
 
 def _service(name: str, question: Question) -> Service:
@@ -201,6 +220,20 @@ def _logs(service: Service, contains: str, senses: Senses) -> list[str]:
     if not found:
         raise _UnusableError(f"no line of the log contains {contains!r}" if contains else "the log is empty")
     return found[-MOST_LINES:]
+
+
+def _recall(service: Service, senses: Senses) -> list[str]:
+    troubles = [each.episode for each in senses.remembered(service.name) if each.episode is not None]
+    return [*(brief.trouble(each) for each in troubles), *(brief.episode(each) for each in senses.recent(service.name))]
+
+
+def _notes(tool: str, arguments: Mapping[str, str], senses: Senses) -> str:
+    """Return what people noted on a service, without ids: it shows nothing."""
+    if tool != "recall":
+        return ""
+    notes = [note for each in senses.remembered(ServiceName(arguments["service"])) for note in each.notes]
+    text = brief.hearsay(notes, senses.redact)
+    return f"People noted, which shows nothing by itself:\n{text}" if text else ""
 
 
 def _runbooks(cause: str, question: Question) -> list[str]:

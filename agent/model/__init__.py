@@ -148,6 +148,7 @@ from agent.model.looking import (
     TcpSeen,
     Verdict,
 )
+from agent.model.memory import Episode, MemoryRule, Note, Remedy, Remembered
 from agent.model.model_limits import LimitReached, ModelLimit, ModelLimits
 from agent.model.question import Question
 from agent.model.receipts import AuditHead, AuditKind, AuditRow, Receipt
@@ -243,6 +244,7 @@ __all__ = [
     "Ec2Source",
     "Ending",
     "EntryKind",
+    "Episode",
     "Escalation",
     "Evidence",
     "ExecRequest",
@@ -294,6 +296,7 @@ __all__ = [
     "MachineRequest",
     "MachineSeen",
     "Member",
+    "MemoryRule",
     "Mode",
     "ModelAnswer",
     "ModelFault",
@@ -305,6 +308,7 @@ __all__ = [
     "NginxRoute",
     "NginxSeen",
     "NginxTarget",
+    "Note",
     "Notice",
     "NoticeKind",
     "Observation",
@@ -330,6 +334,8 @@ __all__ = [
     "RefusalCode",
     "Rehearsal",
     "RehearsalStep",
+    "Remedy",
+    "Remembered",
     "Request",
     "RequestAnswer",
     "RequestKind",

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from agent.model.causes import Cause
 from agent.model.fleet import Departure
 from agent.model.health import ContainerState, HostName, IncidentId, Mode, RunbookId, ServiceName
+from agent.model.memory import MemoryRule, Remedy
 from agent.model.services import Budget, Service
 
 
@@ -357,6 +358,9 @@ class Standing:
     """Hosts on their way out."""
     approvals: tuple[Approval, ...] = ()
     """Every request for approval of this incident, oldest first."""
+    remedies: tuple[Remedy, ...] = ()
+    """What runbooks as they are now came to against this very trouble."""
+    memory: MemoryRule = field(default_factory=MemoryRule)
     demoted: tuple[RunbookId, ...] = ()
     """Runbooks that are ask-first for this service: never tested as they are, harmful, or ineffective too often."""
 

@@ -1,10 +1,11 @@
 """What a model is asked about: one incident as Medic knows it, taken at one moment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent.model.decisions import Runbook
 from agent.model.evidence import Diagnosis, Evidence
 from agent.model.incidents import Attempt, Incident
+from agent.model.memory import Remembered
 from agent.model.services import Service
 
 
@@ -25,6 +26,8 @@ class Question:
     """What was tried in this incident."""
     history: tuple[Incident, ...]
     """Earlier incidents of this service, newest first."""
+    remembered: Remembered = field(default_factory=Remembered)
+    """What is remembered of this very trouble."""
     runbooks: tuple[Runbook, ...]
     services: tuple[Service, ...]
     """The inventory: nothing else can be looked at."""

@@ -36,6 +36,10 @@ class AuditKind(enum.Enum):
     RUNBOOK_TRUST = "runbook-trust"
     HALTED = "halted"
     RESUMED = "resumed"
+    NOTED = "noted"
+    """A person's note on a trouble."""
+    FORGOTTEN = "forgotten"
+    """A note, or all that is remembered of a trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,7 @@ class StoryKind(enum.Enum):
     """The events of an incident's timeline, in the order they can happen."""
 
     SEEN = "seen"
+    RECALLED = "recalled"
     EXPLAINED = "explained"
     HELD = "held"
     PROPOSED = "proposed"

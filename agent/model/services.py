@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from agent.model.checks import Check
 from agent.model.health import HostName, Mode, RunbookId, ServiceName
+from agent.model.memory import MemoryRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +264,7 @@ class FleetLimits:
     budget: Budget = field(default_factory=Budget)
     breaker: BreakerRule = field(default_factory=BreakerRule)
     runbooks: RunbookRule = field(default_factory=RunbookRule)
+    memory: MemoryRule = field(default_factory=MemoryRule)
     maintenance: tuple[Window, ...] = ()
     """Windows of every service."""
 

@@ -2,7 +2,7 @@
 what a model proposes. Pure.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from agent import parameters
@@ -14,10 +14,13 @@ from agent.model import (
     Findings,
     Health,
     Incident,
+    MemoryRule,
     Plan,
     Plane,
     Refusal,
     RefusalCode,
+    Remedy,
+    Risk,
     Runbook,
     RunbookId,
     Service,
@@ -26,7 +29,7 @@ from agent.model import (
     Symptom,
     Verdict,
 )
-from agent.policy import advice
+from agent.policy import advice, memory
 
 INNER = (Plane.DIRECT, Plane.HOST_PORT, Plane.ENGINE)
 OUTER = (Plane.NGINX, Plane.PUBLIC)
@@ -40,13 +43,20 @@ def remedy(
     good_copy: str | None,
     out_of_service: tuple[RunbookId, ...] = (),
     around: Surroundings = parameters.ALONE,
+    remedies: Sequence[Remedy] = (),
+    rule: MemoryRule = MemoryRule(),  # noqa: B008  it is a constant
 ) -> Plan | Refusal:
-    """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom; else what a model proposes."""
+    """Return the lowest unused rung that fits, a remedy for the cause before one for a symptom; else what a model proposes.
+
+    remedies: what runbooks came to against this very trouble. It only orders what fits: one that let people down comes last, and
+    one that helped comes before what would be first without it, unless it is riskier.
+    """
     # What was called off before its first change was not tried.
     used = {a.plan.runbook for a in incident.attempts if a.outcome is None or a.outcome.counts}
     symptoms = telling_symptoms(findings.evidence.verdict)
     passed_over: list[str] = []
-    fitting: list[tuple[bool, int, Runbook]] = []
+    behind, ahead = memory.behind(remedies, rule), memory.ahead(remedies, rule)
+    fitting: list[tuple[bool, bool, int, Runbook]] = []
     ruled = None if advice.is_named_by_model(findings.diagnosis) else findings.diagnosis.cause
 
     def objection_to(runbook: Runbook, cause: Cause | None) -> str | None:
@@ -62,7 +72,7 @@ def remedy(
         if objection:
             passed_over.append(f"{runbook.id}: {objection}")
         else:
-            fitting.append((not by_cause, runbook.rung, runbook))
+            fitting.append((runbook.id in behind, not by_cause, runbook.rung, runbook))
     if not fitting:
         proposed = _proposed(findings.diagnosis, runbooks, objection_to, ruled)
         if isinstance(proposed, Runbook):
@@ -70,14 +80,30 @@ def remedy(
         passed_over += [proposed] if proposed else []
         because = "; ".join(passed_over) or f"no runbook treats {findings.diagnosis.cause.value} here"
         return Refusal(code=RefusalCode.NOTHING_KNOWN_HELPS, because=because)
-    for_symptom, _, runbook = min(fitting, key=lambda fit: fit[:2])
+    for_symptom, runbook = _first(fitting, ahead)
     why = (
         f"treats {', '.join(sorted({s.word for s in symptoms}))}" if for_symptom else f"treats {findings.diagnosis.cause.value}"
     )
+    why += memory.said_of(runbook.id, (each[-1].id for each in fitting), remedies, rule)
     try:
         return parameters.plan(runbook, service, good_copy=good_copy, settings={}, why=why, around=around)
     except ConfigError as exc:
         return Refusal(code=RefusalCode.NO_TARGET, because=str(exc))
+
+
+def _first(fitting: Sequence[tuple[bool, bool, int, Runbook]], ahead: Collection[RunbookId]) -> tuple[bool, Runbook]:
+    """Return whether the runbook that comes first is one for a symptom, and the runbook.
+
+    fitting: (let people down here, only for a symptom, rung, runbook) of each that fits.
+    """
+    behind, for_symptom, _, first = min(fitting, key=lambda fit: fit[:3])
+    risks = list(Risk)
+    helped = [
+        (rung, runbook)
+        for *kind, rung, runbook in fitting
+        if kind == [behind, for_symptom] and runbook.id in ahead and risks.index(runbook.risk) <= risks.index(first.risk)
+    ]
+    return for_symptom, min(helped, key=lambda each: each[0])[1] if helped else first
 
 
 def _proposed(

@@ -64,12 +64,14 @@ def explain(
     redact: Callable[[str], str],
     clock: Clock,
     second_opinion: Callable[[Findings, str], Diagnosis | None] = lambda _findings, _doubt: None,
+    past: Callable[[Diagnosis], str | None] = lambda _ruled: None,
 ) -> Findings:
     """Gather and save the evidence of one attempt, then apply the rules to it, then ask for a second opinion where they are in doubt.
 
     number: of the attempt this is gathered for; names the files, so that a repeated step replaces its own bundle only.
     record: how the service looked when last WELL; None when Medic never saw it so.
     second_opinion: given what the rules make of it, with the log, and why that is in doubt; None: theirs stands.
+    past: why what was done against this trouble before speaks against what the rules say, or None.
     The evidence comes back without its log: the lines stay in the bundle, the diagnosis carries those it rests on.
     """
     gathering = _Gathering(service=service, redact=redact, clean=lambda text: log_cut.clean(redact(text)))
@@ -77,7 +79,7 @@ def explain(
     evidence, why_not_saved = _save(evidence, number, bundles)
     diagnosis = match.diagnose(evidence, rules)
     findings = Findings(evidence=evidence, diagnosis=diagnosis, saved=not why_not_saved, why_not_saved=why_not_saved)
-    unsettled = doubt.why(diagnosis, evidence)
+    unsettled = doubt.why(diagnosis, evidence) or past(diagnosis)
     opinion = second_opinion(findings, unsettled) if unsettled is not None and findings.saved else None
     return replace(findings, evidence=replace(evidence, log=()), diagnosis=opinion or diagnosis)
 

@@ -61,7 +61,17 @@ def choose(
 def _remedy(
     incident: Incident, service: Service, findings: Findings, runbooks: tuple[Runbook, ...], standing: Standing
 ) -> Plan | Refusal:
-    found = ladder.remedy(incident, service, findings, runbooks, standing.good_copy, standing.out_of_service, standing.around)
+    found = ladder.remedy(
+        incident,
+        service,
+        findings,
+        runbooks,
+        standing.good_copy,
+        standing.out_of_service,
+        standing.around,
+        standing.remedies,
+        standing.memory,
+    )
     return replicas.spared(found, service, findings, runbooks, standing)
 
 

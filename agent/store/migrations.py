@@ -239,6 +239,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX departures_of_incident ON departures (incident)",
     ),
+    (  # what people add to memory and take from it
+        """CREATE TABLE notes (
+            number {counted_key},
+            fingerprint TEXT NOT NULL,
+            service TEXT NOT NULL,
+            text TEXT NOT NULL,
+            who TEXT NOT NULL,
+            at {time} NOT NULL,
+            until {time} NOT NULL
+        )""",
+        "CREATE INDEX notes_until ON notes (until)",
+        "CREATE TABLE forgotten (fingerprint TEXT PRIMARY KEY, until {time} NOT NULL)",
+        "CREATE INDEX incidents_of_fingerprint ON incidents (fingerprint, opened_at)",
+    ),
 )
 
 

@@ -16,6 +16,7 @@ from agent.store.departures import Departures
 from agent.store.foreign_restarts import ForeignRestarts
 from agent.store.incidents import Incidents
 from agent.store.ledger import Ledgers
+from agent.store.memory import Memory
 from agent.store.opening import open_database
 from agent.store.outbox import Outbox
 from agent.store.requests import Requests
@@ -71,6 +72,7 @@ def open_store(
         leads=lead.Leads(database),
         spending=Spendings(database),
         departures=Departures(database),
+        memory=Memory(database),
         ledger=Ledgers(database),
         changes=Changes(database),
         database=database,

@@ -367,6 +367,20 @@ departures = Table(
     Column("departure", Coded),
 )
 
+notes = Table(
+    "notes",
+    metadata,
+    Column("number", _ROW_NUMBER, primary_key=True),
+    Column("fingerprint", PlainText),
+    Column("service", PlainText),
+    Column("text", PlainText),
+    Column("who", PlainText),
+    Column("at", UtcTime),
+    Column("until", UtcTime),
+)
+
+forgotten = Table("forgotten", metadata, Column("fingerprint", PlainText, primary_key=True), Column("until", UtcTime))
+
 # The audit is hashed as it lies here, so its columns are plain texts: what cannot be read as a time or a word still reads.
 audit = Table(
     "audit",

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from agent import look
+from agent import look, recall
 from agent.adapters.bundles import BundleFiles
 from agent.llm import tools
 from agent.llm.advisor import ModelAdvisor, Setup
@@ -25,6 +25,7 @@ from agent.model import (
     Cause,
     Closing,
     HttpSeen,
+    MemoryRule,
     ModelLimits,
     NginxCheck,
     NginxRequest,
@@ -147,6 +148,7 @@ class Bed(Ward):
                 containers=Counted(self.machine, self.looked),
                 look=self._look,
                 recent=lambda name: self.store.incidents.recent(service=name, limit=6),
+                remembered=lambda name: recall.of(name, store=self.store, rule=MemoryRule(), now=self.clock.now()),
                 clock=self.clock,
                 redact=RED,
             ),

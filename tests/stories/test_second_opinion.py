@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import answering, look
+from agent import answering, look, recall
 from agent.adapters.bundles import BundleFiles
 from agent.errors import StoreError
 from agent.llm import tokens, tools, transcript
@@ -22,6 +22,7 @@ from agent.model import (
     HoldCode,
     HttpSeen,
     IncidentState,
+    MemoryRule,
     Mode,
     ModelLimits,
     Role,
@@ -61,6 +62,7 @@ def ward(
                 containers=made.machine,
                 look=lambda each: look.at(each, made.machine, made.clock),
                 recent=lambda name: made.store.incidents.recent(service=name, limit=6),
+                remembered=lambda name: recall.of(name, store=made.store, rule=MemoryRule(), now=made.clock.now()),
                 clock=made.clock,
                 redact=RED,
             ),

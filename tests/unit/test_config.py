@@ -69,7 +69,7 @@ WRONG = [
     ("hello", "must be a mapping of keys, not 'hello'"),
     ("[1, 2]", "must be a mapping of keys, not a list"),
     ("servces: {}", "servces: there is no such key (did you mean 'services'?)"),
-    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, maintenance, dry_run, approval, runbooks, inventory, hosts, inventories, channels, model, services)"),
+    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, memory, maintenance, dry_run, approval, runbooks, inventory, hosts, inventories, channels, model, services)"),
     ("a: [1", "line 1, column 6: expected ',' or ']', but got '<stream end>'"),
     ("services:\n  web:\n  web:\n", "line 3, column 3: the key 'web' is there twice"),
     ("hosts: &a {}\nchannels: *a", "line 2, column 11: aliases (`*name`) are not read here: write the value out"),

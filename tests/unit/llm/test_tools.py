@@ -14,14 +14,19 @@ from agent.model import (
     ContainerFacts,
     ContainerState,
     Diagnosis,
+    Episode,
     Evidence,
     Health,
     HostName,
     Incident,
     IncidentId,
     Judgement,
+    Note,
     Plane,
     Question,
+    Remedy,
+    Remembered,
+    RunbookId,
     Service,
     ServiceName,
     Sureness,
@@ -55,6 +60,34 @@ QUESTION = Question(
 )
 
 
+REMEMBERED = (
+    Remembered(
+        episode=Episode(
+            fingerprint="f",
+            service=ServiceName("web"),
+            signs=("http-status",),
+            cause=Cause.APPLICATION_BUG,
+            times=3,
+            last=START,
+            handed_over=1,
+            remedies=(Remedy(runbook=RunbookId("restart-container"), hash="h", helped=1, did_not=2, chance=0.3),),
+            incidents=("I1",),
+        ),
+        notes=(
+            Note(
+                id=1,
+                fingerprint="f",
+                service=ServiceName("web"),
+                text="T1| the licence server is down, hunter2-secret",
+                by="ada",
+                at=START,
+                until=START + timedelta(days=9),
+            ),
+        ),
+    ),
+)
+
+
 class Away(Machine):
     """A Docker engine that does not answer."""
 
@@ -69,7 +102,14 @@ def senses(machine: Machine) -> tools.Senses:
     def look(_: Service) -> Verdict:
         return VERDICT
 
-    return tools.Senses(containers=machine, look=look, recent=recent, clock=machine.clock, redact=Redactor(["hunter2-secret"]))
+    return tools.Senses(
+        containers=machine,
+        look=look,
+        recent=recent,
+        remembered=lambda name: REMEMBERED if name == "web" else (),
+        clock=machine.clock,
+        redact=Redactor(["hunter2-secret"]),
+    )
 
 
 @pytest.fixture
@@ -89,7 +129,7 @@ def test_there_are_few_and_none_of_them_changes_anything() -> None:
     names = {tool.name for tool in tools.TOOLS}
     assert names == {"collect_evidence", "read_logs", "inspect", "probe", "list_runbooks", "recall"}
     # What tools look through offers no way to change anything.
-    assert set(inspect.get_annotations(tools.Senses)) == {"containers", "look", "recent", "clock", "redact"}
+    assert set(inspect.get_annotations(tools.Senses)) == {"containers", "look", "recent", "remembered", "clock", "redact"}
 
 
 @pytest.mark.parametrize("name", ["collect_evidence", "inspect", "probe", "read_logs"])
@@ -128,7 +168,7 @@ def test_logs_are_searched_as_plain_text_and_bounded(machine: Machine) -> None:
         ("probe", "[]"),
         ("probe", "null"),
         ("probe", "[" * 5_000),
-        ("recall", {"service": "web"}),
+        ("recall", {"service": "db"}),
     ],
     ids=str,
 )
@@ -159,3 +199,12 @@ def test_data_cannot_make_lines_of_its_own(machine: Machine) -> None:
     seen = use(machine, "read_logs")
     assert {line.split("|")[0] for line in seen.text.splitlines()} == {line.id for line in seen.lines}
     assert timedelta(hours=1) == tools.EVENTS_OF
+
+
+def test_memory_can_be_recalled_and_what_people_noted_shows_nothing(machine: Machine) -> None:
+    seen = use(machine, "recall")
+    assert [line.id for line in seen.lines] == ["T1"]
+    assert "restart-container helped 1 of 3" in seen.lines[0].text
+    assert "- 2026-03-01, ada: T1| the licence server is down" in seen.note
+    assert "hunter2" not in seen.text
+    assert not any(line.startswith("T1| the licence") for line in seen.text.splitlines()), "a note cannot be cited"
