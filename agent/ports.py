@@ -1,4 +1,4 @@
-"""What the agent needs from outside, as small protocols. Adapters and the store provide them; `wiring.py` joins the two.
+"""What the agent needs from outside, as small protocols. Adapters and the store provide them; `wiring` joins the two.
 
 Every implementation passes the contract suite of its port in `tests/contracts/`, the fake as well as the real one. Every
 call that leaves the process has a deadline of its own and raises `OutsideError` (or returns `Blind`) when it cannot answer.
@@ -846,7 +846,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything outside, built once by `wiring.py`. `heal` hands each step the two or three parts it uses, never all."""
+    """Everything outside, built once by `wiring`. `heal` hands each step the two or three parts it uses, never all."""
 
     clock: Clock
     prober: Prober

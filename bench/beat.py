@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 import psutil
 
-from agent import wiring
 from agent.adapters import http_probe, own_limits
 from agent.model import HttpRequest, HttpSeen
+from agent.wiring import keeping, reading
 from bench import endpoints, ground
 from bench.figure import Figure
 from tests.lab import images
@@ -94,7 +94,7 @@ def _beats(urls: Sequence[str], container: str) -> tuple[float, float, float]:
         _wait_for_beats(daemon, BEATS)
         used = (daemon.cpu_seconds() - cpu) / BEATS
         megabytes = daemon.process.memory_info().rss / 1_000_000
-        with wiring.open_store(wiring.settings(daemon.config)) as store:
+        with keeping.open_store(reading.settings(daemon.config)) as store:
             took = [report.took.total_seconds() for report in store.sweeps.latest(BEATS)]
     return statistics.median(took), used, megabytes
 

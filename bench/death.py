@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any  # a medic.yaml
 
-from agent import wiring
 from agent.model import ServiceName
 from agent.ports import Store
+from agent.wiring import keeping, reading
 from bench.figure import Figure, percentile
 from bench.ground import HTTPD, Daemon, Ground, wait_until, watching
 from bench.no_events import DeafSocket
@@ -64,7 +64,7 @@ def _deaths(on: Ground, word: str, *, events: bool) -> tuple[list[float], list[f
     with ExitStack() as held:
         top = dict(TOP) if events else {**TOP, "hosts": {"local": {"docker": held.enter_context(DeafSocket())}}}
         daemon = held.enter_context(watching(services, interval=f"{INTERVAL:g}s", **top))
-        store = held.enter_context(wiring.open_store(wiring.settings(daemon.config)))
+        store = held.enter_context(keeping.open_store(reading.settings(daemon.config)))
         time.sleep(3 * INTERVAL)
         for name, url in made:
             killed_at = on.kill(name)

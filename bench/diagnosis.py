@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from agent import wiring
 from agent.diagnosis import match
 from agent.model import Evidence, LogLine, Rule
+from agent.wiring import shipped
 from bench.figure import Figure, percentile
 from bench.ground import Ground
 from tests.cases import test_diagnosis
@@ -23,7 +23,7 @@ _LINES, _LINE = 32, 2_000
 
 def figures(_on: Ground) -> Iterator[Figure]:
     """Measure one diagnosis at the 95th percentile of all cases, and of the slowest hostile log."""
-    rules = wiring.rules()
+    rules = shipped.rules()
     evidence = [test_diagnosis.evidence(case.told) for case in test_diagnosis.read()]
     took = []
     for _ in range(ROUNDS):

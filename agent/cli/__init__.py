@@ -1,1 +1,1 @@
-"""The `medic` command: one command per file. Surfaces reach the world through `agent/wiring.py` only."""
+"""The `medic` command: one command per file. Surfaces reach the world through `agent/wiring/` only."""

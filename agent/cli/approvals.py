@@ -19,11 +19,11 @@ def approvals(ctx: typer.Context, as_json: options.Json = False) -> None:
     """
     from rich.text import Text
 
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import clock, keeping
 
-    now = wiring.CLOCK.now()
-    with wiring.open_store(options.settings(ctx)) as store:
+    now = clock.CLOCK.now()
+    with keeping.open_store(options.settings(ctx)) as store:
         waiting = store.approvals.waiting(now)
     if as_json or options.given(ctx).as_json:
         screen.print_json(waiting)

@@ -10,9 +10,10 @@ def approve(ctx: typer.Context, id_: options.Approval, why: options.Why = "", as
 
     It is looked at afresh first: another plan, or a service that is well by then, is not what you approved.
     """
-    from agent import answering, wiring
+    from agent import answering
     from agent.cli import asking
+    from agent.wiring import clock, keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
-        answer = answering.approve(id_, by=options.login(), why=why, store=store, clock=wiring.CLOCK)
+    with keeping.open_store(options.settings(ctx)) as store:
+        answer = answering.approve(id_, by=options.login(), why=why, store=store, clock=clock.CLOCK)
     asking.say_answer(answer, as_json=as_json or options.given(ctx).as_json)

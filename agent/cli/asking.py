@@ -2,7 +2,7 @@
 
 import typer
 
-from agent import wiring, yaml_text
+from agent import yaml_text
 from agent.cli import logs, options, screen
 from agent.errors import ConfigError
 from agent.model import (
@@ -18,6 +18,7 @@ from agent.model import (
 )
 from agent.redact import Redactor
 from agent.settings import Settings
+from agent.wiring import asking, clock, keeping
 
 
 def ask(
@@ -37,7 +38,7 @@ def ask(
         kind=kind,
         service=ServiceName(service),
         by=options.login(),
-        at=wiring.CLOCK.now(),
+        at=clock.CLOCK.now(),
         runbook=RunbookId(runbook) if runbook else None,
         settings=values,
     )
@@ -48,7 +49,7 @@ def ask(
     def tell(event: StoryEvent) -> None:
         to.print(screen.story_line(event), soft_wrap=not to.is_terminal)
 
-    answer = wiring.ask(settings, request, tell)
+    answer = asking.ask(settings, request, tell)
     if as_json:
         screen.print_json(answer)
     else:
@@ -58,7 +59,7 @@ def ask(
 
 def _refuse_unknown(settings: Settings, service: str) -> None:
     """Refuse a name that neither medic.yaml nor the store knows: bad input, not a refusal of the daemon's."""
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         known = {str(each.name) for each in (*settings.services, *store.services.services())}
     if service not in known:
         raise ConfigError(f"cannot find service {service!r}{yaml_text.mean(service, sorted(known))}")
@@ -82,7 +83,7 @@ def _exit_code(settings: Settings, answer: RequestAnswer) -> int:
 
 
 def _incident_code(settings: Settings, incident: IncidentId) -> int:
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         ended = store.incidents.get(incident)
     match ended.state if ended else IncidentState.OPEN:
         case IncidentState.CLOSED:

@@ -22,11 +22,11 @@ def list_all(
     """List what was changed, decided, answered and refused, and by whom; the newest last."""
     from collections import deque
 
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
-        found = deque((row for row in wiring.audit_rows(store) if incident in (None, row.incident)), maxlen=limit)
+    with keeping.open_store(options.settings(ctx)) as store:
+        found = deque((row for row in keeping.audit_rows(store) if incident in (None, row.incident)), maxlen=limit)
     if as_json or options.given(ctx).as_json:
         screen.print_json(tuple(found))
         return
@@ -47,16 +47,17 @@ def verify(
 
     Names the first row that is broken, missing or not what was told, and exits 1.
     """
-    from agent import audit, codec, wiring
+    from agent import audit, codec
     from agent.cli import screen
     from agent.errors import ConfigError
+    from agent.wiring import keeping
 
     try:
         told = None if head is None else audit.read_head(head)
     except ValueError as exc:
         raise ConfigError(f"cannot verify the audit: {exc}") from exc
-    with wiring.open_store(options.settings(ctx)) as store:
-        broken = audit.first_broken(wiring.audit_rows(store), told)
+    with keeping.open_store(options.settings(ctx)) as store:
+        broken = audit.first_broken(keeping.audit_rows(store), told)
         newest = store.audit.head()
     if as_json or options.given(ctx).as_json:
         shown = {"whole": broken is None, "broken": codec.as_dict(broken), "head": codec.as_dict(newest)}

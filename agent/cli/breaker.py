@@ -21,19 +21,19 @@ def show(ctx: typer.Context, as_json: options.Json = False) -> None:
 
     Exits 1 while one is open. Runbooks that are out of service are listed too: `medic runbook restore` brings them back.
     """
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import clock, keeping
 
     if ctx.invoked_subcommand is not None:
         return
-    with wiring.open_store(options.settings(ctx)) as store:
+    with keeping.open_store(options.settings(ctx)) as store:
         standing = store.breakers.standing()
     if as_json or options.given(ctx).as_json:
         screen.print_json(standing)
     elif not standing:
         typer.echo("no breaker is open")
     else:
-        screen.console().print(screen.breakers_table(standing, wiring.CLOCK.now()))
+        screen.console().print(screen.breakers_table(standing, clock.CLOCK.now()))
     raise typer.Exit(options.SICK if standing else options.WELL)
 
 
@@ -52,15 +52,16 @@ def reset(
 
 def reset_scope(ctx: typer.Context, scope: str, why: str) -> None:
     """Reset one breaker and say so. Raises ConfigError for a scope whose breaker is not open, and for an empty reason."""
-    from agent import breakers, wiring
+    from agent import breakers
     from agent.errors import ConfigError
+    from agent.wiring import clock, keeping
 
     if not why.strip():
         raise ConfigError(f"cannot reset {scope!r}: say with --why what you found and mended")
     settings = options.settings(ctx)
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         channels = tuple(channel.name for channel in settings.channels)
-        row = breakers.reset(scope, by=options.login(), why=why, store=store, channels=channels, clock=wiring.CLOCK)
+        row = breakers.reset(scope, by=options.login(), why=why, store=store, channels=channels, clock=clock.CLOCK)
         known = ", ".join(each.scope for each in store.breakers.standing()) or "none"
     if row is None:
         raise ConfigError(f"cannot reset {scope!r}: no such breaker is open (open: {known})")

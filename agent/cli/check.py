@@ -23,12 +23,12 @@ def check(
 
     Says what is seen. Changes nothing, opens no incident, waits for no streak.
     """
-    from agent import wiring
     from agent.cli import screen
     from agent.model import ServiceName
+    from agent.wiring import clock, looking
 
     settings = options.settings(ctx)
-    verdicts = wiring.check(settings, ServiceName(service) if service else None)
+    verdicts = looking.check(settings, ServiceName(service) if service else None)
     if not verdicts:
         _refuse(service, settings)
     if as_json or options.given(ctx).as_json:
@@ -36,7 +36,7 @@ def check(
     else:
         # Opening the store costs as much as all the looking: a quick look does without.
         records = _records(settings) if recorded else None
-        screen.console().print(screen.services_table(verdicts, settings.services, records, wiring.CLOCK.now()))
+        screen.console().print(screen.services_table(verdicts, settings.services, records, clock.CLOCK.now()))
     raise typer.Exit(_exit_code(verdicts))
 
 
@@ -53,9 +53,9 @@ def _refuse(service: str | None, settings: "Settings") -> None:
 
 
 def _records(settings: "Settings") -> "tuple[ServiceRecord, ...]":
-    from agent import wiring
+    from agent.wiring import keeping
 
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         return store.services.records()
 
 

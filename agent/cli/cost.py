@@ -18,14 +18,15 @@ def cost(
 
     A call that a crash cut counts at the most it could have cost. `~` marks what a provider did not say.
     """
-    from agent import spending, wiring, yaml_text
+    from agent import spending, yaml_text
     from agent.cli import screen
     from agent.errors import ConfigError
+    from agent.wiring import clock, keeping
 
     if by not in spending.BY:
         raise ConfigError(f"cannot show costs by {by!r}{yaml_text.mean(by, spending.BY)}; there are {', '.join(spending.BY)}")
-    with wiring.open_store(options.settings(ctx)) as store:
-        lines = spending.bill(store.spending.since(wiring.CLOCK.now() - timedelta(days=days)), by)
+    with keeping.open_store(options.settings(ctx)) as store:
+        lines = spending.bill(store.spending.since(clock.CLOCK.now() - timedelta(days=days)), by)
     if as_json or options.given(ctx).as_json:
         screen.print_json(lines)
     elif not lines:

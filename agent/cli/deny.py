@@ -10,9 +10,10 @@ def deny(ctx: typer.Context, id_: options.Approval, why: options.Why, as_json: o
 
     Its incident is handed to people.
     """
-    from agent import answering, wiring
+    from agent import answering
     from agent.cli import asking
+    from agent.wiring import clock, keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
-        answer = answering.deny(id_, by=options.login(), why=why, store=store, clock=wiring.CLOCK)
+    with keeping.open_store(options.settings(ctx)) as store:
+        answer = answering.deny(id_, by=options.login(), why=why, store=store, clock=clock.CLOCK)
     asking.say_answer(answer, as_json=as_json or options.given(ctx).as_json)

@@ -18,12 +18,13 @@ def edit(
 
     Only what its runbook lets a person give (`medic runbook show`). The request as it was is void.
     """
-    from agent import answering, wiring
+    from agent import answering
     from agent.cli import asking
+    from agent.wiring import clock, keeping, shipped
 
     values = dict(options.pairs(set_))
-    with wiring.open_store(options.settings(ctx)) as store:
+    with keeping.open_store(options.settings(ctx)) as store:
         answer = answering.edit(
-            id_, values, by=options.login(), why=why, runbooks=wiring.runbooks(), store=store, clock=wiring.CLOCK
+            id_, values, by=options.login(), why=why, runbooks=shipped.runbooks(), store=store, clock=clock.CLOCK
         )
     asking.say_answer(answer, as_json=as_json or options.given(ctx).as_json)

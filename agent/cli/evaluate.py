@@ -51,11 +51,11 @@ def golden(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from agent import wiring
     from agent.cli import screen
     from agent.errors import ConfigError
+    from agent.wiring import evaluations, opinions, shipped
 
-    read = wiring.golden_cases(cases)
+    read = shipped.golden_cases(cases)
     asked = None if model is None else whom(options.settings(ctx), model, model_name)
     try:
         judged = _judge(ctx, read, asked)
@@ -63,9 +63,9 @@ def golden(
         raise ConfigError(f"cannot evaluate: {exc.args[0]}") from exc
     passed = _passed(judged)
     # Of a model that medic.yaml does not name nothing is kept: no Medic asks it.
-    bundle = wiring.model_bundle(options.settings(ctx))[0] if model == CONFIGURED and cases is None else None
+    bundle = opinions.model_bundle(options.settings(ctx))[0] if model == CONFIGURED and cases is None else None
     if bundle is not None:
-        wiring.keep_evaluation(options.settings(ctx), bundle, passed=passed, figures=_figures(judged))
+        evaluations.keep_evaluation(options.settings(ctx), bundle, passed=passed, figures=_figures(judged))
     if as_json or options.given(ctx).as_json:
         screen.print_json({"passed": passed, "bundle": bundle, "figures": _figures(judged), "cases": screen.as_plain(judged)})
     else:
@@ -75,13 +75,14 @@ def golden(
 
 
 def _judge(ctx: typer.Context, cases: "Sequence[Golden]", model: "ModelSettings | None") -> "list[Judged]":
-    from agent import evaluation, wiring
+    from agent import evaluation
+    from agent.wiring import clock, opinions, shipped
 
-    rules, runbooks = wiring.rules(), wiring.runbooks()
+    rules, runbooks = shipped.rules(), shipped.runbooks()
     if model is None:
         return list(evaluation.play(cases, rules, runbooks, None))
-    with wiring.second_opinions(options.settings(ctx), model) as made:
-        apart = evaluation.apart(cases, wiring.CLOCK.now())
+    with opinions.second_opinions(options.settings(ctx), model) as made:
+        apart = evaluation.apart(cases, clock.CLOCK.now())
         return list(
             evaluation.play(apart, rules, runbooks, lambda case: made(evaluation.Recording(case.service, case.evidence)))
         )
@@ -171,17 +172,18 @@ def diagnose(
 
 @contextlib.contextmanager
 def _opinion(ctx: typer.Context, model: str | None, name: str) -> "Iterator[Callable[[tuple[Case, ...]], Score]]":
-    from agent import evaluation, wiring
+    from agent import evaluation
     from agent.diagnosis import score
+    from agent.wiring import clock, opinions, shipped
 
-    rules = wiring.rules()
+    rules = shipped.rules()
     if model is None:
         yield lambda cases: score.score(cases, rules)
         return
     using = options.settings(ctx)
-    runbooks = wiring.runbooks()
-    with wiring.second_opinions(using, whom(using, model, name)) as made:
-        begun = wiring.CLOCK.now()
+    runbooks = shipped.runbooks()
+    with opinions.second_opinions(using, whom(using, model, name)) as made:
+        begun = clock.CLOCK.now()
 
         def opinion(seen: "Evidence", ruled: "Diagnosis") -> "Diagnosis":
             case = evaluation.of_log(seen, begun)

@@ -19,26 +19,27 @@ def halt(
 
     Those under way too, and it says which; looking goes on. Works without a store and with mistakes in medic.yaml.
     """
-    from agent import config, wiring
+    from agent import config
     from agent.redact import Redactor
+    from agent.wiring import clock, halting
 
     settings = config.load_state_dir(options.given(ctx).config)
-    began = wiring.CLOCK.now()
-    wiring.kill_file(settings).halt(options.login(), Redactor()(why))
+    began = clock.CLOCK.now()
+    halting.kill_file(settings).halt(options.login(), Redactor()(why))
     typer.echo(f"halted in {settings.state_dir}; `medic resume` ends it")
     _say_what_stopped(ctx, began)
 
 
 def _say_what_stopped(ctx: typer.Context, began: datetime) -> None:
     """Say which playbooks the halt stopped. It stands whatever comes of this: without a store there is nothing to say."""
-    from agent import wiring
     from agent.cli import screen
     from agent.errors import MedicError
+    from agent.wiring import halting, leading
 
     try:
-        for stopped in wiring.stopped_since(options.settings(ctx), began, SEEN_WITHIN):
+        for stopped in halting.stopped_since(options.settings(ctx), began, SEEN_WITHIN):
             typer.echo(screen.plain(stopped))
-        elsewhere = wiring.leader_elsewhere(options.settings(ctx))
+        elsewhere = leading.leader_elsewhere(options.settings(ctx))
         if elsewhere is not None:
             screen.say(f"{elsewhere.holder} leads, and a halt is a file: say `medic halt` there as well")
     except MedicError as exc:

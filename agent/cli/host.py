@@ -19,12 +19,12 @@ Name = Annotated[str, typer.Argument(help="Name of a host.", metavar="HOST")]
 @app.command("list")
 def list_(ctx: typer.Context, as_json: options.Json = False) -> None:
     """List the hosts: how each is reached, and whether its engine answers."""
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import host_care
 
     settings = options.settings(ctx)
     with screen.console(stderr=True).status("asking the hosts"):
-        seen = wiring.hosts(settings)
+        seen = host_care.hosts(settings)
     if as_json or options.given(ctx).as_json:
         screen.print_json(seen)
     else:
@@ -35,13 +35,13 @@ def list_(ctx: typer.Context, as_json: options.Json = False) -> None:
 @app.command()
 def check(ctx: typer.Context, host: Name, as_json: options.Json = False) -> None:
     """Say what a host has and lacks for Medic's work on it. Reads only."""
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import host_care
 
     settings = options.settings(ctx)
     _host(host, settings)
     with screen.console(stderr=True).status(f"asking {host}"):
-        found = wiring.check_host(settings, host)
+        found = host_care.check_host(settings, host)
     if as_json or options.given(ctx).as_json:
         screen.print_json(found)
     else:
@@ -62,9 +62,9 @@ def prepare(
 
     Uses the host's own package manager, as the declared account, by sudo where the host says so. Asks first.
     """
-    from agent import wiring
     from agent.cli import screen
     from agent.model import RunEnd
+    from agent.wiring import host_care
 
     settings = options.settings(ctx)
     _host(host, settings)
@@ -76,7 +76,7 @@ def prepare(
         if task.status != "skipped":
             to.print(screen.plain(f"{task.status:<9} {task.name}{' - ' + task.message if task.message else ''}"), markup=False)
 
-    run = wiring.prepare_host(settings, host, check=dry_run, on_task=tell)
+    run = host_care.prepare_host(settings, host, check=dry_run, on_task=tell)
     typer.echo(screen.plain(f"{run.end.value}: {run.message}"))
     match run.end:
         case RunEnd.COMPLETED:
@@ -105,9 +105,10 @@ def add(
     Shows the fingerprint and asks: compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host itself.
     medic.yaml is yours: nothing is written into it.
     """
-    from agent import wiring, words
+    from agent import words
     from agent.cli import screen
     from agent.errors import ConfigError
+    from agent.wiring import host_care
 
     for check, given, what in (
         (words.machine_address, address, "--address"),
@@ -118,13 +119,13 @@ def add(
             check(given)
         except ValueError as exc:
             raise ConfigError(f"cannot add host {name!r}: {what}: {exc}") from exc
-    key = wiring.fetch_host_key(address, port)
+    key = host_care.fetch_host_key(address, port)
     if fingerprint is None:
         typer.echo(f"{address} shows the {key.kind} key {key.fingerprint}", err=True)
         typer.confirm("Is that what the host itself says?", abort=True, err=True)
     elif fingerprint != key.fingerprint:
         raise ConfigError(f"cannot add host {name!r}: it shows the {key.kind} key {key.fingerprint}, not {fingerprint}")
-    new = wiring.pin_host_key(known_hosts, address, port, key)
+    new = host_care.pin_host_key(known_hosts, address, port, key)
     screen.say(f"{'pinned' if new else 'stood already'} in {known_hosts}; put this below `hosts:` in medic.yaml")
     typer.echo(_entry(name, address, port, user, key_file, known_hosts, sudo=sudo), nl=False)
 

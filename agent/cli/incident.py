@@ -25,17 +25,17 @@ def list_all(
     as_json: options.Json = False,
 ) -> None:
     """List incidents, newest first."""
-    from agent import wiring
     from agent.cli import screen
     from agent.model import ServiceName
+    from agent.wiring import clock, keeping
 
     name = ServiceName(service) if service else None
-    with wiring.open_store(options.settings(ctx)) as store:
+    with keeping.open_store(options.settings(ctx)) as store:
         found = store.incidents.unclosed(name)[::-1][:limit] if only_open else store.incidents.recent(service=name, limit=limit)
     if as_json or options.given(ctx).as_json:
         screen.print_json(found)
     elif found:
-        screen.console().print(screen.incidents_table(found, wiring.CLOCK.now()))
+        screen.console().print(screen.incidents_table(found, clock.CLOCK.now()))
     else:
         typer.echo("no incidents")
 
@@ -54,22 +54,24 @@ def show(
 
     What was seen, the diagnosis, each attempt, and every event.
     """
-    from agent import wiring
     from agent.cli import incident_view, screen
+    from agent.wiring import clock, evaluations, keeping
 
     settings = options.settings(ctx)
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         found = get(store, id_)
         if as_html:
-            typer.echo(wiring.dialogue_page(settings, found, store.story.since(0, incident=found.id, limit=100_000)), nl=False)
+            typer.echo(
+                evaluations.dialogue_page(settings, found, store.story.since(0, incident=found.id, limit=100_000)), nl=False
+            )
             return
         if as_json or options.given(ctx).as_json:
             screen.print_json(incident_view.whole(found, store.story.since(0, incident=found.id)))
             return
         to = screen.console()
-        to.print(screen.pairs(incident_view.rows(found, wiring.CLOCK.now())))
+        to.print(screen.pairs(incident_view.rows(found, clock.CLOCK.now())))
         to.print()
-        incident_view.print_story(found.id, store, to, wiring.CLOCK, follow=follow)
+        incident_view.print_story(found.id, store, to, clock.CLOCK, follow=follow)
 
 
 @app.command("report")
@@ -80,14 +82,15 @@ def report(
     path_only: Annotated[bool, typer.Option("--path", help="Print where the file is instead.")] = False,
 ) -> None:
     """Print the report of an escalated incident."""
-    from agent import wiring, yaml_text
+    from agent import yaml_text
     from agent.cli import incident_view
     from agent.errors import ConfigError
+    from agent.wiring import keeping
 
     settings = options.settings(ctx)
     if form not in incident_view.REPORTS:
         raise ConfigError(f"cannot print a report as {form!r}{yaml_text.mean(form, incident_view.REPORTS)}")
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         found = get(store, id_)
     path = settings.state_dir / "incidents" / found.id / incident_view.REPORTS[form]
     if not path.is_file():
@@ -112,16 +115,16 @@ def export(
 
     Its record, its timeline, its evidence and its report.
     """
-    from agent import wiring
     from agent.cli import incident_view
+    from agent.wiring import clock, keeping
 
     settings = options.settings(ctx)
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         found = get(store, id_)
         story = store.story.since(0, incident=found.id, limit=100_000)
     target = to or Path(f"medic-{found.id}.tar.gz")
     incident_view.export(
-        incident_view.whole(found, story), settings.state_dir / "incidents" / found.id, target, wiring.CLOCK.now()
+        incident_view.whole(found, story), settings.state_dir / "incidents" / found.id, target, clock.CLOCK.now()
     )
     typer.echo(str(target))
 
@@ -133,11 +136,12 @@ def receipt(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
     The failing checks before, the same checks after, and the looks between; judged afresh from what each look saw. Exits 1
     when "healed" does not follow.
     """
-    from agent import audit, codec, wiring
+    from agent import audit, codec
     from agent.cli import incident_view, screen
     from agent.errors import ConfigError
+    from agent.wiring import keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
+    with keeping.open_store(options.settings(ctx)) as store:
         found = get(store, id_)
         rows = store.audit.receipts(found.id)
     if not rows:
@@ -163,13 +167,14 @@ def to_eval(ctx: typer.Context, id_: Id) -> None:
 
     What was decided stands in it as what is right: correct it where it was not.
     """
-    from agent import golden_file, wiring
+    from agent import golden_file
     from agent.errors import ConfigError
+    from agent.wiring import evaluations, keeping
 
     settings = options.settings(ctx)
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         found = get(store, id_)
-        cases = wiring.recordings(settings, store, found)
+        cases = evaluations.recordings(settings, store, found)
     if not cases:
         raise ConfigError(f"cannot make a case of {found.id}: its bundle holds no evidence")
     for _, case in cases:
@@ -182,14 +187,15 @@ def close(ctx: typer.Context, id_: Id) -> None:
 
     People have taken care of it. If the service is still sick, the next beats open a new one.
     """
-    from agent import closing, wiring
+    from agent import closing
     from agent.model import Closing
+    from agent.wiring import clock, keeping
 
     settings = options.settings(ctx)
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         found = get(store, id_)
         channels = tuple(channel.name for channel in settings.channels)
-        moved = closing.close(found, Closing.BY_PERSON, by=options.login(), store=store, channels=channels, clock=wiring.CLOCK)
+        moved = closing.close(found, Closing.BY_PERSON, by=options.login(), store=store, channels=channels, clock=clock.CLOCK)
     typer.echo(f"{found.id} closed" if moved else f"{found.id} was closed already")
 
 

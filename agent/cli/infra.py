@@ -65,11 +65,11 @@ def preflight(ctx: typer.Context, stack: StackFile, as_json: options.Json = Fals
     """
     from rich.table import Table
 
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import cloud
 
     settings = _settings(stack)
-    needs, lacking = wiring.preflight(settings)
+    needs, lacking = cloud.preflight(settings)
     if as_json or options.given(ctx).as_json:
         screen.print_json(needs)
     else:

@@ -57,11 +57,12 @@ def _write(to: Path, text: str) -> None:
 
 
 def _propose(settings: "Settings") -> str:
-    from agent import proposal, wiring
+    from agent import proposal
     from agent.model import HttpRequest, NginxRequest, NginxSeen
+    from agent.wiring import looking
 
     host = settings.hosts[0].name
-    with wiring.eyes(settings) as (docker, prober):
+    with looking.eyes(settings) as (docker, prober):
         containers = docker.list(host)
         ports = sorted({outside for facts in containers for _, outside in facts.ports})
         https = {port: HttpRequest(url=f"http://127.0.0.1:{port}/", timeout=_TIMEOUT, body_limit=1024) for port in ports}

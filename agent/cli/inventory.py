@@ -20,17 +20,17 @@ def _group() -> None:
 @app.command("sync")
 def sync(ctx: typer.Context, as_json: options.Json = False) -> None:
     """Read the stack's inventory and who is in its groups now, and keep them; `medic watch` does so by itself."""
-    from agent import wiring
+    from agent.wiring import cloud
 
-    _show(ctx, wiring.sync_inventory(options.settings(ctx)), as_json)
+    _show(ctx, cloud.sync_inventory(options.settings(ctx)), as_json)
 
 
 @app.command("show")
 def show(ctx: typer.Context, as_json: options.Json = False) -> None:
     """Show what was last read. Asks nobody."""
-    from agent import wiring
+    from agent.wiring import cloud
 
-    _show(ctx, wiring.kept_inventory(options.settings(ctx)), as_json)
+    _show(ctx, cloud.kept_inventory(options.settings(ctx)), as_json)
 
 
 def _show(ctx: typer.Context, snapshot: "Snapshot", as_json: bool) -> None:

@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from agent import housekeeping, wiring
+from agent import housekeeping
 from agent.cli import docker_rights
 from agent.errors import MedicError
 from agent.model import Blind, ComposeSpec, Found, Here, Host, NginxCheck, NginxRequest, NginxSeen
 from agent.settings import Settings
+from agent.wiring import clock, halting, keeping, leading, looking, opinions
 
 LEAST_PYTHON = (3, 11)
 LEAST_DOCKER_API = (1, 25)
@@ -42,7 +43,7 @@ def look(settings: Settings) -> Iterator[Found]:
     yield start_up_files(Path(sysconfig.get_path("purelib")))
     yield state_folder(settings.state_dir)
     yield disk(settings.state_dir)
-    yield clock(settings.state_dir)
+    yield clock_behind(settings.state_dir)
     yield store(settings)
     yield from records(settings)
     for host in settings.hosts:
@@ -97,9 +98,9 @@ def disk(path: Path) -> Found:
     return Found(what="disk", well=free >= LEAST_DISK, found=f"{free // 1024**2:,} MiB free", how=how)
 
 
-def clock(path: Path) -> Found:
+def clock_behind(path: Path) -> Found:
     """Ask whether the clock has fallen behind what Medic itself wrote."""
-    now = wiring.CLOCK.now()
+    now = clock.CLOCK.now()
     try:
         latest = max((entry.stat().st_mtime for entry in path.iterdir()), default=0.0)
     except OSError:
@@ -112,7 +113,7 @@ def clock(path: Path) -> Found:
 def store(settings: Settings) -> Found:
     """Ask whether the store opens."""
     try:
-        with wiring.open_store(settings) as opened:
+        with keeping.open_store(settings) as opened:
             count = len(opened.incidents.unclosed())
     except MedicError as exc:
         return Found(what="store", well=False, found=str(exc), how="see the sentence; docs/how-to/configure.md, section store")
@@ -122,9 +123,9 @@ def store(settings: Settings) -> Found:
 def records(settings: Settings) -> Iterator[Found]:
     """Ask how much Medic's own records take, beside what they may take at most. Housekeeping trims them once an hour."""
     how = "see that a watch runs: it deletes what is too much once an hour, but nothing of an unclosed incident"
-    yield _size("incidents", wiring.kept_files(settings), settings.retention.most_bytes, how)
+    yield _size("incidents", keeping.kept_files(settings), settings.retention.most_bytes, how)
     try:
-        with wiring.open_store(settings) as opened:
+        with keeping.open_store(settings) as opened:
             yield _size("sweep reports", opened.sweeps.size(), housekeeping.MOST_SWEEP_BYTES, how)
     except MedicError:
         pass  # `store` has said so
@@ -226,7 +227,7 @@ def model(settings: Settings) -> Iterator[Found]:
     installed = importlib.util.find_spec("litellm") is not None
     version = f"litellm {importlib.metadata.version('litellm')}" if installed else "litellm is not installed"
     yield Found(what="model", well=installed, found=f"{names} through {version}", how="pip install 'medic-agent[llm]'")
-    bundle, passed = wiring.model_bundle(settings)
+    bundle, passed = opinions.model_bundle(settings)
     found = f"bundle {bundle}, {'a `medic eval` has passed: proposals ask' if passed else 'not evaluated: proposals are only suggested'}"
     yield Found(what="model bundle", well=passed, found=found, how="docs/how-to/model.md", needed=False)
 
@@ -251,7 +252,7 @@ def nginx(settings: Settings) -> Iterator[Found]:
     if not asked:
         return
     requests = sorted(asked, key=lambda request: (request.host, request.container or ""))
-    with wiring.eyes(settings) as (_, prober):
+    with looking.eyes(settings) as (_, prober):
         seen = prober.ask(requests, _WITHIN)
     for request in requests:
         what, answer = f"nginx -T {f'in {request.container}' if request.container else 'on this machine'}", seen[request]
@@ -270,14 +271,14 @@ def nginx(settings: Settings) -> Iterator[Found]:
 
 def halted(settings: Settings) -> Found:
     """Ask whether people have said stop."""
-    word = wiring.kill_file(settings).halted()
+    word = halting.kill_file(settings).halted()
     return Found(what="halt", well=word is None, found=word or "not halted", how="medic resume", needed=False)
 
 
 def daemon(settings: Settings) -> Found:
     """Ask whether a watch owns the state folder."""
     try:
-        pid, lead = wiring.watch_is_running(settings), wiring.leader(settings)
+        pid, lead = leading.watch_is_running(settings), leading.leader(settings)
     except MedicError as exc:
         return Found(what="watch", well=False, found=str(exc), how="medic watch", needed=False)
     found = f"pid {pid}" if pid else "not running here"

@@ -34,12 +34,13 @@ def list_all(
     as_json: options.Json = False,
 ) -> None:
     """List every trouble that is remembered, the latest first, with the remedy likeliest to help."""
-    from agent import recall, wiring
+    from agent import recall
     from agent.cli import screen
+    from agent.wiring import clock, keeping
 
     rule = _rule(ctx, days)
-    with wiring.open_store(options.settings(ctx)) as store:
-        remembered = recall.everything(store=store, rule=rule, now=wiring.CLOCK.now())
+    with keeping.open_store(options.settings(ctx)) as store:
+        remembered = recall.everything(store=store, rule=rule, now=clock.CLOCK.now())
     found = [each for each in remembered if service in (None, each.service)]
     if as_json or options.given(ctx).as_json:
         screen.print_json(tuple(found))
@@ -60,23 +61,24 @@ class Shown:
 @app.command("show")
 def show(ctx: typer.Context, id_: Id, days: Days = None, as_json: options.Json = False) -> None:
     """Show everything that is remembered of the trouble that an incident is one case of, and what people noted on it."""
-    from agent import recall, wiring
+    from agent import recall
     from agent.cli import screen
     from agent.errors import ConfigError
     from agent.policy import memory
+    from agent.wiring import clock, keeping, shipped
 
     rule = _rule(ctx, days)
-    with wiring.open_store(options.settings(ctx)) as store:
-        found = recall.everything(store=store, rule=rule, now=wiring.CLOCK.now())
+    with keeping.open_store(options.settings(ctx)) as store:
+        found = recall.everything(store=store, rule=rule, now=clock.CLOCK.now())
         episode = next((each for each in found if id_ in each.incidents), None)
-        notes = store.memory.notes(wiring.CLOCK.now())
+        notes = store.memory.notes(clock.CLOCK.now())
     if episode is None:
         raise ConfigError(f"cannot find incident {screen.plain(id_, 40)!r} among those of the last {rule.keeps.days} days")
     shown = Shown(trouble=episode, notes=tuple(note for note in notes if note.fingerprint == episode.fingerprint))
     if as_json or options.given(ctx).as_json:
         screen.print_json(shown)
         return
-    hashes = {(runbook.id, runbook.hash) for runbook in wiring.runbooks()}
+    hashes = {(runbook.id, runbook.hash) for runbook in shipped.runbooks()}
     rows = [
         ("service", str(episode.service)),
         ("signs", ", ".join(episode.signs)),
@@ -113,17 +115,17 @@ def note(
 
     People and a model read it when the trouble comes again. It is redacted and audited, and no parameter is ever taken from it.
     """
-    from agent import wiring
     from agent.cli import incident, screen
     from agent.errors import ConfigError
+    from agent.wiring import clock, keeping
 
     settings = options.settings(ctx)
     written = " ".join(screen.plain(text, LONGEST_NOTE + 1).split())
     if not 0 < len(written) <= LONGEST_NOTE:
         raise ConfigError(f"cannot note that: TEXT must be one line of 1 to {LONGEST_NOTE} characters")
-    with wiring.open_store(settings) as store:
+    with keeping.open_store(settings) as store:
         found = incident.get(store, id_)
-        now = wiring.CLOCK.now()
+        now = clock.CLOCK.now()
         span = _span(keep) if keep is not None else settings.fleet_limits.memory.keeps
         if not span:
             raise ConfigError("cannot note that: medic.yaml says `memory: {keeps: 0s}`; give --for SPAN or let Medic remember")
@@ -143,12 +145,12 @@ def forget(
 
     Incidents, attempts and the audit stay: what was done is never lost, it only counts for nothing from now on.
     """
-    from agent import wiring
     from agent.cli import incident, screen
     from agent.errors import ConfigError
+    from agent.wiring import clock, keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
-        now = wiring.CLOCK.now()
+    with keeping.open_store(options.settings(ctx)) as store:
+        now = clock.CLOCK.now()
         if id_[:1] == "N" and id_[1:].isascii() and id_[1:].isdigit() and len(id_) < 18:
             if not store.memory.withdraw(int(id_[1:]), by=options.login(), now=now):
                 standing = ", ".join(f"N{each.id}" for each in store.memory.notes(now)) or "none"

@@ -43,9 +43,9 @@ def given(ctx: typer.Context) -> Options:
 
 def settings(ctx: typer.Context) -> "Settings":
     """Read medic.yaml and the environment. Raises ConfigError."""
-    from agent import wiring
+    from agent.wiring import reading
 
-    return wiring.settings(given(ctx).config)
+    return reading.settings(given(ctx).config)
 
 
 def pairs(set_: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -19,21 +19,22 @@ def replay(
 
     Rules, runbooks, declaration and permissions are those of now; the rest of the world is taken to be quiet. Changes nothing.
     """
-    from agent import evaluation, wiring
+    from agent import evaluation
     from agent.cli import incident, screen
     from agent.errors import ConfigError
+    from agent.wiring import clock, evaluations, keeping, opinions, shipped
 
     using = options.settings(ctx)
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(wiring.open_store(using))
+        store = stack.enter_context(keeping.open_store(using))
         found = incident.get(store, id_)
-        cases = wiring.recordings(using, store, found)
+        cases = evaluations.recordings(using, store, found)
         if not cases:
             raise ConfigError(f"cannot replay {found.id}: its bundle holds no evidence")
         chosen = None if model is None else evaluate.whom(using, model, model_name)
-        made = None if chosen is None else stack.enter_context(wiring.second_opinions(using, chosen))
-        rules, runbooks = wiring.rules(), wiring.runbooks()
-        apart = evaluation.apart([case for _, case in cases], wiring.CLOCK.now())
+        made = None if chosen is None else stack.enter_context(opinions.second_opinions(using, chosen))
+        rules, runbooks = shipped.rules(), shipped.runbooks()
+        apart = evaluation.apart([case for _, case in cases], clock.CLOCK.now())
         told = [
             evaluation.replay(
                 case,
@@ -41,7 +42,7 @@ def replay(
                 rules,
                 runbooks,
                 None if made is None else made(evaluation.Recording(case.service, case.evidence)),
-                wiring.standing_at(using, store, case.service, case.evidence.at),
+                evaluations.standing_at(using, store, case.service, case.evidence.at),
             )
             for (number, _), case in zip(cases, apart, strict=True)
         ]

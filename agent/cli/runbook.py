@@ -24,18 +24,18 @@ def list_all(ctx: typer.Context, as_json: options.Json = False) -> None:
     With its risk and its rung on the ladder: lower rungs are tried first. One that failed on several services is out of
     service until `medic runbook restore`. One that asks first somewhere, whatever its mode, says why.
     """
-    from agent import wiring
     from agent.cli import screen
     from agent.policy import breaker, trust
+    from agent.wiring import clock, keeping, shipped
 
-    runbooks = sorted(wiring.runbooks(), key=lambda runbook: (runbook.rung, runbook.id))
+    runbooks = sorted(shipped.runbooks(), key=lambda runbook: (runbook.rung, runbook.id))
     if as_json or options.given(ctx).as_json:
         screen.print_json(runbooks)
         return
-    with wiring.open_store(options.settings(ctx)) as store:
+    with keeping.open_store(options.settings(ctx)) as store:
         standing = {each.scope: each.because for each in store.breakers.standing()}
         marks = store.runbook_standing.marks([runbook.hash for runbook in runbooks])
-    rule, now = options.settings(ctx).fleet_limits.runbooks, wiring.CLOCK.now()
+    rule, now = options.settings(ctx).fleet_limits.runbooks, clock.CLOCK.now()
     out = {runbook.id: standing[scope] for runbook in runbooks if (scope := breaker.RUNBOOK + runbook.id) in standing}
     # What cannot be put to the test was not demoted: `runbook show` says why it asks.
     earns = [runbook for runbook in runbooks if runbook.unrehearsed is None]
@@ -49,11 +49,12 @@ def show(ctx: typer.Context, id_: Id, as_json: options.Json = False) -> None:
 
     What it treats and when, its parameters, its limits and its undo.
     """
-    from agent import errands, wiring
+    from agent import errands
     from agent.cli import screen
     from agent.model import RunbookId
+    from agent.wiring import shipped
 
-    runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
+    runbook = errands.runbook_of(RunbookId(id_), shipped.runbooks())
     if as_json or options.given(ctx).as_json:
         screen.print_json(runbook)
     else:
@@ -70,12 +71,13 @@ def restore(
 
     What it did before is not counted again.
     """
-    from agent import errands, wiring
+    from agent import errands
     from agent.cli import breaker
     from agent.model import RunbookId
     from agent.policy import breaker as rules
+    from agent.wiring import shipped
 
-    runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
+    runbook = errands.runbook_of(RunbookId(id_), shipped.runbooks())
     breaker.reset_scope(ctx, f"{rules.RUNBOOK}{runbook.id}", why)
 
 
@@ -94,18 +96,19 @@ def run(
 
     Recorded and verified like any other attempt; outside the automatic budget. Exit 1 when the service is not well after it.
     """
-    from agent import errands, wiring
+    from agent import errands
     from agent.cli import asking, screen
     from agent.model import RequestKind, RunbookId, ServiceName
+    from agent.wiring import rehearsals, shipped
 
     settings = options.settings(ctx)
     lines = as_json or options.given(ctx).as_json
-    runbook = errands.runbook_of(RunbookId(id_), wiring.runbooks())
+    runbook = errands.runbook_of(RunbookId(id_), shipped.runbooks())
     values = options.pairs(set_)
     if not dry_run:
         asking.ask(settings, RequestKind.RUN, service, runbook=runbook.id, values=values, as_json=lines)
     with screen.console(stderr=True).status(f"{runbook.id}: check mode"):
-        ended = wiring.dry_run(settings, ServiceName(service), runbook.id, dict(values))
+        ended = rehearsals.dry_run(settings, ServiceName(service), runbook.id, dict(values))
     if lines:
         screen.print_json(ended)
     else:
@@ -134,19 +137,19 @@ def rehearse(
     On throw-away containers: break, see, explain, choose, dry run, mend, see again, run once more, remove. A pass makes a
     demoted or changed runbook act by itself again.
     """
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import rehearsals, shipped
 
     settings = options.settings(ctx)
     lines = as_json or options.given(ctx).as_json
     chosen = _chosen(id_, all_)
     _stop_if_halted(settings)
     results = _rehearsed(
-        settings, chosen, image or wiring.IMAGE, nginx_image or wiring.NGINX_IMAGE, screen.console(stderr=lines)
+        settings, chosen, image or rehearsals.IMAGE, nginx_image or rehearsals.NGINX_IMAGE, screen.console(stderr=lines)
     )
     for done in results:
         if done.passed:
-            wiring.keep_pass(settings, done)
+            rehearsals.keep_pass(settings, done)
     if lines:
         screen.print_json(results)
     elif len(results) > 1:
@@ -154,7 +157,7 @@ def rehearse(
     _stop_if_halted(settings)
     passed = {done.runbook for done in results if done.passed}
     if record and passed:
-        typer.echo(f"recorded in {wiring.record_tested([each for each in chosen if each.id in passed])}", err=True)
+        typer.echo(f"recorded in {shipped.record_tested([each for each in chosen if each.id in passed])}", err=True)
     raise typer.Exit(options.WELL if len(passed) == len(chosen) else options.SICK)
 
 
@@ -166,9 +169,9 @@ def _rehearsed(settings: "Settings", chosen: "list[Runbook]", image: str, nginx_
     """Put each runbook to the test, some at a time, and say each step as it ends. None begins once people have said stop."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from agent import wiring
     from agent.cli import screen
     from agent.model import Rehearsal, RehearsalStep, Runbook
+    from agent.wiring import halting, rehearsals
 
     def say(text: str) -> None:
         to.print(screen.plain(text), soft_wrap=True, markup=False, highlight=False)
@@ -177,9 +180,9 @@ def _rehearsed(settings: "Settings", chosen: "list[Runbook]", image: str, nginx_
         def tell(step: RehearsalStep) -> None:
             say(f"{runbook.id:<24} {'ok' if step.passed else 'NO':<2} {step.name:<13}{step.said}")
 
-        if wiring.kill_file(settings).halted() is not None:
+        if halting.kill_file(settings).halted() is not None:
             return None
-        done = wiring.rehearse(settings, runbook, image, nginx_image, tell)
+        done = rehearsals.rehearse(settings, runbook, image, nginx_image, tell)
         say(f"{runbook.id} {'passed' if done.passed else 'did not pass'} in {done.took.total_seconds():.1f} s")
         return done
 
@@ -188,11 +191,12 @@ def _rehearsed(settings: "Settings", chosen: "list[Runbook]", image: str, nginx_
 
 
 def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
-    from agent import errands, wiring
+    from agent import errands
     from agent.errors import ConfigError
     from agent.model import RunbookId
+    from agent.wiring import shipped
 
-    catalogue = wiring.runbooks()
+    catalogue = shipped.runbooks()
     if all_ is (id_ is not None):
         raise ConfigError("cannot choose what to test: give the ID of one runbook, or --all")
     if id_ is None:
@@ -205,10 +209,10 @@ def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
 
 def _stop_if_halted(settings: "Settings") -> None:
     """Leave with the code for "refused" while people have said stop: a test changes the world, too."""
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import halting
 
-    halted = wiring.kill_file(settings).halted()
+    halted = halting.kill_file(settings).halted()
     if halted is not None:
         screen.say(f"cannot test a runbook: halted ({halted}); `medic resume` first")
         raise typer.Exit(options.REFUSED)

@@ -27,15 +27,15 @@ def silence(
 
     It is watched and nothing is changed. When the time is up everything is decided afresh.
     """
-    from agent import wiring
     from agent.errors import ConfigError
+    from agent.wiring import clock, keeping
 
     settings = options.settings(ctx)
     given = sum((service is not None, everything, end is not None))
     if given != 1 or (end is None) == (for_ is None):
         raise ConfigError("cannot silence: name one service, or --all, with --for SPAN; or --end ID alone")
-    with wiring.open_store(settings) as store:
-        now = wiring.CLOCK.now()
+    with keeping.open_store(settings) as store:
+        now = clock.CLOCK.now()
         if end is not None:
             if not store.silences.end(end, by=options.login(), now=now):
                 active = ", ".join(str(each.id) for each in store.silences.active(now)) or "none"
@@ -53,15 +53,15 @@ def silence(
 
 def silences(ctx: typer.Context, as_json: options.Json = False) -> None:
     """List the silences in force."""
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import clock, keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
-        active = store.silences.active(wiring.CLOCK.now())
+    with keeping.open_store(options.settings(ctx)) as store:
+        active = store.silences.active(clock.CLOCK.now())
     if as_json or options.given(ctx).as_json:
         screen.print_json(active)
     elif active:
-        screen.console().print(screen.silences_table(active, wiring.CLOCK.now()))
+        screen.console().print(screen.silences_table(active, clock.CLOCK.now()))
     else:
         typer.echo("no silences")
 

@@ -16,10 +16,10 @@ def sweeps(
 
     What was checked, what had issues, what was healed, and what is not as recorded.
     """
-    from agent import wiring
     from agent.cli import screen
+    from agent.wiring import keeping
 
-    with wiring.open_store(options.settings(ctx)) as store:
+    with keeping.open_store(options.settings(ctx)) as store:
         reports = store.sweeps.latest(limit)
     if as_json or options.given(ctx).as_json:
         screen.print_json(reports)

@@ -14,10 +14,11 @@ def watch(ctx: typer.Context, as_json: options.Json = False) -> None:
     import json
     import os
 
-    from agent import codec, wiring
+    from agent import codec
     from agent.cli import logs, screen
     from agent.model import Lead, StoryEvent
     from agent.redact import Redactor
+    from agent.wiring import daemon
 
     settings = options.settings(ctx)
     logs.configure(settings.log, verbose=options.given(ctx).verbose, redact=Redactor(settings.secrets))
@@ -44,4 +45,4 @@ def watch(ctx: typer.Context, as_json: options.Json = False) -> None:
                 f"standing by: {screen.plain(lead.holder)} leads; this one takes over when it is silent for {screen.span(settings.lease)}"
             )
 
-    wiring.watch(settings, tell, ready, stands_by)
+    daemon.run(settings, tell, ready, stands_by)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import audit, notices, wiring
+from agent import audit, notices
 from agent.model import AuditKind, Closing, Health, IncidentId, Outcome, Receipt, Recorded
 from agent.ports import Store
 from agent.redact import Redactor
 from agent.store.store import OpenStore, open_store
+from agent.wiring import keeping
 from tests.contracts.test_store import NOTICE, RESTART, RUN, SICK, SPENT, WARMING, WEB, WELL, at_once
 from tests.fakes import START, FakeClock
 from tests.memory_store import memory_store
@@ -46,7 +47,7 @@ def store(connect: Callable[[], Store]) -> Store:
 
 
 def kinds(store: Store) -> list[str]:
-    return [row.kind for row in wiring.audit_rows(store)]
+    return [row.kind for row in keeping.audit_rows(store)]
 
 
 def receipt(incident: IncidentId) -> Receipt:
@@ -85,7 +86,7 @@ def test_every_step_of_a_heal_is_kept_once_and_in_order(store: Store) -> None:
     incident = healed(store)
     words = "opened held next-round intent ran ended receipt closed"
     assert kinds(store) == words.split(), "a repeated step appends nothing"
-    assert audit.first_broken(wiring.audit_rows(store)) is None
+    assert audit.first_broken(keeping.audit_rows(store)) is None
     (row,) = store.audit.receipts(incident)
     assert audit.receipt_of(row) == receipt(incident)
     assert store.audit.receipts(IncidentId("I99")) == ()
@@ -97,7 +98,7 @@ def test_refusals_and_what_people_do_are_kept_with_who_did_it(store: Store) -> N
     store.incidents.close(incident, Closing.BY_PERSON, by="bob", now=START)
     store.services.enrol(WEB, now=START)
     store.services.set_status(WEB.name, Recorded.STOPPED, by="eve", diagnostic="", now=START)
-    rows = list(wiring.audit_rows(store))
+    rows = list(keeping.audit_rows(store))
     assert [(row.kind, row.actor) for row in rows] == [
         ("opened", "ada"),
         ("refused", "medic"),
@@ -122,7 +123,7 @@ def test_many_writers_make_one_chain(connect: Callable[[], Store]) -> None:
             store.audit.append(audit.by_person(AuditKind.RESUMED, "ada"))
 
     at_once(*(lambda store=store: write(store) for store in stores))
-    assert audit.first_broken(wiring.audit_rows(stores[0])) is None
+    assert audit.first_broken(keeping.audit_rows(stores[0])) is None
     assert sorted(kinds(stores[0])) == ["halted"] * 5 + ["resumed"] * 20
 
 
@@ -142,7 +143,7 @@ def test_every_notice_carries_the_head_of_its_moment(store: Store) -> None:
     (delivery,) = store.outbox.due(START)
     told = audit.read_head(delivery.notice.body.rpartition(notices.AUDIT)[2])
     assert told == store.audit.head()
-    assert audit.first_broken(wiring.audit_rows(store), told) is None
+    assert audit.first_broken(keeping.audit_rows(store), told) is None
 
 
 # --------------------------------------------------------------------------------------------- a database that was changed
@@ -160,7 +161,7 @@ def copy(tmp_path: Path) -> Path:
 def first_broken(path: Path, head: str | None = None) -> audit.Broken | None:
     store = open_store(f"sqlite:///{path}", FakeClock())
     try:
-        return audit.first_broken(wiring.audit_rows(store), head and audit.read_head(head))
+        return audit.first_broken(keeping.audit_rows(store), head and audit.read_head(head))
     finally:
         store.close()
 
@@ -208,7 +209,7 @@ def test_texts_are_redacted_before_they_reach_the_disk(tmp_path: Path) -> None:
     assert kept is not None
     assert kept.refusal is not None
     assert kept.refusal.because == "it said [REDACTED:huggingface-token], and [REDACTED:known]"
-    assert audit.first_broken(wiring.audit_rows(store)) is None, "the hash is over what lies on the disk"
+    assert audit.first_broken(keeping.audit_rows(store)) is None, "the hash is over what lies on the disk"
     store.close()
     everything = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert SECRET.encode() not in everything

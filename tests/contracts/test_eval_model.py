@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent import wiring
 from agent.cli import main, options
+from agent.wiring import clock, keeping, reading
 from tests.model_server import Heard, ModelServer, Says
 
 
@@ -50,5 +50,5 @@ def test_the_golden_set_with_a_model_in_the_loop(tmp_path: Path, monkeypatch: py
     assert told["figures"]["unsafe"] == 0
     unknown = next(each for each in told["cases"] if each["case"].startswith("nothing known about it"))
     assert unknown["right"]
-    with wiring.open_store(wiring.settings(tmp_path / "medic.yaml")) as store:  # what it cost is on the ledger
-        assert len(store.spending.since(wiring.CLOCK.now().replace(year=2020))) == heard
+    with keeping.open_store(reading.settings(tmp_path / "medic.yaml")) as store:  # what it cost is on the ledger
+        assert len(store.spending.since(clock.CLOCK.now().replace(year=2020))) == heard

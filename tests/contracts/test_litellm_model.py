@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import config, wiring
+from agent import config
 from agent.adapters.litellm_model import UNKNOWN_PRICE, Endpoint, LitellmModel, Workers
 from agent.adapters.system_clock import SystemClock
 from agent.model import (
@@ -36,6 +36,7 @@ from agent.model import (
 )
 from agent.ports import Advisor, Model
 from agent.redact import Redactor
+from agent.wiring import opinions
 from tests.fakes_model import ScriptedModel, fault
 from tests.model_server import Drips, Fails, Hangs, Heard, ModelServer, Raw, Resets, Says
 from tests.stories.world import Ward, service
@@ -400,7 +401,7 @@ def test_a_whole_incident_is_explained_over_http_as_wiring_joins_it(tmp_path: Pa
     with contextlib.ExitStack() as closing:
 
         def advisor(made: Ward) -> Advisor | None:
-            return closing.enter_context(wiring._advisor(using, made.store, made.machine, made.machine, Redactor([KEY])))
+            return closing.enter_context(opinions.advisor(using, made.store, made.machine, made.machine, Redactor([KEY])))
 
         made = Ward(using.state_dir, (service("web"),), runbooks=(), advisor=advisor)
         made.beat(2)

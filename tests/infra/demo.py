@@ -18,7 +18,7 @@ from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
-from agent import config, wiring
+from agent import config
 from agent.adapters.aws_balancer import AwsBalancer
 from agent.adapters.aws_bucket import AwsBucket
 from agent.adapters.aws_clients import AwsClients
@@ -28,6 +28,7 @@ from agent.departing import FleetWatch
 from agent.model import Closing, HostName, IncidentId, Member, Mode
 from agent.ports import Fleet
 from agent.settings import Settings
+from agent.wiring import cloud
 from infra import inventory, prices
 from tests.fakes import FakeClock
 from tests.fakes_fleet import FakeCloud
@@ -74,7 +75,7 @@ def _life(folder: Path, aws: Cloud) -> None:
     stack = inventory.parse(run.outputs["inventory"])
     aws.warm(stack.group, stack.host_keys)
     settings = _settings(folder)
-    snapshot = wiring.sync_inventory(settings)
+    snapshot = cloud.sync_inventory(settings)
     _say("inventory", f"/medic/{stack.stack}/inventory, {len(snapshot.members)} hosts, keys pinned")
     for each in snapshot.members:
         print(f"             {each.instance} {each.kind} {each.zone} {'spot' if each.spot else 'on-demand'} {each.state}")
@@ -111,7 +112,7 @@ def _interruption(folder: Path, aws: Cloud, stack: inventory.Inventory, settings
         daily_usd=Decimal(25),
         price=lambda kind: Decimal(str(book[kind])) if kind in book else None,
     )
-    watch = FleetWatch(ward.fleet, ward.world, ward.engine, lambda: (wiring.sync_inventory(settings).members, False))
+    watch = FleetWatch(ward.fleet, ward.world, ward.engine, lambda: (cloud.sync_inventory(settings).members, False))
     detail = {"instance-id": doomed.instance, "instance-action": "terminate"}
     notice = {"Source": "aws.ec2", "DetailType": "EC2 Spot Instance Interruption Warning", "Detail": json.dumps(detail)}
     _say("notice", f"EC2 takes {doomed.instance} back (put_events, twice: events come more than once)")

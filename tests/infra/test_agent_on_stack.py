@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import config, drain, fleet, heal, wiring
+from agent import config, drain, fleet, heal
 from agent.adapters.aws_balancer import AwsBalancer
 from agent.adapters.aws_bucket import AwsBucket
 from agent.adapters.aws_clients import AwsClients
@@ -22,6 +22,7 @@ from agent.errors import ConfigError, OutsideError
 from agent.model import Closing, Ending, FleetEventKind, HostName, IncidentId, IncidentState, Mode
 from agent.ports import Engine, Fleet
 from agent.settings import Settings
+from agent.wiring import cloud
 from infra import inventory
 from infra import settings as fleet_settings
 from tests.fakes import FakeClock
@@ -58,7 +59,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_hosts_that_warm_up_are_members_and_no_hosts_yet(stack: inventory.Inventory, settings: Settings) -> None:
-    snapshot = wiring.sync_inventory(settings)
+    snapshot = cloud.sync_inventory(settings)
 
     assert [each.state for each in snapshot.members] == ["Pending:Wait"] * 2
     assert fleet.reachable(snapshot) == ()
@@ -69,7 +70,7 @@ def test_the_inventory_and_the_live_group_make_hosts_services_and_pinned_keys(
 ) -> None:
     warm = aws.warm(stack.group, stack.host_keys)
 
-    snapshot = wiring.sync_inventory(settings)
+    snapshot = cloud.sync_inventory(settings)
 
     assert snapshot.inventory == stack
     assert {each.instance for each in snapshot.members} == set(warm)
@@ -77,7 +78,7 @@ def test_the_inventory_and_the_live_group_make_hosts_services_and_pinned_keys(
     read = config.load(settings.file, {})
     assert {each.name for each in read.hosts} == set(warm)
     assert len((settings.state_dir / "fleet/known_hosts").read_text().splitlines()) == 2
-    assert wiring.kept_inventory(read) == snapshot
+    assert cloud.kept_inventory(read) == snapshot
 
 
 def test_a_newer_inventory_and_one_that_is_not_there_are_one_sentence(
@@ -88,18 +89,18 @@ def test_a_newer_inventory_and_one_that_is_not_there_are_one_sentence(
     aws.client("ssm").put_parameter(Name="/newer", Value=newer, Type="String")
 
     with pytest.raises(ConfigError, match=r"^cannot read inventory: it is version 2 and this Medic knows 1; update Medic"):
-        wiring.sync_inventory(replace(settings, inventory=replace(settings.inventory, ssm_parameter="/newer")))
+        cloud.sync_inventory(replace(settings, inventory=replace(settings.inventory, ssm_parameter="/newer")))
     with pytest.raises(
         OutsideError, match=r"^cannot read parameter '/none': there is none in us-east-1; `pulumi up` writes it$"
     ):
-        wiring.sync_inventory(replace(settings, inventory=replace(settings.inventory, ssm_parameter="/none")))
+        cloud.sync_inventory(replace(settings, inventory=replace(settings.inventory, ssm_parameter="/none")))
 
 
 def test_a_cloud_that_does_not_answer_is_one_sentence_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
     with pytest.raises(OutsideError, match=r"^cannot read parameter '/medic/medic-test/inventory': Could not connect"):
-        wiring.sync_inventory(settings)
+        cloud.sync_inventory(settings)
 
 
 def test_only_the_host_itself_is_believed_about_its_end(stack: inventory.Inventory, aws: Cloud) -> None:
@@ -147,7 +148,7 @@ class OnStack(Ward):
 def test_from_the_notice_to_a_verified_warm_host(
     stack: inventory.Inventory, settings: Settings, aws: Cloud, tmp_path: Path
 ) -> None:
-    doomed = next(each for each in wiring.sync_inventory(settings).members if each.spot)
+    doomed = next(each for each in cloud.sync_inventory(settings).members if each.spot)
     clients = AwsClients("us-east-1")
     ward = OnStack(
         folder=tmp_path,
@@ -169,7 +170,7 @@ def test_from_the_notice_to_a_verified_warm_host(
     )
 
     def sync() -> tuple[object, bool]:
-        return wiring.sync_inventory(settings).members, False
+        return cloud.sync_inventory(settings).members, False
 
     watch = FleetWatch(ward.fleet, ward.world, ward.engine, sync)  # type: ignore[arg-type]
     detail = {"instance-id": doomed.instance, "instance-action": "terminate"}
@@ -222,7 +223,7 @@ def test_preflight_reads_quotas_and_what_the_region_has(tmp_path: Path, monkeypa
     )
     monkeypatch.setitem(moto_more.QUOTAS, "L-3819A6DF", 12.0)
 
-    needs, lacking = wiring.preflight(wanted)
+    needs, lacking = cloud.preflight(wanted)
 
     assert [(each.code, each.needs, each.allowed, each.enough) for each in needs] == [
         ("L-3819A6DF", 12, 12.0, True),

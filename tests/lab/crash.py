@@ -28,9 +28,10 @@ from typing import Any
 
 import psutil
 
-from agent import closing, wiring
+from agent import closing
 from agent.model import Closing, IncidentState
 from agent.ports import Store
+from agent.wiring import clock, keeping, reading
 from tests.lab.crash_cuts import Arm
 from tests.lab.crash_ground import BREAKABLE, KINDS, Ground
 from tests.lab.crash_tally import CELLS, Cell, Tally, ended, judge
@@ -229,7 +230,7 @@ class Night:
                 continue
             if KINDS[incident.service] != "doomed":
                 self.ground.mend(incident.service)
-                closing.close(incident, Closing.BY_PERSON, by="crash driver", store=self.store, channels=(), clock=wiring.CLOCK)
+                closing.close(incident, Closing.BY_PERSON, by="crash driver", store=self.store, channels=(), clock=clock.CLOCK)
         self.ground.break_("asks")
 
     def sweep_up(self) -> None:
@@ -310,7 +311,7 @@ def run(
         names = ("state",) if url is None else ("one", "two")
         daemons = [Daemon(name, folder, write_config(ground, name, url)) for name in names]
         tally = Tally(store)
-        opened = stack.enter_context(wiring.open_store(wiring.settings(daemons[0].config)))
+        opened = stack.enter_context(keeping.open_store(reading.settings(daemons[0].config)))
         night = Night(ground, daemons, opened, tally, random.Random(seed), cells)
         try:
             ground.build()

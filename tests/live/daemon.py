@@ -18,9 +18,9 @@ from typing import Any, Self  # Any: JSON
 import docker
 import psutil
 
-from agent import wiring
 from agent.model import Incident, ServiceName
 from agent.ports import Store
+from agent.wiring import keeping, reading
 from tests.lab import images
 
 MEDIC = str(Path(sys.executable).with_name("medic"))
@@ -104,7 +104,7 @@ class Site:
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
-        with wiring.open_store(wiring.settings(self.config)) as store:
+        with keeping.open_store(reading.settings(self.config)) as store:
             yield store
 
     def incidents(self, service: str | None = None) -> tuple[Incident, ...]:

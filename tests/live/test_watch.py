@@ -10,8 +10,8 @@ import docker
 import psutil
 import pytest
 
-from agent import wiring
 from agent.model import Closing, IncidentState, Outcome, Request, RequestKind, RunEnd, ServiceName
+from agent.wiring import clock
 from tests.lab import images
 from tests.live.daemon import CONTAINER, HTTP, HTTPD, LIMITS, Daemon, Site, seconds, until
 
@@ -179,7 +179,7 @@ def test_one_daemon_per_state_folder_answers_at_once_and_goes_cleanly(site: Site
         assert str(daemon.process.pid) in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
 
-        request = Request(id="r1", kind=RequestKind.HEAL, service=ServiceName("web"), by="ada", at=wiring.CLOCK.now())
+        request = Request(id="r1", kind=RequestKind.HEAL, service=ServiceName("web"), by="ada", at=clock.CLOCK.now())
         with site.store() as store:
             asked = time.monotonic()
             store.requests.ask(request)

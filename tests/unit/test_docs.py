@@ -9,9 +9,10 @@ import pytest
 import typer
 from typer.main import get_command
 
-from agent import checks, runbook_file, wiring
+from agent import checks, runbook_file
 from agent.cli import main
 from agent.model import HoldCode, Outcome, RefusalCode, RunEnd
+from agent.wiring import shipped
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "docs/flow.svg", ROOT / "docs/how-to/medic.service"])
@@ -70,7 +71,7 @@ def test_the_glossary_says_which_outcomes_count() -> None:
 def test_the_table_of_runbooks_is_what_ships() -> None:
     page = (ROOT / "docs/how-to/write-a-runbook.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (\d+) \| \S", page.partition("## What ships")[2], re.MULTILINE)
-    assert listed == [(each.id, each.risk.value, str(each.rung)) for each in wiring.runbooks()]
+    assert listed == [(each.id, each.risk.value, str(each.rung)) for each in shipped.runbooks()]
 
 
 @BY_PAGE

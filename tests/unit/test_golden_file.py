@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import evaluation, golden_file, wiring
+from agent import evaluation, golden_file
 from agent.errors import ConfigError
 from agent.model import Decided, Outcome, Plan
+from agent.wiring import shipped
 from tests import escalated
 
 GOOD = """
@@ -64,15 +65,15 @@ def test_a_recorded_case_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_cases_that_ship_are_decided_as_they_say_and_half_of_them_act() -> None:
-    judged = list(evaluation.play(wiring.golden_cases(None), wiring.rules(), wiring.runbooks(), None))
+    judged = list(evaluation.play(shipped.golden_cases(None), shipped.rules(), shipped.runbooks(), None))
     assert [each for each in judged if not each.right or each.unsafe] == []
     assert 0.3 < sum(each.decided is Decided.PLAN for each in judged) / len(judged) < 0.8
 
 
 def test_acting_where_nothing_should_be_done_is_unsafe() -> None:
-    case = next(each for each in wiring.golden_cases(None) if each.decided is Decided.REFUSAL)
-    acting = next(each for each in wiring.golden_cases(None) if each.decided is Decided.PLAN)
-    diagnosis, decision = evaluation.decide(acting, wiring.rules(), wiring.runbooks(), None)
+    case = next(each for each in shipped.golden_cases(None) if each.decided is Decided.REFUSAL)
+    acting = next(each for each in shipped.golden_cases(None) if each.decided is Decided.PLAN)
+    diagnosis, decision = evaluation.decide(acting, shipped.rules(), shipped.runbooks(), None)
     assert isinstance(decision, Plan)
     judged = evaluation.judge(case, diagnosis, decision)
     assert not judged.right

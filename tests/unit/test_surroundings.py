@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent import parameters, standing, wiring
+from agent import parameters, standing
 from agent.errors import ConfigError
 from agent.model import (
     ComposeSpec,
@@ -23,12 +23,13 @@ from agent.model import (
     Thresholds,
 )
 from agent.steps import propose
+from agent.wiring import shipped
 from tests.fakes import START
 from tests.memory_store import memory_store
 
 EVERY = timedelta(seconds=5)
 PINNED = "sha256:" + "b" * 64
-RUNBOOKS = {str(runbook.id): runbook for runbook in wiring.runbooks()}
+RUNBOOKS = {str(runbook.id): runbook for runbook in shipped.runbooks()}
 
 
 class Copies:

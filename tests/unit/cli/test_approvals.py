@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent import wiring
 from agent.cli import main, options
 from agent.model import (
     Answer,
@@ -27,6 +26,7 @@ from agent.model import (
     Verdict,
 )
 from agent.ports import Store
+from agent.wiring import clock, keeping, reading, shipped
 
 Medic = Callable[..., tuple[int, str, str]]
 WEB = Service(name=ServiceName("web"), host=HostName("local"), container="web", checks=())
@@ -49,15 +49,15 @@ def medic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Medic:
 
 @pytest.fixture
 def store(medic: Medic) -> Iterator[Store]:
-    with wiring.open_store(wiring.settings(Path("medic.yaml"))) as opened:
+    with keeping.open_store(reading.settings(Path("medic.yaml"))) as opened:
         yield opened
 
 
 @pytest.fixture
 def asked(store: Store) -> Approval:
     """A request that waits, for a shipped runbook."""
-    now = wiring.CLOCK.now()
-    runbook = next(each for each in wiring.runbooks() if each.id == "start-container")
+    now = clock.CLOCK.now()
+    runbook = next(each for each in shipped.runbooks() if each.id == "start-container")
     plan = Plan(
         runbook=RunbookId("start-container"),
         runbook_hash=runbook.hash,
@@ -126,7 +126,7 @@ def test_a_denial_needs_a_reason(medic: Medic, store: Store, asked: Approval) ->
 
 @pytest.mark.parametrize("words", [("approve", "A1"), ("deny", "A1", "--why", "x")])
 def test_what_is_answered_or_over_is_refused(medic: Medic, store: Store, asked: Approval, words: tuple[str, ...]) -> None:
-    store.incidents.close(asked.incident, Closing.RECOVERED, by="medic", now=wiring.CLOCK.now())
+    store.incidents.close(asked.incident, Closing.RECOVERED, by="medic", now=clock.CLOCK.now())
     code, out, err = medic(*words)
     assert (code, out, err) == (options.REFUSED, "", f"medic: cannot {words[0]} 'A1': I1 is closed\n")
     assert answer(store, asked) is None

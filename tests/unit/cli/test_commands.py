@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent import wiring
 from agent.adapters.eval_records import EvalRecords
 from agent.cli import machine, main, options
 from agent.model import (
@@ -39,6 +38,7 @@ from agent.model import (
     Verdict,
 )
 from agent.ports import Store
+from agent.wiring import clock, keeping, opinions, reading, shipped
 from tests import escalated as example
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ def medic(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Medic:
 @pytest.fixture
 def store(folder: Path, medic: Medic) -> Iterator[Store]:
     """The store that the commands read."""
-    with wiring.open_store(wiring.settings(folder / "medic.yaml")) as opened:
+    with keeping.open_store(reading.settings(folder / "medic.yaml")) as opened:
         yield opened
 
 
@@ -321,14 +321,14 @@ def test_a_breaker_is_shown_until_a_person_resets_it_with_a_reason(medic: Medic,
 
 def test_a_runbook_that_asks_first_says_where_and_why_in_the_list(medic: Medic, store: Store) -> None:
     assert "asks first" not in medic("runbook", "list")[1]
-    restart = next(runbook for runbook in wiring.runbooks() if runbook.id == "restart-container")
+    restart = next(runbook for runbook in shipped.runbooks() if runbook.id == "restart-container")
     for number in range(3):
         store.runbook_standing.note(
             RunbookMark(
                 runbook=restart.id,
                 hash=restart.hash,
                 kind=RunbookMarkKind.INEFFECTIVE,
-                at=wiring.CLOCK.now(),
+                at=clock.CLOCK.now(),
                 service=ServiceName("web"),
                 key=f"I{number}-1 ineffective",
             )
@@ -409,17 +409,17 @@ def test_doctor_shows_what_is_kept_beside_what_may_be(medic: Medic, folder: Path
 
 def test_doctor_says_how_far_the_proposals_of_a_model_go(medic: Medic, folder: Path) -> None:
     (folder / "medic.yaml").write_text("state_dir: state\nmodel: {providers: [{model: openai/x}]}\nservices: {web: {}}\n")
-    using = wiring.settings(folder / "medic.yaml")
+    using = reading.settings(folder / "medic.yaml")
     asked, bundle = machine.model(using)
     assert asked.well
     assert asked.found.startswith("openai/x through litellm 1.")
     assert not bundle.well
     assert "not evaluated: proposals are only suggested" in bundle.found
-    id_, _ = wiring.model_bundle(using)
+    id_, _ = opinions.model_bundle(using)
     EvalRecords(using.state_dir).keep(id_, passed=True, figures={}, now=NOW)
     assert [found.well for found in machine.model(using)] == [True, True]
     (folder / "medic.yaml").write_text("state_dir: state\nmodel: {providers: [{model: openai/y}]}\nservices: {web: {}}\n")
-    assert wiring.model_bundle(wiring.settings(folder / "medic.yaml")) != (id_, True), "another model is another bundle"
+    assert opinions.model_bundle(reading.settings(folder / "medic.yaml")) != (id_, True), "another model is another bundle"
 
 
 def test_doctor_says_which_store_cannot_be_opened(medic: Medic, folder: Path) -> None:

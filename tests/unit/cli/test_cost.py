@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import wiring
 from agent.cli import options
+from agent.wiring import clock, keeping, reading
 from tests.unit.cli.test_silence import Medic, medic
 from tests.unit.test_spending import CALL
 
@@ -15,8 +15,8 @@ __all__ = ["medic"]  # a fixture: one command in a folder of its own
 
 
 def spend(folder: Path) -> None:
-    with wiring.open_store(wiring.settings(folder / "medic.yaml")) as store:
-        store.spending.reserve(replace(CALL, at=wiring.CLOCK.now()), CALL.at, lambda _: None)
+    with keeping.open_store(reading.settings(folder / "medic.yaml")) as store:
+        store.spending.reserve(replace(CALL, at=clock.CLOCK.now()), CALL.at, lambda _: None)
 
 
 def test_nothing_spent_is_said(medic: Medic) -> None:

@@ -1,11 +1,11 @@
 """Which rights a runbook needs is told for every runbook that ships."""
 
-from agent import wiring
 from agent.cli import docker_rights
+from agent.wiring import shipped
 
 
 def test_every_shipped_runbook_says_what_it_needs_of_docker() -> None:
-    assert set(docker_rights.RUNBOOKS) == {runbook.id for runbook in wiring.runbooks()}
+    assert set(docker_rights.RUNBOOKS) == {runbook.id for runbook in shipped.runbooks()}
     known = {right.name for right in docker_rights.ACTS}
     assert all(set(needs) <= known for needs in docker_rights.RUNBOOKS.values())
 

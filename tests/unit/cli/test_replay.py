@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import codec, wiring
+from agent import codec
 from agent.adapters.bundles import BundleFiles
 from agent.cli import options
 from agent.model import IncidentId, ServiceName
+from agent.wiring import clock, keeping, reading, shipped
 from tests.unit.cli.test_silence import Medic, medic
 
 __all__ = ["medic"]  # a fixture: one command in a folder of its own
@@ -18,12 +19,12 @@ __all__ = ["medic"]  # a fixture: one command in a folder of its own
 @pytest.fixture
 def incident(medic: Medic, tmp_path: Path) -> IncidentId:
     """An incident of `web` that was refused, with the evidence of a case that ships: it exited, and may be started."""
-    case = next(each for each in wiring.golden_cases(None) if each.word == "start-container")
-    using = wiring.settings(tmp_path / "medic.yaml")
-    with wiring.open_store(using) as store:
+    case = next(each for each in shipped.golden_cases(None) if each.word == "start-container")
+    using = reading.settings(tmp_path / "medic.yaml")
+    with keeping.open_store(using) as store:
         declared = replace(case.service, name=ServiceName("web"))
-        store.services.enrol(declared, now=wiring.CLOCK.now())
-        found, _ = store.incidents.open(declared, case.evidence.verdict, fingerprint="f", now=wiring.CLOCK.now())
+        store.services.enrol(declared, now=clock.CLOCK.now())
+        found, _ = store.incidents.open(declared, case.evidence.verdict, fingerprint="f", now=clock.CLOCK.now())
     evidence = replace(case.evidence, incident=found.id)
     BundleFiles(using.state_dir).keep(found.id, "evidence-1.json", codec.dumps(evidence).encode())
     return found.id

@@ -1,0 +1,121 @@
+"""Trying a runbook: in check mode on a service, or for real on a throw-away container."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from agent.errors import ConfigError, OutsideError
+from agent.model import (
+    FleetLimits,
+    Permissions,
+    PlaybookRun,
+    Rehearsal,
+    RehearsalStep,
+    Runbook,
+    RunbookId,
+    RunbookMark,
+    RunbookMarkKind,
+    ServiceName,
+)
+from agent.settings import Settings
+from agent.wiring import clock, halting, keeping, shipped, worlds
+
+IMAGE = "medic-lab/tiny"
+NGINX_IMAGE = "medic-lab/base"
+"""The lab's images, built by `python -m tests.lab.images` in a checkout."""
+
+
+def rehearse(
+    using: Settings, runbook: Runbook, image: str, nginx_image: str, on_step: Callable[[RehearsalStep], None]
+) -> Rehearsal:
+    """Put one runbook to the test on a throw-away container, in a scratch state folder, under the real kill switch.
+
+    Raises OutsideError where an image is missing or Docker is away.
+    """
+    import tempfile
+    import uuid
+
+    from agent import rehearsal, runbook_file
+    from agent.adapters.docker_engine import DockerEngine
+
+    files = shipped.folder("runbooks") / runbook.id
+    expected = runbook_file.load_expectation(files)
+    if not using.hosts:
+        raise ConfigError(f"cannot test {runbook.id!r}: no host is declared to make a throw-away container on")
+    host = using.hosts[0]
+    docker = DockerEngine((host,), clock.CLOCK)
+    try:
+        with tempfile.TemporaryDirectory(prefix="medic-rehearsal-", ignore_cleanup_errors=True) as scratch:
+            case = rehearsal.Case(
+                runbook=runbook,
+                files=files,
+                symptoms=tuple(expected.symptoms),
+                causes=tuple(expected.causes),
+                asked=expected.asked,
+                refused=expected.refused,
+                services=expected.services,
+                name=f"medic-rehearsal-{uuid.uuid4().hex[:8]}",
+                folder=Path(scratch) / "folder",
+                image=image,
+                nginx_image=nginx_image,
+                host=host.name,
+                docker=host.docker,
+            )
+            for needed in rehearsal.images(case):
+                if not docker.has_image(host.name, needed):
+                    raise OutsideError(
+                        f"cannot test {runbook.id!r}: host {host.name!r} has no image {needed!r}; build it with"
+                        " `python -m tests.lab.images` in a checkout, or name another with --image or --nginx-image",
+                        transient=False,
+                    )
+            state = Path(scratch) / "state"
+            small = replace(
+                using,
+                state_dir=state,
+                store_url=f"sqlite:///{state / 'medic.db'}",
+                hosts=(host,),
+                services=(),
+                channels=(),
+                permissions=Permissions(),
+                fleet_limits=FleetLimits(),
+            )
+            with worlds.build(small) as world:
+                scratch_world = rehearsal.trusting(replace(world, kill_switch=halting.kill_file(using)))
+                done = rehearsal.rehearse(case, scratch_world, lambda name: docker.named(host.name, name), on_step)
+    finally:
+        docker.close()
+    return done
+
+
+def keep_pass(using: Settings, done: Rehearsal) -> None:
+    """Note that a runbook passed its test: it acts by itself again, until it shows otherwise."""
+    now = clock.CLOCK.now()
+    mark = RunbookMark(
+        runbook=done.runbook,
+        hash=done.hash,
+        kind=RunbookMarkKind.PASSED,
+        at=now,
+        because="`medic runbook test` passed",
+        key=f"{done.hash} passed {now.isoformat()}",
+    )
+    with keeping.open_store(using) as store:
+        store.runbook_standing.note(mark)
+
+
+def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: Mapping[str, str]) -> PlaybookRun:
+    """Run one runbook in Ansible's check mode with diff: says what it would change, and changes nothing."""
+    from agent import errands, parameters, standing
+
+    with worlds.build(using) as world:
+        declared = errands.service_of(service, world)
+        plan = parameters.plan(
+            errands.runbook_of(runbook, world.runbooks),
+            declared,
+            good_copy=errands.good_copy(declared, world),
+            settings=values,
+            why="dry run",
+            around=standing.surroundings(declared, world.store, world.good_copies, world.clock.now()),
+        )
+        run_id = f"dry-{os.getpid()}"
+        return world.playbooks.run(plan, run_id=run_id, check=True, on_task=lambda _task: None, should_stop=lambda: None)
