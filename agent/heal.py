@@ -12,7 +12,9 @@ not know one another. The engine remembers each step's value, so after a crash t
                      └─ Refusal ─ escalate (budget spent, nothing known helps, cannot see ...)
 """
 
+import functools
 import logging
+from collections.abc import Callable
 
 from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, recall, standing
 from agent.errors import StoreError
@@ -92,11 +94,13 @@ def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
 def _one_attempt(incident: Incident, number: int, service: Service, engine: Engine, world: World) -> Ending | None:
     """Diagnose, choose, carry out, once. Return how the incident ended, or None to go on with the next attempt."""
     id_ = incident.id
-    findings = engine.step(f"diagnose {number}", lambda: _diagnose(id_, number, service, world))
+    # One look at up to 200 others serves the question whether a model is worth asking and the plan; `apply` looks anew.
+    around = functools.cache(lambda: _others(_incident(id_, world), service, world))
+    findings = engine.step(f"diagnose {number}", lambda: _diagnose(id_, number, service, around, world))
     if findings.evidence.verdict.health is Health.WELL and incident.requested is None:
         return engine.step(f"recovered {number}", lambda: _recovered(id_, service, world))
 
-    decision = engine.step(f"plan {number}", lambda: _plan(id_, service, findings, world))
+    decision = engine.step(f"plan {number}", lambda: _plan(id_, service, findings, around, world))
     match decision:
         case Hold():
             if decision.would is not None:
@@ -165,7 +169,7 @@ def _incident(incident_id: IncidentId, world: World) -> Incident:
     return incident
 
 
-def _diagnose(incident_id: IncidentId, number: int, service: Service, world: World) -> Findings:
+def _diagnose(incident_id: IncidentId, number: int, service: Service, around: Callable[[], Others], world: World) -> Findings:
     verdict = look.steadily(service, world.prober, world.clock)
     findings = diagnose.explain(
         service,
@@ -179,7 +183,7 @@ def _diagnose(incident_id: IncidentId, number: int, service: Service, world: Wor
         rules=world.rules,
         redact=world.redact,
         clock=world.clock,
-        second_opinion=lambda ruled, doubt: _second_opinion(incident_id, number, service, ruled, doubt, world),
+        second_opinion=lambda ruled, doubt: _second_opinion(incident_id, number, service, ruled, doubt, around, world),
         past=lambda ruled: _past(incident_id, ruled, world),
     )
     if verdict.health is not Health.WELL:
@@ -189,13 +193,19 @@ def _diagnose(incident_id: IncidentId, number: int, service: Service, world: Wor
 
 
 def _second_opinion(
-    incident_id: IncidentId, number: int, service: Service, ruled: Findings, doubt: str, world: World
+    incident_id: IncidentId,
+    number: int,
+    service: Service,
+    ruled: Findings,
+    doubt: str,
+    around: Callable[[], Others],
+    world: World,
 ) -> Diagnosis | None:
     """Ask the model, where there is one, the service is sick, and its answer could matter to what is decided."""
     incident, evidence, runbooks = _incident(incident_id, world), ruled.evidence, world.runbooks
     if world.advisor is None or incident.requested is not None or evidence.verdict.health is not Health.SICK:
         return None
-    decision = plan.choose(incident, service, ruled, runbooks, _standing(service, incident_id, runbooks, world))
+    decision = plan.choose(incident, service, ruled, runbooks, _standing(service, incident_id, runbooks, around(), world))
     if not advice.worth_asking(decision, number, world.advisor.asks):
         return None
     recent = world.store.incidents.recent(service=service.name, limit=HISTORY)
@@ -257,18 +267,22 @@ def _gist(diagnosis: Diagnosis) -> tuple[object, ...]:
     return diagnosis.cause, diagnosis.summary, None if asked is None else asked.came_of_it
 
 
-def _plan(incident_id: IncidentId, service: Service, findings: Findings, world: World) -> Decision:
+def _plan(
+    incident_id: IncidentId, service: Service, findings: Findings, around: Callable[[], Others], world: World
+) -> Decision:
     evidence = findings.evidence
     foreign.note(service, evidence.events, evidence.container, store=world.store, now=world.clock.now())
     runbooks = world.runbooks
-    now = _standing(service, incident_id, runbooks, world)
+    now = _standing(service, incident_id, runbooks, around(), world)
     _tell_restarts(incident_id, service, now, world)
     decision = plan.choose(_incident(incident_id, world), service, findings, runbooks, now)
     edited = world.catalogue.changed(decision) if isinstance(decision, Plan) else None
     return decision if edited is None else holds.edited(edited)
 
 
-def _standing(service: Service, incident_id: IncidentId, runbooks: tuple[Runbook, ...], world: World) -> Standing:
+def _standing(
+    service: Service, incident_id: IncidentId, runbooks: tuple[Runbook, ...], others: Others, world: World
+) -> Standing:
     return standing.read(
         service,
         incident_id,
@@ -278,7 +292,7 @@ def _standing(service: Service, incident_id: IncidentId, runbooks: tuple[Runbook
         permissions=world.permissions,
         runbooks=runbooks,
         fleet_limits=world.fleet_limits,
-        others=_others(_incident(incident_id, world), service, world),
+        others=others,
         clock=world.clock,
     )
 
