@@ -7,12 +7,18 @@ low-level client, one kept per host; answers that go on for a while through `doc
 import functools
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any  # inspect is JSON of the engine: read here for four keys, everything else by docker_facts
 from urllib.parse import quote, urlencode
+
+# Where paramiko is installed the SDK imports it for `ssh://` addresses: 0.2 s of user time for each `medic check`. Medic dials SSH
+# itself (docker_dialled), so the SDK is told that its own SSH transport is not there: None in sys.modules makes an import fail
+# (docs.python.org/3.11/reference/import.html, "The module cache"), which docker/transport/__init__.py (7.2) takes as just that.
+sys.modules.setdefault("docker.transport.sshconn", None)  # type: ignore[arg-type]  # typeshed leaves out the None that Python defines
 
 import docker
 import docker.errors
