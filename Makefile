@@ -1,5 +1,8 @@
 # Every target sets itself up; the second time that takes no time. `make` alone prints this list.
 .DEFAULT_GOAL := help
+# Where this is set, as in many container images, each process that starts compiles all its modules anew: half of what a short
+# one takes, and Medic, Ansible and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help install demo infra-demo demo-fleet demo-model test check bench lab crash eval
 
 help: ## Print this list

@@ -2,6 +2,7 @@
 # Every test, the quick ones first. Sets itself up: the venv, a Docker engine, the lab's images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset PYTHONDONTWRITEBYTECODE # as in the Makefile, for whoever calls this by hand
 
 if [[ ${1:-} != --with-docker ]]; then
     scripts/setup.sh dev
