@@ -345,7 +345,10 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
             maintenance=_windows(file.maintenance),
         ),
         permissions=Permissions(
-            runbook_modes=_modes(file.runbooks), dry_run=file.dry_run, approval_expires=file.approval.expires
+            mode=Mode(file.mode),
+            runbook_modes=_modes(file.runbooks),
+            dry_run=file.dry_run,
+            approval_expires=file.approval.expires,
         ),
         model=model,
         discover_labels=file.discover_labels,

@@ -385,6 +385,7 @@ class MedicFile(Keys):
     runbook_limits: RunbookLimitsShape = RunbookLimitsShape()
     memory: MemoryShape = MemoryShape()
     maintenance: list[WindowShape] = []
+    mode: ModeWord = "act"
     dry_run: bool = False
     approval: ApprovalShape = ApprovalShape()
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}

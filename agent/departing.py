@@ -138,6 +138,8 @@ def _may_go_on(incident: Incident, world: World) -> bool:
     code = None if incident.hold is None else incident.hold.code
     if code is HoldCode.HALTED:
         return gate.of(world).halted() is None
+    if code is HoldCode.OBSERVING:
+        return not world.permissions.only_watches
     return code is HoldCode.DRY_RUN and not world.permissions.dry_run
 
 

@@ -95,6 +95,9 @@ def _hold(going: Departure, world: World) -> Hold | None:
     if halted is None and world.permissions.dry_run:
         until = "`dry_run: false` in medic.yaml"
         halted = Hold(code=HoldCode.DRY_RUN, because="dry_run is on", until=until, look_again=timedelta(minutes=5))
+    if halted is None and world.permissions.only_watches:
+        because, until = f"the mode is {world.permissions.mode.value}", "`mode:` is raised in medic.yaml"
+        halted = Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=timedelta(minutes=5))
     if halted is None:
         return None
     return replace(halted, because=f"{halted.because}; {going.instance} is not drained and {_ends(going)}")

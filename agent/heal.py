@@ -16,7 +16,7 @@ import functools
 import logging
 from collections.abc import Callable
 
-from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, recall, standing
+from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, recall, shadow, standing
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
@@ -103,7 +103,7 @@ def _one_attempt(incident: Incident, number: int, service: Service, engine: Engi
     decision = engine.step(f"plan {number}", lambda: _plan(id_, service, findings, around, world))
     match decision:
         case Hold():
-            if decision.would is not None:
+            if decision.would is not None and decision.code is not HoldCode.OBSERVING:
                 engine.step(f"propose {number}", lambda: _propose(id_, number, decision, service, world))
             return engine.step(f"hold {number}", lambda: _hold(id_, decision, world))
         case Refusal():
@@ -275,7 +275,10 @@ def _plan(
     runbooks = world.runbooks
     now = _standing(service, incident_id, runbooks, around(), world)
     _tell_restarts(incident_id, service, now, world)
-    decision = plan.choose(_incident(incident_id, world), service, findings, runbooks, now)
+    incident = _incident(incident_id, world)
+    decision = plan.choose(incident, service, findings, runbooks, now)
+    if isinstance(decision, Hold):
+        shadow.decided(incident, decision, service, evidence, files=world.files, store=world.store)
     edited = world.catalogue.changed(decision) if isinstance(decision, Plan) else None
     return decision if edited is None else holds.edited(edited)
 
@@ -521,5 +524,11 @@ def _escalate(incident_id: IncidentId, refusal: Refusal, world: World) -> Ending
 
 
 def _close(incident_id: IncidentId, how: Closing, world: World) -> Ending:
+    if how is Closing.RECOVERED:
+        incident = _incident(incident_id, world)
+        service = world.store.services.service(incident.service)
+        shadow.ended(
+            incident, service, containers=world.containers, files=world.files, store=world.store, now=world.clock.now()
+        )
     closing.close(_incident(incident_id, world), how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
     return Ending.HEALED if how is Closing.HEALED else Ending.RECOVERED

@@ -66,6 +66,8 @@ from agent.model import (
     Service,
     ServiceName,
     ServiceRecord,
+    Shadow,
+    ShadowEnd,
     Silence,
     Spending,
     Start,
@@ -706,6 +708,22 @@ class AuditStore(Protocol):
         """Return the newest row of these kinds."""
 
 
+class ShadowStore(Protocol):
+    """Decisions that were made, kept and not carried out. The natural key is the incident."""
+
+    def decided(self, shadow: Shadow) -> None:
+        """Write one decision; the first of its incident stands."""
+
+    def ended(self, incident: IncidentId, end: ShadowEnd) -> None:
+        """Write what became of it. The first writer wins."""
+
+    def of(self, incident: IncidentId) -> Shadow | None:
+        """Return the decision on one incident."""
+
+    def since(self, since: datetime) -> tuple[Shadow, ...]:
+        """Return the decisions that were made from then on, oldest first."""
+
+
 class MemoryStore(Protocol):
     """What people add to memory and take from it. What happened is in the ledger, and stays there."""
 
@@ -840,6 +858,7 @@ class Store:
     spending: SpendingStore
     departures: DepartureStore
     memory: MemoryStore
+    shadows: ShadowStore
     ledger: LedgerStore
     changes: ChangeStore
 

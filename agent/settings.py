@@ -254,6 +254,7 @@ def as_document(settings: Settings) -> dict[str, object]:
         "runbook_limits": _plain(settings.fleet_limits.runbooks),
         "memory": _plain(settings.fleet_limits.memory),
         "maintenance": _windows(settings.fleet_limits.maintenance),
+        "mode": settings.permissions.mode.value,
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
         "runbooks": _modes(settings.permissions.runbook_modes),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import breakers, closing, foreign, labels, look, notices, redact, standing
+from agent import breakers, closing, foreign, labels, look, notices, redact, shadow, standing
 from agent.errors import OutsideError
 from agent.learning import Learning
 from agent.metrics import Tally
@@ -381,6 +381,8 @@ class Sweep:
 
     def _recovered(self, incident: Incident) -> None:
         world = self._world
+        service, now = world.store.services.service(incident.service), world.clock.now()
+        shadow.ended(incident, service, containers=world.containers, files=world.files, store=world.store, now=now)
         closing.close(incident, Closing.RECOVERED, by="medic", store=world.store, channels=world.channels, clock=world.clock)
 
     def _remember_well(self, service: Service, facts: ContainerFacts, record: ServiceRecord, now: datetime) -> None:

@@ -49,6 +49,8 @@ from agent.model import (
     Service,
     ServiceName,
     ServiceRecord,
+    Shadow,
+    ShadowEnd,
     Silence,
     Spending,
     Start,
@@ -87,6 +89,7 @@ def memory_store() -> Store:
         spending=MemorySpending(lock),
         departures=MemoryDepartures(lock),
         memory=MemoryMemory(lock, audit),
+        shadows=MemoryShadows(lock),
         ledger=MemoryLedger(incidents, requests),
         changes=MemoryChanges(),
     )
@@ -875,6 +878,29 @@ class MemoryMemory:
             for id_ in over:
                 del self._notes[id_]
             return len(over)
+
+
+class MemoryShadows:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[IncidentId, Shadow] = {}
+
+    def decided(self, shadow: Shadow) -> None:
+        with self._lock:
+            self._rows.setdefault(shadow.incident, shadow)
+
+    def ended(self, incident: IncidentId, end: ShadowEnd) -> None:
+        with self._lock:
+            row = self._rows.get(incident)
+            if row is not None and row.ended is None:
+                self._rows[incident] = replace(row, ended=end)
+
+    def of(self, incident: IncidentId) -> Shadow | None:
+        return self._rows.get(incident)
+
+    def since(self, since: datetime) -> tuple[Shadow, ...]:
+        with self._lock:
+            return tuple(sorted((row for row in self._rows.values() if row.at >= since), key=lambda row: row.at))
 
 
 class MemorySpending:

@@ -37,6 +37,7 @@ from agent.cli import (
     replay,
     resume,
     runbook,
+    shadow,
     silence,
     sweeps,
     watch,
@@ -120,6 +121,7 @@ app.command("edit")(edit.edit)
 app.add_typer(audit.app, name="audit")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(memory.app, name="memory")
+app.command("shadow")(shadow.shadow)
 app.command("replay")(replay.replay)
 app.command("cost")(cost.cost)
 app.command("sweeps")(sweeps.sweeps)

@@ -41,7 +41,7 @@ from agent.model import (
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
     from agent.evaluation import Judged
-    from agent.model import Episode
+    from agent.model import Episode, ShadowLine
     from agent.spending import BillLine
 
 LONGEST = 500
@@ -235,6 +235,19 @@ def costs_table(by: str, lines: "Sequence[BillLine]") -> Table:
         usd = f"{'~' if line.estimated else ''}{line.usd:.4f}"
         cells = (line.of, str(line.calls), str(line.without_answer), f"{line.input_tokens:,}", f"{line.output_tokens:,}", usd)
         table.add_row(*(_text(cell) for cell in cells))
+    return table
+
+
+def shadow_table(lines: "Sequence[ShadowLine]") -> Table:
+    """Return one row per decision that was not carried out."""
+    from agent.policy import restarts
+
+    table = _table("at", "incident", "service", "would have run", "said by", "others", "", "sooner by")
+    for line in lines:
+        sooner = "-" if line.saved is None else f"{'~' if line.guessed else ''}{restarts.span(line.saved)}"
+        told = f"{line.would}{' (told)' if line.told else ''}"
+        cells = (line.incident, line.service, told, line.said_by, line.did, line.agreement.value, sooner)
+        table.add_row(_text(f"{line.at:%Y-%m-%d %H:%M}"), *(_text(cell) for cell in cells))
     return table
 
 

@@ -192,6 +192,7 @@ from agent.model.services import (
     SsmAccess,
     Window,
 )
+from agent.model.shadow import Agreement, Deed, Shadow, ShadowEnd, ShadowLine, ShadowReport
 from agent.model.spending import Spending, SpendingKind
 from agent.model.transcript import EntryKind, TranscriptEntry
 
@@ -201,6 +202,7 @@ __all__ = [
     "MEDIC",
     "Access",
     "Action",
+    "Agreement",
     "AnsibleSource",
     "Answer",
     "Approval",
@@ -235,6 +237,7 @@ __all__ = [
     "ContainersSeen",
     "Decided",
     "Decision",
+    "Deed",
     "Delivery",
     "Departure",
     "DepartureStage",
@@ -355,6 +358,10 @@ __all__ = [
     "Service",
     "ServiceName",
     "ServiceRecord",
+    "Shadow",
+    "ShadowEnd",
+    "ShadowLine",
+    "ShadowReport",
     "Silence",
     "Spec",
     "Spending",

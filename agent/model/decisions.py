@@ -191,10 +191,17 @@ class Approval:
 class Permissions:
     """What people allow everywhere, as medic.yaml says it beside the services."""
 
+    mode: Mode = Mode.ACT
+    """How far Medic may go at most, with any service and runbook."""
     runbook_modes: tuple[tuple[RunbookId, Mode], ...] = ()
     dry_run: bool = False
     approval_expires: timedelta = timedelta(hours=1)
     """How long a request for approval waits for its answer, and the answer for its use."""
+
+    @property
+    def only_watches(self) -> bool:
+        """True where the mode of all lets nothing be done, not even when a person is asked."""
+        return self.mode in (Mode.OBSERVE, Mode.SUGGEST)
 
 
 class RestartedBy(enum.Enum):

@@ -50,7 +50,7 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing, at_mo
     match mode:
         case Mode.OBSERVE:
             because, until = f"would run {plan.runbook}; the mode is observe", "its mode is raised in medic.yaml"
-            return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN)
+            return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN, would=plan)
         case Mode.SUGGEST:
             return _hold(
                 HoldCode.SUGGESTED, plan, _why_suggest(plan, at_most), "a person does it, or its mode is raised in medic.yaml"
@@ -71,13 +71,13 @@ def _why_suggest(plan: Plan, at_most: Mode) -> str:
 
 
 def mode_of(runbook: RunbookId, risk: Risk, service: Service, permissions: Permissions) -> Mode:
-    """Return how far Medic may go: the most careful of the service's mode and the runbook's.
+    """Return how far Medic may go: the most careful of the mode of all, the service's and the runbook's.
 
     A runbook that no mode names has that of its risk (DESIGN section 4), so that a service's mode alone never lets a
     destructive one run unasked: only naming the runbook does.
     """
     named = [mode for id_, mode in (*permissions.runbook_modes, *service.runbook_modes) if id_ == runbook]
-    return most_careful((service.mode, *(named or [by_risk(risk)])))
+    return most_careful((permissions.mode, service.mode, *(named or [by_risk(risk)])))
 
 
 def by_risk(risk: Risk) -> Mode:

@@ -253,6 +253,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE forgotten (fingerprint TEXT PRIMARY KEY, until {time} NOT NULL)",
         "CREATE INDEX incidents_of_fingerprint ON incidents (fingerprint, opened_at)",
     ),
+    (  # decisions that were not carried out
+        """CREATE TABLE shadows (
+            incident {number} PRIMARY KEY REFERENCES incidents (number),
+            at {time} NOT NULL,
+            shadow TEXT NOT NULL
+        )""",
+        "CREATE INDEX shadows_at ON shadows (at)",
+    ),
 )
 
 

@@ -22,6 +22,7 @@ from agent.store.outbox import Outbox
 from agent.store.requests import Requests
 from agent.store.runbook_standing import RunbookStanding
 from agent.store.services import Services
+from agent.store.shadows import Shadows
 from agent.store.silences import Silences
 from agent.store.spending import Spendings
 from agent.store.starts import Starts
@@ -73,6 +74,7 @@ def open_store(
         spending=Spendings(database),
         departures=Departures(database),
         memory=Memory(database),
+        shadows=Shadows(database),
         ledger=Ledgers(database),
         changes=Changes(database),
         database=database,

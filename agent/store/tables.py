@@ -381,6 +381,14 @@ notes = Table(
 
 forgotten = Table("forgotten", metadata, Column("fingerprint", PlainText, primary_key=True), Column("until", UtcTime))
 
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("incident", _ROW_NUMBER, primary_key=True, autoincrement=False),
+    Column("at", UtcTime),
+    Column("shadow", Coded),
+)
+
 # The audit is hashed as it lies here, so its columns are plain texts: what cannot be read as a time or a word still reads.
 audit = Table(
     "audit",

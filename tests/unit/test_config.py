@@ -69,7 +69,7 @@ WRONG = [
     ("hello", "must be a mapping of keys, not 'hello'"),
     ("[1, 2]", "must be a mapping of keys, not a list"),
     ("servces: {}", "servces: there is no such key (did you mean 'services'?)"),
-    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, memory, maintenance, dry_run, approval, runbooks, inventory, hosts, inventories, channels, model, services)"),
+    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, memory, maintenance, mode, dry_run, approval, runbooks, inventory, hosts, inventories, channels, model, services)"),
     ("a: [1", "line 1, column 6: expected ',' or ']', but got '<stream end>'"),
     ("services:\n  web:\n  web:\n", "line 3, column 3: the key 'web' is there twice"),
     ("hosts: &a {}\nchannels: *a", "line 2, column 11: aliases (`*name`) are not read here: write the value out"),
@@ -250,11 +250,14 @@ def test_a_service_without_checks_has_the_container_check(tmp_path: Path) -> Non
 
 
 def test_how_far_medic_may_go_is_said_for_all_for_a_service_and_for_a_runbook(tmp_path: Path) -> None:
-    text = "dry_run: true\napproval: {expires: 30m}\nrunbooks: {reload-nginx: {mode: suggest}}\n"
+    text = "mode: ask\ndry_run: true\napproval: {expires: 30m}\nrunbooks: {reload-nginx: {mode: suggest}}\n"
     text += "services: {web: {mode: ask, dry_run: true, runbooks: {restart-container: {mode: observe}}}, api: {}}"
     found = load(tmp_path, text)
     assert found.permissions == Permissions(
-        runbook_modes=((RunbookId("reload-nginx"), Mode.SUGGEST),), dry_run=True, approval_expires=timedelta(minutes=30)
+        mode=Mode.ASK,
+        runbook_modes=((RunbookId("reload-nginx"), Mode.SUGGEST),),
+        dry_run=True,
+        approval_expires=timedelta(minutes=30),
     )
     web, api = found.services
     assert (web.mode, web.runbook_modes, web.dry_run) == (Mode.ASK, ((RunbookId("restart-container"), Mode.OBSERVE),), True)
