@@ -12,15 +12,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 from agent import exposition, labels
 from agent.errors import MedicError
 from agent.exposition import Family
-from agent.model import Health, IncidentState, Ledger, Outcome, Recorded, Streak
+from agent.model import Health, IncidentState, Ledger, Outcome, Recorded, SpendingKind, Streak
 from agent.ports import Clock, Store
 
 MOST_SERVICES = 1_000
 """Services with a line of their own. The rest is in the sums."""
+
+DAY = timedelta(hours=24)
 
 DETECT_BOUNDS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 REPAIR_BOUNDS = (3.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1800.0, 3600.0)
@@ -62,8 +65,18 @@ class Tally:
 class Metrics:
     """Reads the numbers at each scrape; of a store in which nothing changed, only once."""
 
-    def __init__(self, store: Store, tally: Tally, clock: Clock, *, beat_age: Callable[[], float], version: str) -> None:
-        """beat_age: seconds since a beat last began or ended."""
+    def __init__(
+        self,
+        store: Store,
+        tally: Tally,
+        clock: Clock,
+        *,
+        beat_age: Callable[[], float],
+        version: str,
+        money_per_day: Decimal | None = None,
+    ) -> None:
+        """beat_age: seconds since a beat last began or ended. money_per_day: for models, US dollars; None without one."""
+        self._money_per_day = money_per_day
         self._store = store
         self._tally = tally
         self._clock = clock
@@ -86,7 +99,7 @@ class Metrics:
         meaning = "From the death of a container, as Docker tells it, to its incident."
         yield exposition.histogram("medic_detect_seconds", meaning, self._tally.detections(), DETECT_BOUNDS)
         try:
-            families = [*self._of_services(), *self._of_the_ledger()]
+            families = [*self._of_services(), *self._of_the_ledger(), *self._of_spending()]
         except MedicError:
             yield gauge("medic_store_up", "Whether the store answers.", 0)
             return
@@ -134,6 +147,25 @@ class Metrics:
         yield gauge("medic_requests_waiting", "Requests of commands that the daemon has not taken yet.", ledger.requests)
         yield gauge("medic_notices_undelivered", "Notices on their way, all channels.", self._store.outbox.undelivered())
         yield gauge("medic_breakers_open", "Scopes in which healing stopped.", len(self._store.breakers.standing()))
+
+    def _of_spending(self) -> Iterator[Family]:
+        """What the last 24 hours cost: the same window that the limits of models look at. No model's name becomes a label."""
+        gauge, counts = exposition.gauge, exposition.counts
+        rows = self._store.spending.since(self._clock.now() - DAY)
+        spent = {kind.value: float(sum(row.amount for row in rows if row.kind is kind)) for kind in SpendingKind}
+        yield counts("medic_spent_usd", "What the last 24 hours cost, reservations included.", "on", spent, counter=False)
+        calls = [row for row in rows if row.kind is SpendingKind.MODEL]
+        used = [row.usage for row in calls if row.usage is not None]
+        ends = {"answered": float(len(used)), "without-answer": float(len(calls) - len(used))}
+        yield counts("medic_model_calls", "Calls of models in the last 24 hours.", "end", ends, counter=False)
+        tokens = {
+            "input": float(sum(each.input_tokens for each in used)),
+            "output": float(sum(each.output_tokens for each in used)),
+        }
+        yield counts("medic_model_tokens", "Tokens of models in the last 24 hours.", "direction", tokens, counter=False)
+        if self._money_per_day is not None:
+            meaning = "What models may cost in 24 hours (limits.money_per_day)."
+            yield gauge("medic_model_usd_per_day", meaning, float(self._money_per_day))
 
     def _ledger(self) -> Ledger:
         stamp = self._store.changes.stamp()

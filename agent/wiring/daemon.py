@@ -177,7 +177,14 @@ def _metrics(using: Settings, parts: "Parts") -> Iterator[None]:
     from agent.metrics import Metrics
 
     version = metadata.version("medic-agent")
-    numbers = Metrics(parts.world.store, parts.tally, clock.CLOCK, beat_age=lambda: parts.heartbeat.age, version=version)
+    numbers = Metrics(
+        parts.world.store,
+        parts.tally,
+        clock.CLOCK,
+        beat_age=lambda: parts.heartbeat.age,
+        version=version,
+        money_per_day=None if using.model is None else using.model.limits.money_per_day,
+    )
     try:
         server = MetricsServer(using.metrics_port, numbers.text, exposition.CONTENT_TYPE)
     except OutsideError as exc:

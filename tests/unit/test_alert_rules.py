@@ -1,6 +1,7 @@
 """The sample rules ask for metrics that Medic has."""
 
 import re
+from decimal import Decimal
 from pathlib import Path
 
 from agent import metrics
@@ -11,7 +12,9 @@ HOW_TO = Path(__file__).parents[2] / "docs/how-to"
 
 
 def served() -> set[str]:
-    text = metrics.Metrics(memory_store(), metrics.Tally(), FakeClock(), beat_age=lambda: 1.0, version="1").text()
+    text = metrics.Metrics(
+        memory_store(), metrics.Tally(), FakeClock(), beat_age=lambda: 1.0, version="1", money_per_day=Decimal(5)
+    ).text()
     return set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
 

@@ -1,6 +1,7 @@
 """What Medic tells Prometheus: true after a restart where the ledger counts, and with few labels whatever the fleet is."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -21,7 +22,10 @@ from agent.model import (
     RunbookId,
     Service,
     ServiceName,
+    Spending,
+    SpendingKind,
     Streak,
+    Usage,
     Verdict,
 )
 from agent.ports import Store
@@ -134,3 +138,28 @@ def test_a_store_that_is_away_is_said_and_the_rest_is_told(monkeypatch: pytest.M
     assert seen["medic_store_up"] == "0"
     assert seen["medic_beat_age_seconds"] == "1.25"
     assert not any(line.startswith("medic_incidents") for line in seen)
+
+
+def test_what_models_cost_is_told_without_their_names() -> None:
+    store = memory_store()
+    for number, (age, usage) in enumerate(
+        [(1, Usage(input_tokens=900, output_tokens=90, estimated=False)), (2, None), (25, None)]
+    ):
+        at = FakeClock().now() - timedelta(hours=age)
+        row = Spending(
+            key=f"I1 call {number}", kind=SpendingKind.MODEL, what="vendor/huge", at=at, amount=Decimal("0.25"), usage=usage
+        )
+        assert store.spending.reserve(row, at, lambda _rows: None) is None
+    text = metrics.Metrics(
+        store, metrics.Tally(), FakeClock(), beat_age=lambda: 1.0, version="1", money_per_day=Decimal(5)
+    ).text()
+    for line in (
+        'medic_spent_usd{on="model"} 0.5',
+        'medic_spent_usd{on="cloud"} 0',
+        'medic_model_calls{end="answered"} 1',
+        'medic_model_calls{end="without-answer"} 1',
+        'medic_model_tokens{direction="input"} 900',
+        "medic_model_usd_per_day 5",
+    ):
+        assert line in text, text
+    assert "vendor" not in text
