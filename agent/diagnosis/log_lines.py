@@ -16,7 +16,7 @@ CHAIN_LINES = 120
 """Lines back from a `Caused by:` in which the head of its trace is looked for."""
 
 _LEVEL = re.compile(
-    r"\b(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|PANIC|SEVERE)\b"
+    r"\b(?<!=)(TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|ERR|FATAL|CRITICAL|PANIC|SEVERE)\b"  # not a value: LOG_LEVEL=DEBUG
     r"|(?i:\b(?:level|severity|levelname|lvl|loglevel|log\.level)\"?\s?[=:]\s?\"?"
     r"(trace|debug|info(?:rmation)?|notice|warn|error|fatal|critical|panic))"
     r"|(?i:[\[<](?:\w{1,20}:)?(trace|debug|info|note|notice|system|warn|warning|error|crit|alert|emerg|fatal)[\]>])"

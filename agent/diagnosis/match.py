@@ -41,7 +41,7 @@ PERSISTS = 3
 """Equal warnings from which a complaint counts as lasting, whatever the program says between them."""
 
 _TROUBLE = re.compile(
-    r"\berr(?:or)?\b|exception|\bfail(?:ed|ure|ing)?\b|fatal|panic|traceback|critical|denied|refused|\bkilled|abort|cannot|can't"
+    r"\berr(?:or)?\b|exception|\bdied\b|\bcrash(?:ed|es|ing)?\b|\bdumped\b|\bfail(?:ed|ure|ing)?\b|fatal|panic|traceback|critical|denied|refused|\bkilled|abort|cannot|can't"
     r"|could not|unable|timed? ?out|corrupt|invalid|segfault|unhealthy|no such|not found|out of memory|unreachable|rejected",
     re.IGNORECASE,
 )
@@ -53,6 +53,9 @@ _NOT_AT_WORK = re.compile(
     rf"{_TROUBLE.pattern}|wait|retr(?:y|ies)|attempt|connecting|disconnect|shut|stop|clos|exit|\" [45]\d\d\b", re.IGNORECASE
 )
 """A calm line with one of these does not show a program at its ordinary work."""
+
+_SAYS_SOMETHING = re.compile(r"[a-z]{2}[^a-z]{1,200}[a-z]{2}", re.IGNORECASE)
+"""Two words: a calm line of nothing but its level and time shows no work."""
 
 _ENDS_A_PROGRAM = re.compile(r"panic|fatal|uncaught|unhandled|\babort|crash|core dump|exiting|could not load|cannot load")
 
@@ -86,7 +89,7 @@ def diagnose(evidence: Evidence, rules: Sequence[Rule]) -> Diagnosis:
     log = _Log.of(evidence, rules)
     plane = _sick_plane(found)
     said = _first_to_speak(rules, found, log)
-    if said is None and (log.has_unexplained_trouble or _ended_badly(found)):
+    if said is None and (log.has_unexplained_trouble or log.ends_in_calm_trouble or _ended_badly(found)):
         # Something is wrong and no complaint names it: some programs tell their last at INFO.
         said = _first_to_speak(rules, found, log.with_calm_lines())
     if said is not None:
@@ -135,7 +138,7 @@ class _Whole:
         return held
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: what is asked of every rule is worked out once
 class _Log:
     """The lines of one evidence, sorted into what each kind of rule may read."""
 
@@ -147,6 +150,10 @@ class _Log:
     """Those that some `benign_noise` rule knows, or whose complaint is over; and the calm ones."""
     at_work: _Entries
     """Those of the noise that show the program at its work."""
+    worked_from: int
+    """Position of the first line that shows the program at its ordinary work; beyond every line without one."""
+    lives_until: int
+    """Position of the last such line; -1 without one."""
     whole: "_Whole"
 
     @classmethod
@@ -170,11 +177,14 @@ class _Log:
         # A trace is told by its exception: where that is noise, so are the frames above it.
         known.update(entry.position for entry in entries if entry.ends_at in known)
         calm = {entry.position for entry in entries if entry.calm} - known
+        ordinary = [entry.position for entry in entries if entry.position in calm | at_work and _is_ordinary(entry)]
         return cls(
             telling=tuple(entry for entry in entries if entry.position not in known | calm),
             calm=tuple(entry for entry in entries if entry.position in calm),
             noise=tuple(entry for entry in entries if entry.position in known | calm),
             at_work=tuple(entry for entry in entries if entry.position in at_work),
+            worked_from=min(ordinary, default=len(entries)),
+            lives_until=max(ordinary, default=-1),
             whole=whole,
         )
 
@@ -183,18 +193,27 @@ class _Log:
         both = sorted((*self.telling, *self.calm), key=lambda entry: entry.position)
         return replace(self, telling=tuple(both))
 
-    @property
-    def lives_until(self) -> int:
-        """Position of the last line that shows the program at its ordinary work; -1 without one."""
-        ordinary = (entry for entry in (*self.calm, *self.at_work) if not _NOT_AT_WORK.search(entry.text))
-        return max((entry.position for entry in ordinary), default=-1)
-
-    @property
+    @functools.cached_property
     def has_unexplained_trouble(self) -> bool:
         """Trouble that no rule knows, and after which the program did not go on in its ordinary way. A warning is none."""
-        went_on_until = self.calm[-1].position if self.calm else -1
-        texts = (entry.text for entry in self.telling if not entry.warning and entry.position > went_on_until)
-        return any(_TROUBLE.search(text) and not _DENIES_TROUBLE.search(text) for text in texts)
+        went_on_until = max(self.calm[-1].position if self.calm else -1, self.lives_until)
+        return any(_tells_of_trouble(entry) for entry in self.telling if not entry.warning and entry.position > went_on_until)
+
+    @functools.cached_property
+    def ends_in_calm_trouble(self) -> bool:
+        """The last word is of trouble and not the first of its kind, though its level says that all is ordinary."""
+        last = max((*self.telling, *self.noise), key=lambda entry: entry.position, default=None)
+        if last is None or last not in self.calm or last.position <= self.lives_until or not _tells_of_trouble(last):
+            return False
+        return sum(entry.template == last.template for entry in self.calm) > 1
+
+
+def _is_ordinary(entry: Entry) -> bool:
+    return _NOT_AT_WORK.search(entry.text) is None and _SAYS_SOMETHING.search(entry.text) is not None
+
+
+def _tells_of_trouble(entry: Entry) -> bool:
+    return _TROUBLE.search(entry.text) is not None and _DENIES_TROUBLE.search(entry.text) is None
 
 
 def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoken | None:
@@ -234,8 +253,11 @@ def _not_lived_through(rule: Rule, hits: _Entries, log: _Log) -> _Entries:
     times = Counter(entry.template for entry in hits)
 
     def counts(entry: Entry) -> bool:
-        if entry.position > log.lives_until or times[entry.template] >= PERSISTS:
+        if times[entry.template] >= PERSISTS:
             return True
+        if entry.position > log.lives_until:
+            # A lone warning of a program that is at its work ends nothing, even as the last line.
+            return not entry.warning or entry.position < log.worked_from
         ended = entry.traced or rule.order in DEFECTS or _ENDS_A_PROGRAM.search(entry.lowered) is not None
         return ended and not entry.warning
 
@@ -265,12 +287,18 @@ def _ended_badly(found: Mapping[str, frozenset[str]]) -> bool:
     return bool(found.get("exit_code", frozenset()) - {"0", "130", "143"})
 
 
+def _ended_well(found: Mapping[str, frozenset[str]]) -> bool:
+    return bool(found.get("exit_code", frozenset()) & {"0", "130", "143"})
+
+
 def _is_sick(found: Mapping[str, frozenset[str]]) -> bool:
     """Tell whether anything but the log speaks of sickness: a plane, or how the container ended."""
     return _ended_badly(found) or any("sick" in found[f"plane.{plane.value}"] for plane in Plane)
 
 
 def _may_be_noise(found: Mapping[str, frozenset[str]], log: _Log) -> bool:
+    if _ended_well(found) and log.noise and log.noise[-1].position > max((e.position for e in log.telling), default=-1):
+        return True  # it was asked to stop, and did: what it complained of on the way ended nothing
     return not _is_sick(found) and not log.has_unexplained_trouble
 
 
