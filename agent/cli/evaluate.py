@@ -14,7 +14,7 @@ from agent.cli import options
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
     from agent.diagnosis.score import Case, Score
     from agent.evaluation import Judged
-    from agent.model import Diagnosis, Evidence, Golden
+    from agent.model import Consultation, Diagnosis, Evidence, Golden
     from agent.settings import ModelSettings, Settings
 
 LINE_CHARACTERS = 120
@@ -149,7 +149,10 @@ def diagnose(
     model_name: ModelName = LOCAL,
     as_json: options.Json = False,
 ) -> None:
-    """Apply the rules, and a model where they doubt, to every case: what is right, the false alarms, and each miss."""
+    """Apply the rules, and a model where they doubt, to every case: what is right, the false alarms, and each miss.
+
+    Exits 4 where a model was asked and never answered: then it is the rules alone that were measured.
+    """
     from agent.cli import screen
     from agent.diagnosis import score
     from agent.errors import ConfigError
@@ -161,17 +164,26 @@ def diagnose(
         raise ConfigError(f"cannot read {cases}: {exc.strerror or exc}") from exc
     except ValueError as exc:
         raise ConfigError(f"cannot read {cases}: {exc}") from exc
-    with _opinion(ctx, model, model_name) as opinion:
+    asked: list[Consultation] = []
+    with _opinion(ctx, model, model_name, asked) as opinion:
         result = opinion(read)
     if as_json or options.given(ctx).as_json:
         screen.print_json(result)
     else:
         _show(result)
+    vain = [each for each in asked if not each.model]
+    if vain:
+        screen.say(f"a model was asked {len(asked)} times, and {len(vain)} times in vain: {vain[0].came_of_it}")
+    if vain and len(vain) == len(asked):
+        raise typer.Exit(options.CANNOT_LOOK)
     raise typer.Exit(options.SICK if result.false_alarms else options.WELL)
 
 
 @contextlib.contextmanager
-def _opinion(ctx: typer.Context, model: str | None, name: str) -> "Iterator[Callable[[tuple[Case, ...]], Score]]":
+def _opinion(
+    ctx: typer.Context, model: str | None, name: str, asked: "list[Consultation]"
+) -> "Iterator[Callable[[tuple[Case, ...]], Score]]":
+    """Yield what scores cases. asked: gets what came of each asking of a model."""
     from agent import evaluation
     from agent.diagnosis import score
     from agent.wiring import clock, opinions, shipped
@@ -187,7 +199,10 @@ def _opinion(ctx: typer.Context, model: str | None, name: str) -> "Iterator[Call
 
         def opinion(seen: "Evidence", ruled: "Diagnosis") -> "Diagnosis":
             case = evaluation.of_log(seen, begun)
-            return evaluation.opinion(case, ruled, runbooks, made(evaluation.Recording(case.service, case.evidence)))
+            said = evaluation.opinion(case, ruled, runbooks, made(evaluation.Recording(case.service, case.evidence)))
+            if said.consultation is not None:
+                asked.append(said.consultation)
+            return said
 
         yield lambda cases: score.score(cases, rules, opinion)
 
