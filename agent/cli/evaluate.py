@@ -151,7 +151,7 @@ def diagnose(
 ) -> None:
     """Apply the rules, and a model where they doubt, to every case: what is right, the false alarms, and each miss.
 
-    Exits 4 where a model was asked and never answered: then it is the rules alone that were measured.
+    Exits 3 where a model was asked and never answered: then it is the rules alone that were measured.
     """
     from agent.cli import screen
     from agent.diagnosis import score
