@@ -18,6 +18,7 @@ from agent.model import (
     IncidentState,
     Judgement,
     Limits,
+    MemoryRule,
     Outcome,
     Plane,
     RefusalCode,
@@ -38,6 +39,8 @@ REDO = runbook(
 )
 PUT_BACK = runbook("put-back-container", symptoms=(), states=(), rung=90)
 PLAIN = runbook("start-container", symptoms=("container-exited",), states=(), rung=10)  # any state: it may take one down
+
+NO_PAST = MemoryRule(let_down_after=1000)
 
 
 def made(folder: Path, *, undo: bool, takes_it_back: bool = True, group: str | None = "shop") -> Ward:
@@ -337,7 +340,7 @@ class TestARunbookThatLies:
             tmp_path,
             services,
             runbooks=(PLAIN, RECREATE),
-            fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3, failures_on_services=99)),
+            fleet_limits=FleetLimits(runbooks=RunbookRule(ineffective_results=3, failures_on_services=99), memory=NO_PAST),
         )
         ward.machine.effects = {"start-container": lambda: None}
         ward.beat(2)

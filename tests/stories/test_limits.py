@@ -19,6 +19,7 @@ from agent.model import (
     Incident,
     IncidentState,
     Limits,
+    MemoryRule,
     Outcome,
     RefusalCode,
     RestartedBy,
@@ -35,6 +36,8 @@ WEB = ServiceName("web")
 NEVER_WAIT = timedelta(0)
 CALM = BreakerRule(least=1000)
 """A breaker that does not trip: these stories break many services to trip something else."""
+
+NO_PAST = MemoryRule(let_down_after=1000)
 
 
 def held_for(incident: Incident) -> HoldCode | None:
@@ -514,7 +517,7 @@ class TestARunbookThatFailsEverywhere:
     def ward(self, tmp_path: Path) -> Ward:
         """start-container helps nobody; the next rung does."""
         names = ("a", "b", "c", "d")
-        limits = FleetLimits(breaker=CALM, runbooks=RunbookRule(ineffective_results=100))
+        limits = FleetLimits(breaker=CALM, memory=NO_PAST, runbooks=RunbookRule(ineffective_results=100))
         ward = Ward(tmp_path, tuple(service(name) for name in names), fleet_limits=limits)
         ward.machine.effects = {"recreate-container": start_target(ward)}
         return steady(ward)
@@ -556,7 +559,9 @@ class TestARunbookThatFailsEverywhere:
 
     def test_where_no_other_runbook_is_left_people_take_over(self, tmp_path: Path) -> None:
         alone = runbook("start-container", symptoms=START.treats_symptoms, states=START.container_states, rung=10)
-        limits = FleetLimits(breaker=CALM, runbooks=RunbookRule(failures_on_services=2, ineffective_results=100))
+        limits = FleetLimits(
+            breaker=CALM, memory=NO_PAST, runbooks=RunbookRule(failures_on_services=2, ineffective_results=100)
+        )
         names = ("a", "b", "c")
         ward = Ward(tmp_path, tuple(service(name) for name in names), runbooks=(alone,), fleet_limits=limits)
         ward.machine.effects = {}
