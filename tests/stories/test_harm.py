@@ -40,7 +40,7 @@ REDO = runbook(
 PUT_BACK = runbook("put-back-container", symptoms=(), states=(), rung=90)
 PLAIN = runbook("start-container", symptoms=("container-exited",), states=(), rung=10)  # any state: it may take one down
 
-NO_PAST = MemoryRule(let_down_after=1000)
+NO_PAST = MemoryRule(keeps=timedelta(0))
 
 
 def made(folder: Path, *, undo: bool, takes_it_back: bool = True, group: str | None = "shop") -> Ward:

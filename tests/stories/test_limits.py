@@ -37,7 +37,7 @@ NEVER_WAIT = timedelta(0)
 CALM = BreakerRule(least=1000)
 """A breaker that does not trip: these stories break many services to trip something else."""
 
-NO_PAST = MemoryRule(let_down_after=1000)
+NO_PAST = MemoryRule(keeps=timedelta(0))
 
 
 def held_for(incident: Incident) -> HoldCode | None:
