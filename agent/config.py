@@ -349,6 +349,7 @@ def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, v
             runbook_modes=_modes(file.runbooks),
             dry_run=file.dry_run,
             approval_expires=file.approval.expires,
+            look_only=tuple(host.name for host in hosts if isinstance(host.access, SsmAccess)),
         ),
         model=model,
         discover_labels=file.discover_labels,
@@ -600,12 +601,28 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
         depends_on=tuple(ServiceName(parent) for parent in service.depends_on),
         deploy_lock=None if service.deploy_lock is None else str(place.at("deploy_lock").path(service.deploy_lock)),
         maintenance=_windows(service.maintenance),
-        mode=Mode(service.mode),
+        mode=_mode(service, host, place),
         runbook_modes=_modes(service.runbooks),
         dry_run=service.dry_run,
         group=service.group,
         origin=place.file,
     )
+
+
+def _mode(service: config_shape.ServiceShape, host: config_shape.HostShape, place: _Place) -> Mode:
+    """Return how far Medic may go. Through SSM it cannot act, and whoever writes that it may is told."""
+    if host.ssm is None:
+        return Mode(service.mode)
+    acting = (Mode.ASK.value, Mode.ACT.value)
+    named = [(("runbooks", id_, "mode"), each.mode) for id_, each in service.runbooks.items()]
+    written = [(("mode",), service.mode)] if "mode" in service.model_fields_set else []
+    for keys, mode in (*written, *named):
+        if mode in acting:
+            raise place.at(*keys).wrong(
+                f"host {service.host!r} is reached through SSM, over which Medic looks and does not act:"
+                " write suggest or observe, or declare `ssh:` for the host"
+            )
+    return Mode(service.mode) if written else Mode.SUGGEST
 
 
 def _fields(shape: BaseModel) -> dict[str, Any]:

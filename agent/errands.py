@@ -18,6 +18,7 @@ from agent.model import (
     Service,
     ServiceName,
 )
+from agent.policy import permission
 from agent.ports import Workflows, World
 from agent.sweep import Sweep
 
@@ -95,6 +96,11 @@ def _run(request: Request, service: Service, world: World, workflows: Workflows)
         sentence = f"cannot run {request.runbook!r}: dry_run is set in medic.yaml; --dry-run shows what it would change"
         return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence)
     runbook = runbook_of(request.runbook, world.runbooks)
+    if service.host in world.permissions.look_only:
+        sentence = (
+            f"cannot run {runbook.id!r} for {service.name!r}: {permission.cannot_act(service.host)}; declare `ssh:` for it"
+        )
+        return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence, mistaken=True)
     why = f"asked for by {request.by}"
     copy = good_copy(service, world)
     around = standing.surroundings(service, world.store, world.good_copies, world.clock.now())

@@ -33,6 +33,17 @@ class HostKeyRefused(OutsideError):  # noqa: N818  it is named after what is so
         super().__init__(sentence, transient=False)
 
 
+class JumpHostLost(OutsideError):  # noqa: N818  it is named after what is so
+    """A host lies behind another that cannot be used: the trouble is the other's.
+
+    host: the name of the one that is in trouble, the nearest of them.
+    """
+
+    def __init__(self, sentence: str, host: str, *, transient: bool) -> None:
+        super().__init__(sentence, transient=transient)
+        self.host = host
+
+
 class HungError(OutsideError):
     """A program did not end in time. It was killed with all that it started, and is gone, unless `left` says otherwise.
 

@@ -192,11 +192,14 @@ class AnsiblePlaybooks:
                     known = str(ssh.known_hosts)
                     hops.insert(0, Hop(address=ssh.address, port=ssh.port, user=ssh.user, known_hosts=known, key_file=key))
                     at = self._hosts[ssh.jump] if ssh.jump is not None else None
-                case SsmAccess() | Here():
+                case SsmAccess():
                     raise OutsideError(
-                        f"cannot run a playbook on host {host.name!r}: Ansible reaches hosts over SSH; declare `ssh:` for it",
+                        f"cannot run a playbook on host {host.name!r}: it is reached through SSM, over which Medic looks and does"
+                        " not act; declare `ssh:` for it",
                         transient=False,
                     )
+                case Here():
+                    raise OutsideError(f"cannot reach host {host.name!r} over SSH: it is this machine", transient=False)
         sudo = isinstance(host.access, SshAccess) and host.access.sudo
         return Way(host=host.name, hops=tuple(hops), sudo=sudo, docker=host.docker, agent_socket=self._agent_socket)
 

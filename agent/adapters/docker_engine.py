@@ -68,12 +68,15 @@ class DockerEngine:
         clock: Clock,
         *,
         far: Mapping[HostName, docker_stream.Dial] = MappingProxyType({}),
+        late: Mapping[HostName, timedelta] = MappingProxyType({}),
         timeout: timedelta = TIMEOUT,
         silence: timedelta = SILENCE,
     ) -> None:
-        """far: how to connect to the engines of hosts that are not this machine."""
+        """far: how to connect to the engines of hosts that are not this machine. late: those whose answers come whole, and
+        so much later than over a connection."""
         self._urls = {host.name: host.docker for host in hosts}
         self._far = dict(far)
+        self._late = dict(late)
         self._clock = clock
         self._timeout = timeout.total_seconds()
         self._silence = silence.total_seconds()
@@ -99,7 +102,7 @@ class DockerEngine:
                 for row in listed
                 if isinstance(row, dict)
             ]
-            look = self._bounded_inspect(client, until=ended + INSPECT_BUDGET.total_seconds())
+            look = self._bounded_inspect(client, until=ended + self._within(host, INSPECT_BUDGET.total_seconds()))
             return self._memories[host].complete(rows, began=began, ended=ended, inspect=look)
 
     def inspect(self, host: HostName, container: str) -> ContainerFacts:
@@ -138,7 +141,7 @@ class DockerEngine:
             )
 
     def _events(self, host: HostName, of: Mapping[str, Sequence[str]], since: datetime) -> tuple[ContainerEvent, ...]:
-        until = self._clock.monotonic() + self._timeout
+        until = self._clock.monotonic() + self._within(host, self._timeout)
         span = {"since": _stamp(since), "until": _stamp(self._clock.now())}
         filters = {"type": ["container"], "event": list(EVENTS), **of}
         target = f"/events?{urlencode({**span, 'filters': json.dumps(filters)})}"
@@ -151,6 +154,10 @@ class DockerEngine:
 
         Raises OutsideError when the connection ends, and when the engine has been silent and does not answer a ping either.
         """
+        if host in self._late:
+            raise OutsideError(
+                f"cannot follow the events of host {host!r}: its answers come whole, once they have ended", transient=False
+            )
         target = f"/events?{urlencode({'filters': json.dumps({'type': ['container'], 'event': list(EVENTS)})})}"
         with self._outside(host, f"cannot follow the events of host {host!r}"):
             try:
@@ -169,7 +176,7 @@ class DockerEngine:
         Past `timeout` it raises OutsideError, but Docker has no call that ends what an exec started: the program may
         remain inside. So run only what ends by itself (`nginx -T`), or bound it with a `timeout` that the container has.
         """
-        until = self._clock.monotonic() + timeout.total_seconds()
+        until = self._clock.monotonic() + self._within(host, timeout.total_seconds())
         with self._outside(host, f"cannot run {' '.join(argv)!r} in container {container!r}"):
             client = self._client(host)
             made = client.exec_create(str(_found(client, container)["Id"]), [*argv], stdin=False)["Id"]
@@ -215,7 +222,7 @@ class DockerEngine:
 
     def _tail(self, host: HostName, id_: str, *, limit: int, since: datetime | None, terminal: bool) -> bytes:
         """Read backwards in steps: `tail` counts entries, not bytes, and reading a big log from its start takes too long."""
-        until = self._clock.monotonic() + LOG_DEADLINE.total_seconds()
+        until = self._clock.monotonic() + self._within(host, LOG_DEADLINE.total_seconds())
         entries, kept = LOG_ENTRIES, b""
         while True:
             query = urlencode({"stdout": 1, "stderr": 1, "tail": entries, **({"since": _stamp(since)} if since else {})})
@@ -223,7 +230,7 @@ class DockerEngine:
                 with self._stream(host, f"/containers/{quote(id_, safe='')}/logs?{query}", until) as stream:
                     chunks = stream.chunks(until)
                     found = docker_stream.last(chunks if terminal else docker_stream.demultiplex(chunks), limit)
-            except TimeoutError:
+            except (TimeoutError, OutsideError):  # too late, or too long for the way here
                 if not kept:
                     raise
                 return kept  # the shorter tail is a true tail, too
@@ -272,7 +279,9 @@ class DockerEngine:
         if client is None:
             # The SDK would ask for the version itself, but leaks a socket for every engine that is not there (docker 7.2).
             version = self._api_version(host)
-            made = docker.APIClient(self._url(host), version=version, timeout=self._timeout, num_pools=POOLS)  # type: ignore[arg-type]  # requests takes fractions
+            made = docker.APIClient(
+                self._url(host), version=version, timeout=self._within(host, self._timeout), num_pools=POOLS
+            )  # type: ignore[arg-type]  # requests takes fractions
             if host in self._far:
                 docker_dialled.go_over(made, self._far[host])
             made.trust_env = False  # no proxy and no .netrc stands between us and an engine; saves reading both for every call
@@ -282,7 +291,7 @@ class DockerEngine:
         return client
 
     def _api_version(self, host: HostName) -> str:
-        until = self._clock.monotonic() + self._timeout
+        until = self._clock.monotonic() + self._within(host, self._timeout)
         with self._stream(host, "/version", until) as stream:
             said = docker_stream.first(stream.chunks(until), VERSION_LIMIT)
         try:
@@ -301,6 +310,10 @@ class DockerEngine:
     ) -> docker_stream.Stream:
         method = "GET" if body is None else "POST"
         return docker_stream.open_stream(self._dial(host), method, target, clock=self._clock, until=until, body=body, stop=stop)
+
+    def _within(self, host: HostName, seconds: float) -> float:
+        late = self._late.get(host)
+        return seconds if late is None else seconds + late.total_seconds()
 
     def _dial(self, host: HostName) -> docker_stream.Dial:
         return self._far.get(host) or functools.partial(docker_stream.connect, self._url(host))

@@ -67,10 +67,12 @@ class Programs(Protocol):
 class FarMachine:
     """`machine.Machine` over `Programs`."""
 
-    def __init__(self, host: HostName, programs: Programs, clock: Clock) -> None:
+    def __init__(self, host: HostName, programs: Programs, clock: Clock, patience: timedelta = timedelta(0)) -> None:
+        """patience: what every answer may take beside its program; a kept connection needs none to speak of."""
         self._host = host
         self._programs = programs
         self._clock = clock
+        self.patience = patience
 
     def run(self, argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
         """Return exit code and output of one program. Raises OutsideError."""
@@ -118,11 +120,16 @@ class FarMachine:
             raise self._nonsense(path, said) from exc
 
     def measure(self, disks: tuple[str, ...]) -> MachineFacts:
-        """Return memory, load, CPUs, disks and the clock, which is as exact as the answer was fast. Raises OutsideError."""
+        """Return memory, load, CPUs, disks and the clock. Raises OutsideError.
+
+        The clock was read at some moment between question and answer: it is off by what no such moment explains.
+        """
         for path in disks:
             machine.absolute(path)
         before = self._clock.now()
-        code, output = self._programs.run(("sh", "-c", MEASURE, "sh", *disks), timeout=TIMEOUT, limit=_FACTS_LIMIT)
+        code, output = self._programs.run(
+            ("sh", "-c", MEASURE, "sh", *disks), timeout=TIMEOUT + self.patience, limit=_FACTS_LIMIT
+        )
         after = self._clock.now()
         clock, load, cpus, *more = [*output.decode("utf-8", errors="replace").splitlines(), "", "", ""]
         try:
@@ -130,7 +137,7 @@ class FarMachine:
                 load=float(load.split()[1]),
                 cpus=int(cpus),
                 meminfo="\n".join(more[len(disks) :]),
-                ahead=datetime.fromtimestamp(float(clock), UTC) - (before + (after - before) / 2),
+                ahead=_outside(datetime.fromtimestamp(float(clock), UTC), before, after),
                 disks=tuple(_disk(line) for line in more[: len(disks)]),
             )
         except (ValueError, IndexError, OverflowError, OSError) as exc:
@@ -139,7 +146,7 @@ class FarMachine:
 
     def runs(self, title: str) -> bool:
         """Say whether a process, not inside a container, begins its command line so. Raises OutsideError."""
-        code, output = self._programs.run(("sh", "-c", RUNS, "sh", title), timeout=TIMEOUT, limit=_FACTS_LIMIT)
+        code, output = self._programs.run(("sh", "-c", RUNS, "sh", title), timeout=TIMEOUT + self.patience, limit=_FACTS_LIMIT)
         if code not in (0, 1):
             raise OutsideError(f"cannot list the processes of host {self._host!r}: {_first(output)}", transient=True)
         return code == 0
@@ -148,7 +155,7 @@ class FarMachine:
         self, doing: str, script: str, path: str, *more: str, limit: int = _FACTS_LIMIT, timeout: timedelta = TIMEOUT
     ) -> bytes | None:
         machine.absolute(path)
-        code, output = self._programs.run(("sh", "-c", script, "sh", path, *more), timeout=timeout, limit=limit)
+        code, output = self._programs.run(("sh", "-c", script, "sh", path, *more), timeout=timeout + self.patience, limit=limit)
         match code:
             case 0:
                 return output
@@ -167,6 +174,11 @@ class FarMachine:
 
     def _nonsense(self, path: str, said: bytes) -> OutsideError:
         return OutsideError(f"cannot read {path!r} on host {self._host!r}: it answers {_first(said)!r}", transient=False)
+
+
+def _outside(moment: datetime, before: datetime, after: datetime) -> timedelta:
+    """Return how far a moment is from a span of time: positive behind its end, negative before its begin, zero within."""
+    return moment - min(max(moment, before), after)
 
 
 def _disk(said: str) -> DiskFacts | None:

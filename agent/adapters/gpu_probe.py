@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from agent.adapters.machine import MachineOf
+from agent.adapters.machine import Machine, MachineOf
 from agent.errors import HungError, OutsideError
 from agent.gpu import smi, xids
 from agent.model import Blind, GpuHolder, GpuRequest, GpuSeen, GpuTool, HostName, Xid
@@ -26,9 +26,9 @@ LOG_TAIL = "1048576"
 MOST_REFUSED = 6
 """Fields that one look drops because the driver does not know them; the host is remembered, so the next look goes on there."""
 MOST_HOLDERS = 64
-QUIET = timedelta(minutes=5)
-"""After an nvidia-smi on another machine did not end in time, no other is started there for so long."""
 AT_LEAST = timedelta(milliseconds=300)
+QUICK = timedelta(seconds=2)
+"""For everything but nvidia-smi, beside the way to the host."""
 _CONTAINER = re.compile(r"docker[-/]([0-9a-f]{64})")
 _BTIME = re.compile(r"^btime (\d{1,12})$", re.MULTILINE)
 
@@ -72,7 +72,7 @@ class GpuProbe:
         if not host.lock.acquire(timeout=span.total_seconds()):
             return Blind(why=f"an earlier look at the GPUs of host {request.host!r} is still under way")
         try:
-            return _Look(request, self._machine_of(request.host).run, host, self._catalogue, self._clock, span).seen()
+            return _Look(request, self._machine_of(request.host), host, self._catalogue, self._clock, span).seen()
         except OutsideError as exc:
             return Blind(why=str(exc))
         finally:
@@ -83,10 +83,11 @@ class _Look:
     """One look at one host."""
 
     def __init__(
-        self, request: GpuRequest, run: Run, host: _Host, catalogue: xids.Catalogue, clock: Clock, span: timedelta
+        self, request: GpuRequest, machine: Machine, host: _Host, catalogue: xids.Catalogue, clock: Clock, span: timedelta
     ) -> None:
         self._request = request
-        self._run = run
+        self._run: Run = machine.run
+        self._quick = QUICK + machine.patience
         self._host = host
         self._catalogue = catalogue
         self._clock = clock
@@ -134,16 +135,14 @@ class _Look:
         try:
             code, output = self._run(argv, timeout=self._left(), limit=OUTPUT_LIMIT)
         except HungError as exc:
+            if not self._answers:
+                return GpuTool.FAILED, 0, str(exc)  # the whole host is silent
             if exc.left():
                 self._host.left = exc.left
             return GpuTool.HANGS, 0, str(exc)
         except OutsideError as exc:
-            if not exc.transient:
-                return GpuTool.ABSENT, 0, str(exc)
-            # A host that answers all else: it may be left there, and from here nobody can see whether it is.
-            until = time.monotonic() + QUIET.total_seconds()
-            self._host.left = (lambda: time.monotonic() < until) if self._answers else None
-            return GpuTool.HANGS if self._answers else GpuTool.FAILED, 0, str(exc)
+            # A way to the host that broke in the middle says nothing of the tool.
+            return GpuTool.FAILED if exc.transient else GpuTool.ABSENT, 0, str(exc)
         return None, code, output.decode("utf-8", errors="replace")
 
     def _holders(self) -> tuple[GpuHolder, ...] | None:
@@ -206,7 +205,7 @@ class _Look:
     def _text(self, argv: tuple[str, ...], *, codes: tuple[int, ...] = (0,), limit: int = OUTPUT_LIMIT) -> str | None:
         """Return what a program printed, or None after noting why it could not be had."""
         try:
-            code, output = self._run(argv, timeout=min(self._left(), timedelta(seconds=2)), limit=limit)
+            code, output = self._run(argv, timeout=min(self._left(), self._quick), limit=limit)
         except OutsideError as exc:
             self._gaps.append(str(exc))
             return None

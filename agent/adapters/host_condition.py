@@ -6,8 +6,10 @@ In: the way to a host (None: this machine). Out: findings, each with what to do 
 import re
 import subprocess
 from collections.abc import Mapping
+from datetime import timedelta
 
 from agent.adapters import ssh_client
+from agent.adapters.machine import Machine
 from agent.adapters.ssh_client import Way
 from agent.errors import OutsideError
 from agent.model import Found
@@ -31,6 +33,9 @@ say system "$( (. /etc/os-release 2>/dev/null && echo "$PRETTY_NAME") || uname -
 missing=
 for tool in $2; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
 say tools "$missing"
+missing=
+for tool in bash curl gzip base64; do command -v "$tool" >/dev/null || missing="$missing $tool"; done
+say lookers "$missing"
 python=/usr/bin/python3
 [ -x "$python" ] || python=$(command -v python3) || python=
 say python "$( [ -z "$python" ] || "$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1 | tail -n 1)"
@@ -51,21 +56,55 @@ say held "$(ls "$base/locks" 2>/dev/null | head -n 5)"
 _VERSION = re.compile(r"\d+(\.\d+)+\S*")
 
 
-def look(host: str, docker: str, way: Way | None, clock: Clock) -> tuple[Found, ...]:
-    """Ask a host everything; one finding alone where it cannot be reached. way: None where the host is this machine."""
+def look(host: str, docker: str, way: Way | Machine | None, clock: Clock) -> tuple[Found, ...]:
+    """Ask a host everything; one finding alone where it cannot be reached.
+
+    way: None where the host is this machine; a machine where Medic looks and does not act, so that less is needed there.
+    """
     began = clock.now().timestamp()
     try:
-        said = _ask_here(docker) if way is None else ssh_client.ask(way, _SCRIPT, docker, " ".join(TOOLS), within=WITHIN)
+        said = _ask(docker, way)
     except OutsideError as exc:
         return (Found(what="reach", well=False, found=str(exc)),)
     ended = clock.now().timestamp()
     answers = dict(line.split("\t")[1:3] for line in said.splitlines() if line.startswith("medic\t") and line.count("\t") == 2)
-    reached = "this machine" if way is None else f"{way.hops[-1].user}@{way.hops[-1].address}:{way.hops[-1].port}"
+    match way:
+        case None:
+            reached, found = "this machine", meant(host, answers)
+        case Way():
+            reached = f"{way.hops[-1].user}@{way.hops[-1].address}:{way.hops[-1].port}"
+            found = meant(host, answers)
+        case _:
+            reached, found = "through SSM, to look only", _looked_at(answers)
     who = answers.get("user", "")
     return (
         Found(what="reach", well=True, found=f"{reached}, as {who}; {answers.get('system', '')}"),
-        *meant(host, answers),
+        *found,
         _clock(answers.get("clock", ""), began, ended),
+    )
+
+
+def _looked_at(answers: Mapping[str, str]) -> tuple[Found, ...]:
+    """Return what a host's answers mean where nothing is carried out."""
+    missing = f"{answers.get('tools', '')} {answers.get('lookers', '')}".split()
+    docker = answers.get("docker", "")
+    return (
+        Found(
+            what="tools",
+            well=not missing,
+            found=f"missing: {' '.join(missing)}" if missing else "all there",
+            how="install coreutils, grep and findutils, and bash, curl and gzip",
+        ),
+        _docker(docker),
+    )
+
+
+def _docker(docker: str) -> Found:
+    return Found(
+        what="docker",
+        well=bool(_VERSION.fullmatch(docker)),
+        found=docker or "no docker command there",
+        how="install its command-line client, start it, or let this account use its socket (group docker, or `sudo: true`)",
     )
 
 
@@ -86,12 +125,7 @@ def meant(host: str, answers: Mapping[str, str]) -> tuple[Found, ...]:
         Found(what="python", well=enough, found=python or "not there", how=f"{prepare}: modules need Python 3.8 or newer"),
         _module("requests", answers, f"{prepare}: modules that speak to Docker need it", needed=True),
         _module("yaml", answers, f"{prepare}: recreating services of Compose files needs it", needed=False),
-        Found(
-            what="docker",
-            well=bool(_VERSION.fullmatch(docker)),
-            found=docker or "no docker command there",
-            how="install its command-line client, start it, or let this account use its socket (group docker, or `sudo: true`)",
-        ),
+        _docker(docker),
         Found(
             what="compose",
             well=bool(_VERSION.fullmatch(answers.get("compose", "").removeprefix("v"))),
@@ -135,6 +169,17 @@ def _clock(said: str, began: float, ended: float) -> Found:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".")) if re.fullmatch(r"\d+(\.\d+)*", text) else ()
+
+
+def _ask(docker: str, way: Way | Machine | None) -> str:
+    match way:
+        case None:
+            return _ask_here(docker)
+        case Way():
+            return ssh_client.ask(way, _SCRIPT, docker, " ".join(TOOLS), within=WITHIN)
+        case _:
+            words = ("sh", "-c", _SCRIPT, "medic", docker, " ".join(TOOLS))
+            return way.run(words, timeout=timedelta(seconds=WITHIN), limit=65_536)[1].decode("utf-8", "replace")
 
 
 def _ask_here(docker: str) -> str:

@@ -20,6 +20,8 @@ _NOWHERE = (FileNotFoundError, NotADirectoryError)
 class LocalMachine:
     """`machine.Machine` by the kernel's own calls."""
 
+    patience = timedelta(0)
+
     def run(self, argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
         """Return exit code and output of one program; past `timeout` all of it is killed. Raises OutsideError."""
         return local_exec.run(argv, timeout=timeout, limit=limit)

@@ -1,6 +1,6 @@
 """What the adapters need of one host, whichever way it is reached: a port of their own, with an implementation per kind.
 
-`local_machine` is this very machine; `far_machine` makes one of anything that runs programs there (SSH, later SSM). What
+`local_machine` is this very machine; `far_machine` makes one of anything that runs programs there (SSH, SSM). What
 checks and evidence make of it is written once, in `host_files` and the probes.
 """
 
@@ -54,6 +54,9 @@ class MachineFacts:
 
 class Machine(Protocol):
     """One host. Every call is bounded and raises OutsideError when it cannot answer; a path that leads nowhere is None."""
+
+    patience: timedelta
+    """What an answer may take beside what it asks for: the way there and back."""
 
     def run(self, argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
         """Return exit code and the first `limit` bytes of output of one program; past `timeout` it is ended there.

@@ -16,6 +16,7 @@ from agent import ports, xid_file
 from agent.adapters import (
     at_once,
     certificate_probe,
+    curl_probe,
     exec_probe,
     gpu_probe,
     http_probe,
@@ -28,7 +29,7 @@ from agent.adapters.machine import MachineOf
 from agent.adapters.system_clock import SystemClock
 from agent.adapters.ways import Ways
 from agent.adapters.windows import Windows
-from agent.errors import HostKeyRefused, OutsideError
+from agent.errors import HostKeyRefused, JumpHostLost, OutsideError
 from agent.model import (
     Blind,
     CertificateRequest,
@@ -161,7 +162,8 @@ class BatchProber:
                 try:
                     containers = self._docker.list(host)
                 except OutsideError as exc:
-                    return Blind(why=str(exc), security=isinstance(exc, HostKeyRefused))
+                    behind = HostName(exc.host) if isinstance(exc, JumpHostLost) else None
+                    return Blind(why=str(exc), security=isinstance(exc, HostKeyRefused), behind=behind)
                 return ContainersSeen(containers=containers, took=timedelta(seconds=time.monotonic() - began))
             case HttpRequest() | TcpRequest():
                 return self._through(request, deadline)
@@ -182,6 +184,11 @@ class BatchProber:
         """Ask what only another host can reach, over a connection that is made there."""
         assert request.via is not None  # noqa: S101 (it is far; for the type)
         connect = self._ways.doors[request.via]
+        if connect is None:
+            try:
+                return curl_probe.observation(self._machine_of(request.via), request, deadline)
+            except OutsideError as exc:
+                return Blind(why=str(exc))
         within = min(request.timeout, deadline).total_seconds()
         try:
             if isinstance(request, HttpRequest):

@@ -21,8 +21,9 @@ import paramiko
 from paramiko.common import MSG_CHANNEL_OPEN_FAILURE, cMSG_CHANNEL_OPEN
 from paramiko.message import Message
 
-from agent.adapters import ssh_trust
-from agent.errors import HostKeyRefused, OutsideError
+from agent.adapters import bounded_program, ssh_trust
+from agent.adapters.bounded_program import LONGEST
+from agent.errors import HostKeyRefused, JumpHostLost, OutsideError
 from agent.model import HostName, SshAccess
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,6 @@ REFUSED_KEY_AGAIN = 60.0
 """Seconds after a wrong host key before the next try."""
 ARE_YOU_THERE = 1.0
 """Seconds for a silent host to show that it lives."""
-KILL_AFTER = 0.3
-"""Seconds that a program has between SIGTERM and SIGKILL."""
-
-TIMED_OUT = (124, 137)
-"""Exit codes of `timeout`, by SIGTERM and by SIGKILL. Source: GNU coreutils 9.1, timeout."""
-NOT_STARTED = (126, 127)
-"""Exit codes of `env` and `timeout` for a program that cannot be run or is not there."""
 
 CONNECT_FAILED = 2
 """Why a channel is not opened: what it should lead to could not be connected to. Source: RFC 4254, section 5.1."""
@@ -56,8 +50,6 @@ _CHUNK = 65_536
 _WINDOW = 2_097_152
 _PACKET = 32_768
 _POLL = 0.1
-_LONGEST = 200
-"""Characters of what others say that are kept in a sentence."""
 
 
 class ChannelRefusedError(Exception):
@@ -105,16 +97,12 @@ class SshLink:
         """
         span = timeout.total_seconds()
         until = time.monotonic() + span
-        doing = f"cannot run {shlex.join(argv)[:_LONGEST]!r} on host {self.host!r}"
+        doing = f"cannot run {shlex.join(argv)[:LONGEST]!r} on host {self.host!r}"
         with self._slot(doing, until), self._outside(doing, until):
             transport = self._connected(until)
             left = until - time.monotonic()
             code, output = self._exchange(transport, argv, bound=max(left - 1.0, left / 2), until=until, limit=limit)
-        if code in TIMED_OUT:
-            raise OutsideError(f"{doing}: it did not end within {span:g} s", transient=True)
-        if code in NOT_STARTED:
-            raise OutsideError(f"{doing}: {_text(output)}", transient=False)
-        return code, output
+        return bounded_program.checked(doing, code, output, span)
 
     def dial_tcp(self, address: str, port: int, until: float) -> paramiko.Channel:
         """Open a connection from that host to an address as it sees it; it works like a socket.
@@ -162,7 +150,7 @@ class SshLink:
     ) -> tuple[int, bytes]:
         # A shell's start-up files may print before the program does: what counts begins after a word they cannot know.
         mark = os.urandom(8).hex().encode()
-        within = f"echo {mark.decode()}; exec env LC_ALL=C timeout -k {KILL_AFTER:g} {bound:.3f} {shlex.join(argv)}"
+        within = f"echo {mark.decode()}; exec {bounded_program.words(argv, bound)}"
         began = time.monotonic()
         # No end of input is sent: paramiko may send it when a quick program is over, and OpenSSH ends the whole connection, with
         # everybody's programs, for a word to a channel that is gone. Source: OpenSSH 9.2, channels.c, channel_from_packet_id.
@@ -184,7 +172,7 @@ class SshLink:
                 raise EOFError("the connection ended before the program did")
             # The server tells of a signal, and paramiko does not. `timeout` ends by the SIGKILL that it sends its own group.
             if time.monotonic() - began >= bound:
-                return TIMED_OUT[1], output
+                return bounded_program.TIMED_OUT[1], output
             raise EOFError("a signal ended the program")
         finally:
             watchdog.cancel()
@@ -214,7 +202,7 @@ class SshLink:
                 del kept[limit:]
         if not begun:
             raise self._unreachable(
-                f"its shell runs no programs for user {self._access.user!r}: {_text(kept)}", transient=False
+                f"its shell runs no programs for user {self._access.user!r}: {bounded_program.text(kept)}", transient=False
             )
         return bytes(kept)
 
@@ -236,9 +224,9 @@ class SshLink:
             live = self._live
             if live is not None and (isinstance(exc, TimeoutError) or not live.is_active()):
                 self._drop(live)
-            late = isinstance(exc, TimeoutError) or time.monotonic() >= until
-            cause = "the host did not answer in time" if late else f"the SSH connection broke: {_brief(exc)}"
-            raise OutsideError(f"{doing}: {cause}", transient=True) from exc
+            if isinstance(exc, TimeoutError) or time.monotonic() >= until:
+                raise bounded_program.hung(f"{doing}: the host did not answer in time") from exc
+            raise OutsideError(f"{doing}: the SSH connection broke: {_brief(exc)}", transient=True) from exc
 
     # ----------------------------------------------------------------------------------------------------- connection
 
@@ -327,7 +315,11 @@ class SshLink:
             except ChannelRefusedError as exc:
                 raise self._unreachable(f"its jump host {self._over.host!r} cannot connect to {address}:{port}") from exc
             except OutsideError as exc:
-                raise self._unreachable(f"its jump host cannot be used: {exc}", transient=exc.transient) from exc
+                lost = exc.host if isinstance(exc, JumpHostLost) else self._over.host
+                sentence = f"cannot reach host {self.host!r} over SSH, behind its jump host {self._over.host!r}: {exc}"
+                raise JumpHostLost(sentence, lost, transient=exc.transient) from exc
+            except TimeoutError as exc:
+                raise self._unreachable(f"its jump host {self._over.host!r} gets no answer from {address}:{port}") from exc
         try:
             raw = socket.create_connection((address, port), max(until - time.monotonic(), 0.001))
         except (socket.gaierror, UnicodeError) as exc:
@@ -446,7 +438,7 @@ class _Transport(paramiko.Transport):
 
     def _keep_refusal(self, message: Message) -> None:
         number, code, said = message.get_int(), message.get_int(), message.get_text()
-        self._refusals[number] = (code, said[:_LONGEST])
+        self._refusals[number] = (code, said[:LONGEST])
         message.rewind()
         self._parse_channel_open_failure(message)  # type: ignore[attr-defined]  # protected
 
@@ -454,14 +446,14 @@ class _Transport(paramiko.Transport):
 def _again(failure: OutsideError) -> OutsideError:
     """Return the same error afresh: one that is raised twice would carry the traces of both."""
     sentence = str(failure)
-    return (
-        HostKeyRefused(sentence) if isinstance(failure, HostKeyRefused) else OutsideError(sentence, transient=failure.transient)
-    )
+    match failure:
+        case HostKeyRefused():
+            return HostKeyRefused(sentence)
+        case JumpHostLost(host=host):
+            return JumpHostLost(sentence, host, transient=failure.transient)
+        case _:
+            return OutsideError(sentence, transient=failure.transient)
 
 
 def _brief(exc: BaseException) -> str:
-    return (" ".join(str(exc).split()) or type(exc).__name__)[:_LONGEST]
-
-
-def _text(said: bytes | bytearray) -> str:
-    return " ".join(said.decode("utf-8", errors="replace").split())[:_LONGEST] or "it says nothing"
+    return (" ".join(str(exc).split()) or type(exc).__name__)[:LONGEST]

@@ -2,8 +2,8 @@
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from agent.adapters.docker_stream import Dial
 from agent.adapters.machine import Machine
@@ -25,8 +25,11 @@ class Ways:
     """Their files and programs."""
     engines: Mapping[HostName, Dial]
     """Connections to the Docker engines of those that are not this machine: every one of them."""
-    doors: Mapping[HostName, Door]
-    """Connections from those that are not this machine to what they alone can reach: every one of them."""
+    doors: Mapping[HostName, Door | None]
+    """Connections from those that are not this machine to what they alone can reach: every one of them. None where no connection
+    can be brought here: there the host's own programs ask (`curl_probe`)."""
+    late: Mapping[HostName, timedelta] = field(default_factory=dict)
+    """Those whose engine's answers come whole and late, and how late: what waits for them waits so much longer."""
 
     def machine_of(self, host: HostName) -> Machine:
         """Return the machine of a host. Raises OutsideError where its files and programs are out of reach."""
@@ -35,12 +38,3 @@ class Ways:
         except KeyError:
             why = f"cannot look at host {host!r}: Medic has no way to its files and programs"
             raise OutsideError(why, transient=False) from None
-
-
-def shut(host: HostName, why: str) -> tuple[Dial, Door]:
-    """Return an engine and a door that nobody gets through: the host must not be taken for this machine."""
-
-    def refuse(*_: object) -> NoReturn:
-        raise OutsideError(f"cannot reach host {host!r}: {why}", transient=False)
-
-    return refuse, refuse

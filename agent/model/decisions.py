@@ -197,6 +197,8 @@ class Permissions:
     dry_run: bool = False
     approval_expires: timedelta = timedelta(hours=1)
     """How long a request for approval waits for its answer, and the answer for its use."""
+    look_only: tuple[HostName, ...] = ()
+    """Hosts that are reached in a way over which nothing can be carried out."""
 
     @property
     def only_watches(self) -> bool:

@@ -112,6 +112,8 @@ class Blind:
     why: str
     security: bool = False
     """Whoever answered in the host's place has another key than the pinned one."""
+    behind: HostName | None = None
+    """The jump host whose trouble it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from agent.model import (
     Decision,
     Hold,
     HoldCode,
+    HostName,
     Incident,
     Mode,
     Permissions,
@@ -46,15 +47,15 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing, at_mo
     mode = most_careful((mode_of(plan.runbook, plan.risk, service, standing.permissions), at_most))
     if plan.runbook in standing.demoted:
         mode = most_careful((mode, Mode.ASK))
+    if service.host in standing.permissions.look_only:
+        mode = most_careful((mode, Mode.SUGGEST))
     dry_run = service.dry_run or standing.permissions.dry_run
     match mode:
         case Mode.OBSERVE:
             because, until = f"would run {plan.runbook}; the mode is observe", "its mode is raised in medic.yaml"
             return Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=LOOK_AGAIN, would=plan)
         case Mode.SUGGEST:
-            return _hold(
-                HoldCode.SUGGESTED, plan, _why_suggest(plan, at_most), "a person does it, or its mode is raised in medic.yaml"
-            )
+            return _suggest(plan, service, standing, at_most)
         case Mode.ASK | Mode.ACT if dry_run:
             would = "dry run, else it would be asked for" if mode is Mode.ASK else "dry run"
             return _hold(HoldCode.DRY_RUN, plan, would, "dry_run is taken out of medic.yaml")
@@ -64,10 +65,17 @@ def granted(plan: Plan, service: Service, number: int, standing: Standing, at_mo
             return plan
 
 
-def _why_suggest(plan: Plan, at_most: Mode) -> str:
-    if at_most is Mode.SUGGEST:
-        return plan.why
-    return "the mode is suggest"
+def _suggest(plan: Plan, service: Service, standing: Standing, at_most: Mode) -> Hold:
+    if service.host in standing.permissions.look_only:
+        why, until = cannot_act(service.host), f"a person does it, or `ssh:` is declared for {service.host}"
+        return _hold(HoldCode.SUGGESTED, plan, why, until)
+    because = plan.why if at_most is Mode.SUGGEST else "the mode is suggest"
+    return _hold(HoldCode.SUGGESTED, plan, because, "a person does it, or its mode is raised in medic.yaml")
+
+
+def cannot_act(host: HostName) -> str:
+    """Return why nothing can be carried out on a host of `Permissions.look_only`."""
+    return f"host {host!r} is reached through SSM, over which Medic looks and does not act"
 
 
 def mode_of(runbook: RunbookId, risk: Risk, service: Service, permissions: Permissions) -> Mode:

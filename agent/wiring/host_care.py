@@ -67,6 +67,9 @@ def check_host(using: Settings, name: str) -> tuple[Found, ...]:
     from agent.adapters import host_condition
 
     host = next(host for host in using.hosts if host.name == name)
+    if isinstance(host.access, SsmAccess):
+        with looking.ways(using) as reached:
+            return host_condition.look(host.name, host.docker, reached.machine_of(host.name), clock.CLOCK)
     with contextlib.closing(worlds.ansible(using, lambda: None)) as playbooks:
         way = None if isinstance(host.access, Here) else playbooks.way(host)
     return host_condition.look(host.name, host.docker, way, clock.CLOCK)

@@ -5,19 +5,22 @@ Nothing here imports a store or an engine: `medic check` does not pay for them.
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent import labels, look
 from agent.errors import ConfigError
-from agent.model import Here, Host, HostName, ServiceName, SshAccess, Verdict
+from agent.model import Here, Host, HostName, ServiceName, SshAccess, SsmAccess, Verdict
 from agent.ports import Containers, Prober
 from agent.settings import Settings
 from agent.wiring import clock
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
+    from agent.adapters.docker_stream import Dial
     from agent.adapters.machine import Machine
     from agent.adapters.ssh_ways import SshWays
-    from agent.adapters.ways import Ways
+    from agent.adapters.ssm_ways import SsmWays
+    from agent.adapters.ways import Door, Ways
 
 
 def check(using: Settings, service: ServiceName | None) -> tuple[Verdict, ...]:
@@ -47,7 +50,7 @@ def eyes_by(using: Settings, reached: "Ways") -> Iterator[tuple[Containers, Prob
     from agent.adapters.docker_engine import DockerEngine
     from agent.adapters.prober import BatchProber
 
-    docker = DockerEngine(using.hosts, clock.CLOCK, far=reached.engines)
+    docker = DockerEngine(using.hosts, clock.CLOCK, far=reached.engines, late=reached.late)
     try:
         yield docker, BatchProber(docker, reached)
     finally:
@@ -58,14 +61,13 @@ def eyes_by(using: Settings, reached: "Ways") -> Iterator[tuple[Containers, Prob
 def ways(using: Settings) -> Iterator["Ways"]:
     """Make the ways to all hosts; nothing connects before it is used. Each kind of host is imported only where there is one."""
     from agent.adapters.local_machine import LocalMachine
-    from agent.adapters.ways import Ways, shut
+    from agent.adapters.ways import Ways
 
     here = LocalMachine()
     machines: dict[HostName, Machine] = {host.name: here for host in using.hosts if isinstance(host.access, Here)}
-    engines, doors = {}, {}
-    for host in using.hosts:
-        if not isinstance(host.access, Here):
-            engines[host.name], doors[host.name] = shut(host.name, "Medic cannot reach hosts of its kind yet")
+    engines: dict[HostName, Dial] = {}
+    doors: dict[HostName, Door | None] = {}
+    late: dict[HostName, timedelta] = {}
     with contextlib.ExitStack() as opened:
         if any(isinstance(host.access, SshAccess) for host in using.hosts):
             ssh = _ssh(using.hosts)
@@ -73,7 +75,13 @@ def ways(using: Settings) -> Iterator["Ways"]:
             machines.update(ssh.machines)
             engines.update(ssh.engines)
             doors.update(ssh.doors)
-        yield Ways(machines=machines, engines=engines, doors=doors)
+        if any(isinstance(host.access, SsmAccess) for host in using.hosts):
+            ssm = _ssm(using.hosts)
+            machines.update(ssm.machines)
+            engines.update(ssm.engines)
+            doors.update(dict.fromkeys(ssm.machines))
+            late.update(ssm.late)
+        yield Ways(machines=machines, engines=engines, doors=doors, late=late)
 
 
 def _ssh(hosts: Sequence[Host]) -> "SshWays":
@@ -83,3 +91,12 @@ def _ssh(hosts: Sequence[Host]) -> "SshWays":
     except ImportError as exc:
         raise ConfigError(f"cannot reach hosts over SSH: {exc}; install medic-agent[ssh]") from exc
     return SshWays(hosts)
+
+
+def _ssm(hosts: Sequence[Host]) -> "SsmWays":
+    """Return the ways to the hosts that are reached through SSM. Raises ConfigError where what that needs is not installed."""
+    try:
+        from agent.adapters.ssm_ways import SsmWays
+    except ImportError as exc:
+        raise ConfigError(f"cannot reach hosts through SSM: {exc}; install medic-agent[aws]") from exc
+    return SsmWays(hosts)

@@ -1,4 +1,5 @@
-"""What every `ports.Containers` does: the engine in memory, a real one, and a real one of a host that is reached over SSH."""
+"""What every `ports.Containers` does: the engine in memory, a real one, and a real one of a host that is reached over SSH, or
+through SSM (a stand-in: moto's wire before a real shell)."""
 
 import threading
 import uuid
@@ -9,18 +10,22 @@ from datetime import timedelta
 import docker
 import pytest
 
+from agent.adapters import ssm_engine
+from agent.adapters.aws_clients import AwsClients
 from agent.adapters.docker_engine import DockerEngine
 from agent.adapters.ssh_ways import SshWays
+from agent.adapters.ssm_link import SsmLink
 from agent.adapters.system_clock import SystemClock
 from agent.errors import OutsideError
 from agent.model import COMPOSE_PROJECT, ContainerFacts, ContainerState, Host, HostName
 from agent.ports import Clock, Containers
+from tests import ssm_hosts
 from tests.fakes_docker import FakeContainers
 from tests.far_hosts import far_host
 from tests.live.conftest import Make, container, docker_client, tiny_image  # noqa: F401  # fixtures
 
 LOCAL = HostName("local")
-WAIT = 5.0
+WAIT = 30.0
 """Seconds that an engine under load may take to show what was just done to it."""
 
 
@@ -47,7 +52,9 @@ class Engine:
             self.clock.sleep(timedelta(milliseconds=20))
 
 
-LIVE = [pytest.param(each, marks=pytest.mark.live) for each in ("docker", "docker over SSH")]
+FOLLOWED = ["memory", *(pytest.param(each, marks=pytest.mark.live) for each in ("docker", "docker over SSH"))]
+"""Those whose events can be followed."""
+SSM = pytest.param("docker through SSM", marks=pytest.mark.live)
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +66,26 @@ def ssh_ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshWays]:
         over.close()
 
 
-@pytest.fixture(params=["memory", *LIVE])
+@pytest.fixture(scope="module")
+def ssm_link() -> Iterator[SsmLink]:
+    """The way to an instance that has this machine's own engine."""
+    with ssm_hosts.ssm():
+        yield SsmLink(LOCAL, ssm_hosts.instance().access(), AwsClients(ssm_hosts.REGION))
+
+
+@pytest.fixture(params=[*FOLLOWED, SSM])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "memory":
         yield _in_memory()
         return
-    far = request.getfixturevalue("ssh_ways").engines if request.param == "docker over SSH" else {}
-    real = DockerEngine((Host(name=LOCAL),), SystemClock(), far=far)
+    far, late = {}, {}
+    if request.param == "docker over SSH":
+        far = request.getfixturevalue("ssh_ways").engines
+    if request.param == "docker through SSM":
+        # Longer than the real way's patience: a machine that is busy with other things takes its time.
+        far = {LOCAL: ssm_engine.dial(LOCAL, request.getfixturevalue("ssm_link"), "unix:///var/run/docker.sock")}
+        late = {LOCAL: timedelta(seconds=60)}
+    real = DockerEngine((Host(name=LOCAL),), SystemClock(), far=far, late=late)
     yield _real(real, request.getfixturevalue("docker_client"), request.getfixturevalue("container"))
     real.close()
 
@@ -160,6 +180,7 @@ def test_remembered_events_tell_how_it_died(engine: Engine) -> None:
     assert {event.container for event in events} == {name}
 
 
+@pytest.mark.parametrize("engine", FOLLOWED, indirect=True)
 def test_followed_events_come_as_they_happen_and_end_with_stop(engine: Engine) -> None:
     name = engine.start()
     stopping = threading.Event()
@@ -172,6 +193,20 @@ def test_followed_events_come_as_they_happen_and_end_with_stop(engine: Engine) -
             stopping.set()
     crash.join()
     assert deaths == [5]
+
+
+@pytest.mark.parametrize("engine", [SSM], indirect=True)
+def test_what_never_ends_cannot_be_followed_through_ssm(engine: Engine) -> None:
+    with pytest.raises(OutsideError, match="cannot follow the events of host 'local': its answers come whole"):
+        next(engine.containers.follow(LOCAL, lambda: False))
+
+
+@pytest.mark.parametrize("engine", [*FOLLOWED[1:], SSM], indirect=True)
+def test_a_program_inside_a_container_ends_with_its_code_and_output(engine: Engine) -> None:
+    name = engine.start()
+    run = engine.containers.exec  # type: ignore[attr-defined]  # real engines have it beside the port
+    said = run(LOCAL, name, ("sh", "-c", "echo out; echo err >&2; exit 7"), timeout=timedelta(seconds=30), limit=100)
+    assert (said[0], sorted(said[1].split())) == (7, [b"err", b"out"])
 
 
 @pytest.mark.parametrize(

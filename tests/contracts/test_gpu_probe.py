@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from agent import xid_file
-from agent.adapters import local_exec
+from agent.adapters import bounded_program, local_exec
 from agent.adapters.gpu_probe import GpuProbe, Run
 from agent.adapters.machine import Machine
 from agent.adapters.system_clock import SystemClock
@@ -40,7 +40,7 @@ def shim(tmp_path: Path) -> Callable[[str], GpuRequest]:
 
 
 def prober(run: Run = local_exec.run) -> GpuProbe:
-    machine = Ways(machines={HERE: cast("Machine", SimpleNamespace(run=run))}, engines={}, doors={})
+    machine = Ways(machines={HERE: cast("Machine", SimpleNamespace(run=run, patience=timedelta(0)))}, engines={}, doors={})
     return GpuProbe(machine.machine_of, catalogue=xid_file.load, clock=SystemClock())
 
 
@@ -170,11 +170,25 @@ def test_on_another_machine_one_that_did_not_end_in_time_is_not_joined_by_others
         if "--format=csv" not in argv:
             return local_exec.run(argv, timeout=timeout, limit=limit)
         started.append(argv)
-        raise OutsideError("cannot run 'nvidia-smi' on host 'far': no answer within 1 s", transient=True)
+        raise bounded_program.hung("cannot run 'nvidia-smi' on host 'far': no answer within 1 s")
 
     by = prober(run)
     assert [seen(shim("normal"), by).tool for _ in range(3)] == [GpuTool.HANGS] * 3
     assert len(started) == 1
+
+
+def test_a_way_that_breaks_in_the_middle_says_nothing_of_the_tool(shim: Callable[..., GpuRequest]) -> None:
+    broken = [True]
+
+    def run(argv: tuple[str, ...], *, timeout: timedelta, limit: int) -> tuple[int, bytes]:
+        if broken[0] and "--format=csv" in argv:
+            raise OutsideError("cannot run 'nvidia-smi' on host 'far': the SSH connection broke", transient=True)
+        return local_exec.run(argv, timeout=timeout, limit=limit)
+
+    by = prober(run)
+    assert seen(shim("normal"), by).tool is GpuTool.FAILED
+    broken[0] = False
+    assert seen(shim("normal"), by).tool is GpuTool.ANSWERED, "the next look asks again at once"
 
 
 def test_a_host_that_cannot_be_reached_is_blind(shim: Callable[[str], GpuRequest]) -> None:

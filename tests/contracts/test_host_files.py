@@ -1,20 +1,28 @@
-"""The contract of `ports.HostFiles`, on this machine and over SSH: what it reads, and what it does not let itself be held by."""
+"""The contract of `ports.HostFiles`, on this machine, over SSH and through SSM: what it reads, and what cannot hold it.
+
+SSM is a stand-in: moto's wire before a real shell.
+"""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from agent.adapters.aws_clients import AwsClients
+from agent.adapters.far_machine import FarMachine
 from agent.adapters.host_files import MachineFiles
 from agent.adapters.local_machine import LocalMachine
 from agent.adapters.ssh_ways import SshWays
+from agent.adapters.ssm_link import SsmLink
+from agent.adapters.system_clock import SystemClock
 from agent.adapters.ways import Ways
 from agent.errors import OutsideError
 from agent.model import HostName
 from agent.ports import HostFiles
+from tests import ssm_hosts
 from tests.far_hosts import far_host
 
 LOCAL, UNKNOWN = HostName("local"), HostName("unknown")
@@ -29,8 +37,21 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostFiles]:
         over.close()
 
 
-@pytest.fixture(params=["here", "over SSH"])
+@pytest.fixture(scope="module")
+def behind_ssm() -> Iterator[HostFiles]:
+    """Files of an instance behind SSM: this machine plays it, too."""
+    with ssm_hosts.ssm():
+        link = SsmLink(LOCAL, ssm_hosts.instance().access(), AwsClients(ssm_hosts.REGION))
+        # Longer than the real way's patience: a machine that is busy with other things takes its time.
+        machine = FarMachine(LOCAL, link, SystemClock(), patience=timedelta(seconds=60))
+        yield MachineFiles(Ways(machines={LOCAL: machine}, engines={}, doors={}).machine_of)
+
+
+@pytest.fixture(params=["here", "over SSH", "through SSM"])
 def files(request: pytest.FixtureRequest) -> HostFiles:
+    if request.param == "through SSM":
+        behind: HostFiles = request.getfixturevalue("behind_ssm")
+        return behind
     if request.param == "here":
         return MachineFiles(Ways(machines={LOCAL: LocalMachine()}, engines={}, doors={}).machine_of)
     found: HostFiles = request.getfixturevalue("far")

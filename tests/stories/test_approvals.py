@@ -28,7 +28,7 @@ from agent.model import (
     StoryKind,
 )
 from tests.memory_engine import Crash
-from tests.stories.world import EVERY, RECREATE, RESTART, START, Ward, service
+from tests.stories.world import EVERY, HOST, RECREATE, RESTART, START, Ward, service
 
 KEEP = Parameter(name="keep", kind="integer", source=ParameterSource.PERSON, default="3", minimum=1, maximum=9)
 ASKS = replace(START, risk=Risk.DESTRUCTIVE, parameters=(*START.parameters, KEEP))
@@ -479,6 +479,28 @@ class TestOnDemand:
         accepted, sentence, _ = self.run(ward)
         assert (accepted, "dry_run is set" in sentence) == (False, True)
         assert ward.machine.played == []
+
+    def test_where_medic_only_looks_it_is_refused(self, tmp_path: Path) -> None:
+        ward = Ward(tmp_path, (service("web"),), runbooks=(ASKS,), permissions=Permissions(look_only=(HOST,)))
+        accepted, sentence, _ = self.run(ward)
+        assert not accepted
+        assert sentence == (
+            "cannot run 'start-container' for 'web': host 'local' is reached through SSM, over which Medic looks and does not act;"
+            " declare `ssh:` for it"
+        )
+        assert ward.machine.played == []
+
+
+def test_where_medic_only_looks_what_it_would_do_is_suggested(tmp_path: Path) -> None:
+    ward = Ward(tmp_path, (service("web"),), permissions=Permissions(look_only=(HOST,)))
+    ward.beat(2)
+    ward.machine.crash("web")
+    ward.beat(3)
+    hold = ward.incident("web").hold
+    assert hold is not None
+    assert hold.code is HoldCode.SUGGESTED
+    assert ward.machine.played == []
+    assert ward.incident("web").attempts == ()
 
 
 def test_the_plan_that_waits_is_a_plan_that_could_run(ward: Ward) -> None:

@@ -32,6 +32,7 @@ from agent.model import (
 
 EXAMPLE = Path(__file__).parents[2] / "medic.example.yaml"
 WEB = "services: {web: {%s}}"
+BEHIND_SSM = "hosts: {far: {ssm: {instance: i-0123456789abcdef0, region: eu-west-1}}}\nservices: {web: {host: far, %s}}"
 CHECK = "services: {web: {checks: [{%s}]}}"
 HTTP = CHECK % "kind: http, url: 'http://container:80/', %s"
 
@@ -142,6 +143,8 @@ WRONG = [
     ("control: ['ftp://x']", "control[0]: 'ftp://x' is no URL to check: begin with http:// or https://"),
     (WEB % "limits: {longest_start: 13h}", "services.web.limits.longest_start: must be from 1s to 12h, not 13h"),
     ("services: {a: {container: x}, b: {container: x}}", "services.b.container: 'x' is the container of service 'a' already: give one service all its checks"),
+    (BEHIND_SSM % "mode: act", "services.web.mode: host 'far' is reached through SSM, over which Medic looks and does not act: write suggest or observe, or declare `ssh:` for the host"),
+    (BEHIND_SSM % "runbooks: {restart-container: {mode: ask}}", "services.web.runbooks.restart-container.mode: host 'far' is reached through SSM, over which Medic looks and does not act: write suggest or observe, or declare `ssh:` for the host"),
     (WEB % "mode: aks", "services.web.mode: cannot be 'aks' (did you mean 'ask'?)"),
     (WEB % "runbooks: {restart-container: {mod: ask}}", "services.web.runbooks.restart-container.mod: there is no such key (did you mean 'mode'?)"),
     (WEB % "dry_run: yes", "services.web.dry_run: must be true or false, not 'yes'"),
@@ -421,3 +424,11 @@ def test_defaults_written_out_show_every_key_of_a_check(tmp_path: Path) -> None:
     text = settings.as_yaml(load(tmp_path, HTTP % "body: ok"))
     for key in ("plane: direct", "timeout: 2s", "200-399", "every: 5s", "sick_after: 2", "body_limit: 65536", "attempts: 2"):
         assert key in text
+
+
+@pytest.mark.parametrize(("written", "mode"), [("depends_on: []", Mode.SUGGEST), ("mode: observe", Mode.OBSERVE)])
+def test_on_a_host_behind_ssm_nothing_is_carried_out(tmp_path: Path, written: str, mode: Mode) -> None:
+    read = load(tmp_path, BEHIND_SSM % written)
+    assert [service.mode for service in read.services] == [mode]
+    assert read.permissions.look_only == ("far",)
+    assert load(tmp_path, settings.as_yaml(read)).services[0].mode is mode, "also once every default is written out"

@@ -13,6 +13,7 @@ from agent.errors import ConfigError
 from agent.model import (
     Answer,
     Approval,
+    Hold,
     HoldCode,
     HostName,
     IncidentId,
@@ -108,6 +109,15 @@ def test_each_mode_goes_as_far_as_it_says(mode: Mode, becomes: object) -> None:
     standing = Standing(now=START, permissions=Permissions(runbook_modes=((PRUNE, mode),)))
     decision = permission.granted(PLAN, WEB, 1, standing)
     assert becomes in (decision, getattr(decision, "code", None))
+
+
+@pytest.mark.parametrize("mode", [OBSERVE, SUGGEST, ASK, ACT])
+def test_where_medic_only_looks_a_runbook_is_suggested_whatever_is_allowed(mode: Mode) -> None:
+    permissions = Permissions(runbook_modes=((PRUNE, mode),), look_only=(WEB.host,))
+    decision = permission.granted(PLAN, WEB, 1, Standing(now=START, permissions=permissions, approvals=(APPROVED,)))
+    assert isinstance(decision, Hold)
+    assert decision.code is (HoldCode.OBSERVING if mode is OBSERVE else HoldCode.SUGGESTED)
+    assert mode is OBSERVE or "host 'here' is reached through SSM, over which Medic looks and does not act" in decision.because
 
 
 @pytest.mark.parametrize(
