@@ -515,8 +515,12 @@ class Sweep:
     # ------------------------------------------------------------------------------------------------------- hosts
 
     def _watch_hosts(self, observed: Observed, now: datetime) -> list[IncidentId]:
-        """One incident for a host that cannot be looked at, another for one that shows a wrong key; closed once it can be."""
+        """One incident for a host that cannot be looked at, another for one that shows a wrong key; closed once it can be.
+
+        A host behind a jump host that is lost has no incident of its own: that of the jump host names it.
+        """
         opened = []
+        behind = _behind(self._hosts, observed)
         for host in self._hosts:
             seen = observed.get(ContainersRequest(host=host))
             for prefix, check, word, looks in (
@@ -526,10 +530,13 @@ class Sweep:
                 name = ServiceName(f"{prefix}{host}")
                 if not isinstance(seen, Blind):
                     self._sees_again(name, looks)
+                elif host in behind:
+                    continue
                 elif seen.security is (prefix == HOST_KEY):
                     self._blind[name] = self._blind.get(name, 0) + 1
                     if self._blind[name] == looks and not self._world.store.incidents.unclosed(name):
-                        incident = self._open(_as_service(name, host), _blind_verdict(name, seen, now, check, word), now)
+                        told = replace(seen, why=_with_those_behind(seen.why, host, behind))
+                        incident = self._open(_as_service(name, host), _blind_verdict(name, told, now, check, word), now)
                         opened += [incident] if incident else []
         return opened
 
@@ -544,6 +551,21 @@ class Sweep:
 def _containers(host: HostName, observed: Observed) -> tuple[ContainerFacts, ...]:
     seen = observed.get(ContainersRequest(host=host))
     return seen.containers if isinstance(seen, ContainersSeen) else ()
+
+
+def _behind(hosts: Sequence[HostName], observed: Observed) -> dict[HostName, HostName]:
+    """Return the hosts that cannot be looked at because their jump host cannot be used, with that jump host."""
+    seen = {host: observed.get(ContainersRequest(host=host)) for host in hosts}
+    return {
+        host: answer.behind
+        for host, answer in seen.items()
+        if isinstance(answer, Blind) and answer.behind is not None and answer.behind in seen
+    }
+
+
+def _with_those_behind(why: str, host: HostName, behind: Mapping[HostName, HostName]) -> str:
+    lost = sorted(name for name, jump in behind.items() if jump == host)
+    return f"{why}; out of sight behind it: {', '.join(lost)}" if lost else why
 
 
 def _saw_nothing_wrong(fresh: Sequence[Judgement]) -> bool:
