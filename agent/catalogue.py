@@ -41,7 +41,7 @@ class RunbookFiles:
         """Return why what would run is not what the plan was made of, from the bytes on disk now; None where it is."""
         folder = self._folder / plan.runbook
         try:
-            now = runbook_file.hash_of(folder, self._playbooks / plan.playbook)
+            now = runbook_file.hash_of(folder, self._playbooks / plan.playbook if plan.playbook else None)
         except ConfigError as exc:
             return f"{plan.runbook} is not what it was when it was chosen: {exc}"
         return None if now == plan.runbook_hash else f"{plan.runbook} is not what it was when it was chosen"

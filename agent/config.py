@@ -57,6 +57,7 @@ from agent.model import (
     Permissions,
     Plane,
     Price,
+    ReplacementLimits,
     RunbookId,
     RunbookRule,
     RunSpec,
@@ -378,7 +379,7 @@ def with_fleet(settings: Settings, snapshot: fleet.Snapshot) -> Settings:
     made = settings.state_dir / fleet.KEY
     key = key or (str(made) if made.is_file() else None)
     found = fleet.hosts(snapshot, str(folder / fleet.KNOWN_HOSTS), key)
-    models = fleet.services(snapshot, settings.interval)
+    models = fleet.services(snapshot, settings.interval, gpus=settings.inventory is not None and settings.inventory.gpus)
     return replace(
         settings,
         fleet=snapshot,
@@ -407,6 +408,10 @@ def _stack(shape: config_shape.StackShape | None, place: _Place) -> InventorySou
         key_file=None if shape.key_file is None else str(place.at("key_file").path(shape.key_file)),
         on_drought=Mode(shape.on_drought),
         money_per_day=Decimal(str(shape.money_per_day)),
+        gpus=shape.gpus,
+        replacements=ReplacementLimits(
+            of_fleet=shape.replacements.of_fleet, of_pool=shape.replacements.of_pool, within=shape.replacements.within
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from agent import words
 from agent.check_shapes import CheckShape
-from agent.model import BreakerRule, Budget, Limits, MemoryRule, ModelLimits, Permissions, RunbookRule
+from agent.model import BreakerRule, Budget, Limits, MemoryRule, ModelLimits, Permissions, ReplacementLimits, RunbookRule
 from agent.settings import DAYS, Day, InventorySource, LogFormat, Retention
 from agent.shapes import Count, Keys, Name, Text, Timing, empty, matching, span, wait
 
@@ -291,6 +291,14 @@ class StoreShape(Keys):
     lease: Annotated[timedelta, span("5s", "10m")] = timedelta(seconds=30)
 
 
+class ReplacementsShape(Keys):
+    """`inventory.replacements:`."""
+
+    of_fleet: Annotated[int, Field(ge=0, le=1000)] = ReplacementLimits().of_fleet
+    of_pool: Annotated[int, Field(ge=0, le=1000)] = ReplacementLimits().of_pool
+    within: Annotated[timedelta, span("10m", "30d")] = ReplacementLimits().within
+
+
 class StackShape(Keys):
     """`inventory:`."""
 
@@ -299,6 +307,8 @@ class StackShape(Keys):
     key_file: Text | None = None
     on_drought: Literal["ask", "act"] = "ask"
     money_per_day: Annotated[float, Field(ge=0, le=100_000)] = float(InventorySource.MONEY_PER_DAY)
+    gpus: bool = True
+    replacements: ReplacementsShape = ReplacementsShape()
 
 
 class RetentionShape(Keys):

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import audit, closing, gate, notices
+from agent import audit, closing, gate, look, notices
 from agent.errors import OutsideError
 from agent.model import (
     AuditKind,
     Closing,
     Departure,
     DepartureStage,
+    FleetAct,
     FleetSize,
     Health,
     HoldCode,
@@ -26,7 +27,9 @@ from agent.model import (
     Judgement,
     Member,
     Mode,
+    Outcome,
     Plane,
+    Receipt,
     Received,
     Refusal,
     RefusalCode,
@@ -85,6 +88,9 @@ def _still_to_do(instance: str, world: World) -> bool:
 
 def begin(going: Departure, world: World, workflows: Workflows) -> None:
     """Open the incident of a doomed host and start its drain; done twice, it is done once."""
+    if going.attempt is not None:  # people gave it up before the cloud spoke of it: it has its incident
+        _start(going, world, workflows)
+        return
     now, name = world.clock.now(), ServiceName(f"{PREFIX}{going.instance}")
     verdict = _verdict(going, name, going.doomed_at or now)
     about = Service(name=name, host=HostName(going.host), container="", checks=(), origin="medic")
@@ -136,11 +142,17 @@ def _start(going: Departure, world: World, workflows: Workflows) -> None:
 
 def _may_go_on(incident: Incident, world: World) -> bool:
     code = None if incident.hold is None else incident.hold.code
-    if code is HoldCode.HALTED:
-        return gate.of(world).halted() is None
-    if code is HoldCode.OBSERVING:
-        return not world.permissions.only_watches
-    return code is HoldCode.DRY_RUN and not world.permissions.dry_run
+    match code:
+        case HoldCode.HALTED:
+            return gate.of(world).halted() is None
+        case HoldCode.OBSERVING:
+            return not world.permissions.only_watches
+        case HoldCode.DRY_RUN:
+            return not world.permissions.dry_run
+        case HoldCode.HOST_DOOMED:  # given up a moment ago, and its drain has not begun
+            return True
+        case _:
+            return False
 
 
 def _look_for_replacement(going: Departure, members: Sequence[Member], world: World, fleet: Fleet) -> None:
@@ -150,18 +162,94 @@ def _look_for_replacement(going: Departure, members: Sequence[Member], world: Wo
         return
     if going.wanted is None:
         going = _sized(going, world, fleet)
+    late = going.stage is DepartureStage.DRAINED and spot.overdue(going, fleet.warm_up, world.clock.now())
     if spot.is_replaced(going, members):
-        came = [each.instance for each in members if each.in_service and each.instance != going.instance]
-        text = f"{len(came)} of {going.wanted} hosts are warm: {', '.join(came)}"
-        now = world.clock.now()
-        world.store.story.tell(incident.id, incident.service, StoryKind.SEEN_AGAIN, text, now=now, key="replaced")
-        closing.close(incident, Closing.HEALED, by="medic", store=world.store, channels=world.channels, clock=world.clock)
-        _over(going, world)
+        seen = () if going.attempt is None else _seen_well(going, members, world, fleet)
+        if not isinstance(seen, str):
+            _replaced(going, incident, members, seen, world)
+        elif late:
+            _ask(going, incident, f"the group says that {going.instance} is replaced, but {seen}", world)
         return
-    if going.stage is DepartureStage.DRAINED and spot.overdue(going, fleet.warm_up, world.clock.now()):
+    if late and going.act is not FleetAct.REPLACE:
+        _ask(going, incident, f"{going.group} has not let {going.instance} go", world)
+    elif late:
         _help_out(going, incident, world, fleet)
     elif _is_vain(going, incident, world, fleet):
         _ask(going, incident, "the on-demand base was raised, and still no host became warm", world)
+
+
+def _seen_well(going: Departure, members: Sequence[Member], world: World, fleet: Fleet) -> tuple[Verdict, ...] | str:
+    """Return what Medic itself saw of the hosts that came, all of it well; or why the host does not count as replaced yet.
+
+    The group's word that a host is in service is no proof to whoever gave the old one up: the balancer must be done with that,
+    and every service of the new ones be known and well.
+    """
+    if fleet.balancer is not None:
+        try:
+            if fleet.balancer.serves(going.instance):
+                return f"the balancer still has requests with {going.instance}"
+        except OutsideError as exc:
+            return str(exc)
+    seen: list[Verdict] = []
+    if going.act is FleetAct.RETIRE:
+        return ()
+    for member in spot.came(going, members):
+        services = [each for each in world.store.services.services() if each.host == member.instance]
+        if not services:
+            return f"Medic knows no service of {member.instance} that it could look at"
+        for service in services:
+            verdict = look.steadily(service, world.prober, world.clock)
+            if verdict.health is not Health.WELL:
+                return f"{service.name} on {member.instance} is {verdict.health.value}: {'; '.join(verdict.reasons)}"
+            seen.append(verdict)
+    return tuple(seen)
+
+
+def _replaced(
+    going: Departure,
+    incident: Incident,
+    members: Sequence[Member],
+    seen: Sequence[Verdict],
+    world: World,
+) -> None:
+    """Close the incident of a host whose group serves without it, by what was seen."""
+    warm = [each.instance for each in spot.warm(going, members)]
+    looked = f"; seen well: {', '.join(each.service for each in seen)}" if seen else ""
+    text = f"{len(warm)} of {going.wanted} hosts are warm: {', '.join(warm)}{looked}"
+    now = world.clock.now()
+    world.store.story.tell(incident.id, incident.service, StoryKind.SEEN_AGAIN, text, now=now, key="replaced")
+    if going.attempt is not None:
+        verdict = next(iter(seen), None)
+        receipt = _receipt(going, incident, seen)
+        outcome = Outcome.HEALED
+        world.store.attempts.end(incident.id, going.attempt, outcome, verdict, now=now, receipt=receipt)
+    how = Closing.HEALED if incident.requested is None else Closing.CARRIED_OUT
+    closing.close(incident, how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
+    _over(going, world)
+
+
+def _receipt(going: Departure, incident: Incident, seen: Sequence[Verdict]) -> Receipt | None:
+    """Return the receipt of a replacement: the checks that failed on the host that went, well on the one that came.
+
+    None where the new host is asked other questions, or nothing was sick: then nothing is shown by them.
+    """
+    attempt = next((each for each in incident.attempts if each.number == going.attempt), None)
+    if attempt is None or going.drained_at is None or not seen:
+        return None
+    receipt = Receipt(
+        incident=incident.id,
+        attempt=attempt.number,
+        runbook=attempt.plan.runbook,
+        runbook_hash=attempt.plan.runbook_hash,
+        opened_by=incident.first,
+        before=incident.first,
+        ran_until=going.drained_at,
+        settle=attempt.plan.settle,
+        looks_needed=1,
+        looks_made=len(seen),
+        looks=tuple(seen),
+    )
+    return None if audit.objections(receipt) else receipt
 
 
 def _sized(going: Departure, world: World, fleet: Fleet) -> Departure:
@@ -243,6 +331,10 @@ def _raise_base(going: Departure, incident: Incident, size: FleetSize, to: int, 
 
 
 def _ask(going: Departure, incident: Incident, because: str, world: World) -> None:
+    if (
+        going.attempt is not None
+    ):  # the first writer wins: a host that comes later still closes the incident, but healed nothing
+        world.store.attempts.end(incident.id, going.attempt, Outcome.INEFFECTIVE, None, now=world.clock.now())
     escalate.hand_over(
         incident,
         None,

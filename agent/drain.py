@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
-from agent import audit, codec, gate, incident_at_hand
+from agent import audit, berths, codec, gate, incident_at_hand
 from agent.errors import OutsideError, StoreError
 from agent.model import (
     AuditKind,
@@ -23,18 +23,22 @@ from agent.model import (
     Departure,
     DepartureStage,
     Ending,
+    FleetAct,
     Hold,
     HoldCode,
     HostName,
     Incident,
     IncidentId,
+    Outcome,
+    PlaybookRun,
     Refusal,
     RefusalCode,
+    RunEnd,
     StoryKind,
     Timetable,
 )
-from agent.policy import holds, spot
-from agent.ports import Engine, Fleet, World
+from agent.policy import giving_up, holds, spot
+from agent.ports import Engine, Fleet, Store, World
 from agent.steps import escalate
 
 logger = logging.getLogger(__name__)
@@ -45,6 +49,12 @@ LOG_BYTES = 65_536
 """Of each container's log in the last words; all of them together stay under a megabyte."""
 ASK_EVERY = timedelta(seconds=1)
 LEAST_GRACE = timedelta(seconds=1)
+
+
+def is_due(incident_id: IncidentId, store: Store) -> bool:
+    """Say whether this round of an incident is a drain and no heal: the rounds after the one in which its host was given up."""
+    going, incident = store.departures.of(incident_id), store.incidents.get(incident_id)
+    return going is not None and incident is not None and incident.round > going.after_round
 
 
 def drain(incident_id: IncidentId, engine: Engine, world: World, fleet: Fleet) -> Ending:
@@ -63,7 +73,11 @@ def drain(incident_id: IncidentId, engine: Engine, world: World, fleet: Fleet) -
 
 def _story(incident_id: IncidentId, engine: Engine, world: World, fleet: Fleet) -> Ending:
     going = engine.step("read the departure", lambda: _departure(incident_id, world))
-    held = engine.step("may it be drained", lambda: _hold(going, world))
+    if going.drained_at is not None:  # a later round of a service's incident: nothing is done twice
+        return engine.step("await the replacement", lambda: _rest(incident_id, _awaits(going, fleet), world))
+    held = engine.step("may it be drained", lambda: _hold(going, world, fleet))
+    if isinstance(held, Refusal):
+        return engine.step("hand over", lambda: _stays(going, held, world))
     if held is not None:
         return engine.step("hold", lambda: _rest(incident_id, held, world))
     plan = engine.step("intend", lambda: _intend(going, world, fleet))
@@ -89,8 +103,8 @@ def _departure(incident_id: IncidentId, world: World) -> Departure:
     return found
 
 
-def _hold(going: Departure, world: World) -> Hold | None:
-    """Return why nothing may be changed, though the host ends all the same."""
+def _hold(going: Departure, world: World, fleet: Fleet) -> Hold | Refusal | None:
+    """Return why nothing may be changed, though a host that the cloud takes back ends all the same."""
     halted = holds.halted(gate.of(world).halted())
     if halted is None and world.permissions.dry_run:
         until = "`dry_run: false` in medic.yaml"
@@ -99,17 +113,45 @@ def _hold(going: Departure, world: World) -> Hold | None:
         because, until = f"the mode is {world.permissions.mode.value}", "`mode:` is raised in medic.yaml"
         halted = Hold(code=HoldCode.OBSERVING, because=because, until=until, look_again=timedelta(minutes=5))
     if halted is None:
-        return None
-    return replace(halted, because=f"{halted.because}; {going.instance} is not drained and {_ends(going)}")
+        return None if going.attempt is None else _last(going, world, fleet)
+    ends = f" and {_ends(going)}" if going.attempt is None else ""
+    return replace(halted, because=f"{halted.because}; {going.instance} is not drained{ends}")
+
+
+def _last(going: Departure, world: World, fleet: Fleet) -> Hold | Refusal | None:
+    """Ask once more before the first change whether others serve: a halt may have lain between the word and now."""
+    stands = berths.berth(HostName(going.host), fleet, world.store)
+    if stands is None:
+        because, until = f"the group does not say how {going.instance} stands in it", "the group answers"
+        return Hold(code=HoldCode.HOST_DOOMED, because=because, until=until, look_again=timedelta(seconds=30))
+    return giving_up.last_of(going, stands)
+
+
+def _stays(going: Departure, refusal: Refusal, world: World) -> Ending:
+    """Leave a host where it is that was given up: nothing of it was touched."""
+    incident, now = _incident_id(going), world.clock.now()
+    if going.attempt is not None:
+        world.store.attempts.ran(incident, going.attempt, PlaybookRun(end=RunEnd.NOT_RUN, message=refusal.because), now=now)
+        world.store.attempts.end(incident, going.attempt, Outcome.CANCELLED, None, now=now)
+    ending = _hand_over(incident, refusal, world)
+
+    def over(known: Departure | None) -> Departure | None:
+        return known and replace(known, stage=DepartureStage.OVER, ended_at=now, attempt=None)
+
+    world.store.departures.change(going.instance, over)
+    return ending
 
 
 def _ends(going: Departure) -> str:
+    if going.attempt is not None:
+        return "is given up"
     return "ends soon" if going.deadline is None else f"ends at {going.deadline:%H:%M:%S} UTC"
 
 
 def _intend(going: Departure, world: World, fleet: Fleet) -> Timetable:
     """Write what is about to be done, and how large the group is to be again: before the first change."""
     now = world.clock.now()
+    # Nobody takes away a host that people gave up: it has the time of a notice, counted from now.
     deadline = going.deadline or now + spot.NOTICE
     times = spot.timetable(deadline, now, balanced=fleet.balancer is not None)
     wanted = _wanted(going, fleet)
@@ -124,7 +166,7 @@ def _intend(going: Departure, world: World, fleet: Fleet) -> Timetable:
     _tell(
         going,
         StoryKind.TRYING,
-        f"drains {going.instance} ({going.kind}), which {_ends(going)}, in {left:.0f} s",
+        f"drains {going.instance} ({going.kind}), which {_ends(going)}, within {left:.0f} s",
         world,
         "intend",
     )
@@ -134,7 +176,7 @@ def _intend(going: Departure, world: World, fleet: Fleet) -> Timetable:
 def _wanted(going: Departure, fleet: Fleet) -> int | None:
     """Return how large the group is to be; None where it does not say now, and `departing` asks again."""
     try:
-        return fleet.groups.size().wanted
+        return fleet.groups.size().wanted - (1 if going.act is FleetAct.RETIRE else 0)
     except OutsideError as exc:
         logger.warning("cannot tell how large the fleet is to be", extra={"instance": going.instance, "cause": str(exc)})
         return None
@@ -153,8 +195,13 @@ def _replace(going: Departure, world: World, fleet: Fleet) -> tuple[str, ...]:
         members = fleet.groups.members()
     except OutsideError as exc:
         return _failed(going, exc, world)
-    if not spot.needs_replacement(going, members):
-        _tell(going, StoryKind.TASK, "a replacement is on its way already", world, "replace")
+    if going.attempt is not None and spot.stands(going, members):
+        if going.act is FleetAct.RETIRE:
+            return _done(going, "its group becomes one host smaller", lambda: fleet.groups.retire(going.instance), world)
+        return _done(going, "its replacement is starting", lambda: fleet.groups.replace(going.instance), world)
+    if going.attempt is not None or not spot.needs_replacement(going, members):
+        text = "a replacement is on its way already" if going.act is FleetAct.REPLACE else "its group lets it go already"
+        _tell(going, StoryKind.TASK, text, world, "replace")
         return ()
     return _done(going, "its replacement is starting", lambda: fleet.groups.replace(going.instance), world)
 
@@ -246,16 +293,21 @@ def _drained(going: Departure, lost: Sequence[str], world: World) -> None:
         return replace(known, stage=DepartureStage.DRAINED, drained_at=now, lost=tuple(lost))
 
     world.store.departures.change(going.instance, drained)
+    if going.attempt is not None:
+        run = PlaybookRun(end=RunEnd.COMPLETED, message="; ".join(lost) or "drained")
+        world.store.attempts.ran(_incident_id(going), going.attempt, run, now=now)
     world.store.audit.append(audit.of_drain(AuditKind.ENDED, _incident_id(going), lost=tuple(lost)))
-    left = f", {(going.deadline - now).total_seconds():.0f} s before its end" if going.deadline else ""
+    taken = going.deadline is not None and going.attempt is None
+    left = f", {(going.deadline - now).total_seconds():.0f} s before its end" if going.deadline and taken else ""
     text = f"drained{left}" + (f"; lost: {'; '.join(lost)}" if lost else "")
     _tell(going, StoryKind.TRIED, text, world, "drained")
 
 
 def _awaits(going: Departure, fleet: Fleet) -> Hold:
+    awaited = "its end" if going.act is FleetAct.RETIRE else "its replacement"
     return Hold(
         code=HoldCode.HOST_DOOMED,
-        because=f"{going.instance} is drained; its replacement is awaited",
+        because=f"{going.instance} is drained; {awaited} is awaited",
         until="as many hosts are warm as there are to be",
         look_again=fleet.warm_up,
     )

@@ -4,7 +4,9 @@ In: a `Request`, claimed from the inbox or asked in the foreground. Out: a `Requ
 sentence why not. A person's run goes through the same lock, gate, halt and ledger as every attempt, outside the budget.
 """
 
-from agent import look, parameters, standing
+from dataclasses import replace
+
+from agent import berths, look, parameters, standing
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
     Health,
@@ -104,6 +106,8 @@ def _run(request: Request, service: Service, world: World, workflows: Workflows)
     why = f"asked for by {request.by}"
     copy = good_copy(service, world)
     around = standing.surroundings(service, world.store, world.good_copies, world.clock.now())
+    if runbook.fleet is not None:
+        around = replace(around, berth=berths.berth(service.host, world.fleet, world.store))
     plan = parameters.plan(runbook, service, good_copy=copy, settings=dict(request.settings), why=why, around=around)
     verdict = look.at(service, world.prober, world.clock)
     incident = world.store.incidents.request(service, verdict, plan, by=request.by, now=world.clock.now())

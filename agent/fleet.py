@@ -17,6 +17,7 @@ from agent.model import (
     Check,
     CompletionCheck,
     ContainerCheck,
+    GpuCheck,
     Host,
     HostName,
     HttpCheck,
@@ -36,6 +37,8 @@ FOLDER, FILE, KNOWN_HOSTS, KEY = "fleet", "fleet.json", "known_hosts", "ssh/id_e
 """Under the state folder."""
 REQUEST = timedelta(seconds=10)
 """For one tiny completion: a busy engine answers late."""
+GPUS = timedelta(seconds=30)
+"""Between two looks at the cards of a host: nvidia-smi takes a second where the driver sleeps."""
 
 _HOST_KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp256|ssh-rsa) [A-Za-z0-9+/]+={0,3}")
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
@@ -123,12 +126,16 @@ def hosts(snapshot: Snapshot, known: str, key_file: str | None) -> tuple[Host, .
     )
 
 
-def services(snapshot: Snapshot, interval: timedelta) -> tuple[Service, ...]:
-    """Return the model of each host in service, as one replica of the stack's group. interval: between two beats."""
-    return tuple(_service(snapshot.inventory, each, interval) for each in reachable(snapshot) if each.in_service)
+def services(snapshot: Snapshot, interval: timedelta, *, gpus: bool = False) -> tuple[Service, ...]:
+    """Return the model of each host in service, as one replica of the stack's group.
+
+    interval: between two beats. gpus: the cards of its host are looked at as well; whether the container sees them, its
+    completions tell.
+    """
+    return tuple(_service(snapshot.inventory, each, interval, gpus=gpus) for each in reachable(snapshot) if each.in_service)
 
 
-def _service(of: Inventory, member: Member, interval: timedelta) -> Service:
+def _service(of: Inventory, member: Member, interval: timedelta, *, gpus: bool) -> Service:
     model, slow = of.model, max(interval, timedelta(seconds=10))
     # From the host itself, so that neither the balancer nor a security group is in the way of telling what is wrong.
     base = f"http://127.0.0.1:{model.port}"
@@ -155,6 +162,8 @@ def _service(of: Inventory, member: Member, interval: timedelta) -> Service:
                 api="text",
             )
         )
+    if gpus:
+        checks.append(GpuCheck(name="gpu", every=max(interval, GPUS), thresholds=Thresholds(sick_after=2), in_container=False))
     return Service(
         name=ServiceName(f"{model.container}-{member.instance}"),
         host=HostName(member.instance),

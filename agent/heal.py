@@ -16,15 +16,30 @@ import functools
 import logging
 from collections.abc import Callable
 
-from agent import breakers, closing, foreign, gate, incident_at_hand, look, neighbourhood, notices, recall, shadow, standing
+from agent import (
+    berths,
+    breakers,
+    closing,
+    foreign,
+    gate,
+    incident_at_hand,
+    look,
+    neighbourhood,
+    notices,
+    recall,
+    shadow,
+    standing,
+)
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
+    Choice,
     Closing,
     Decision,
     Diagnosis,
     Ending,
     Findings,
+    FleetAct,
     Health,
     Hold,
     HoldCode,
@@ -46,7 +61,22 @@ from agent.model import (
     StoryKind,
     Verdict,
 )
-from agent.policy import advice, alive, breaker, holds, limits, memory, neighbours, permission, restarts, spot, ties
+from agent.policy import (
+    advice,
+    alive,
+    breaker,
+    giving_up,
+    holds,
+    limits,
+    memory,
+    neighbours,
+    permission,
+    replicas,
+    restarts,
+    spot,
+    starting,
+    ties,
+)
 from agent.ports import Engine, Room, World
 from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, weigh
 
@@ -121,6 +151,9 @@ def _carry_out(
     if isinstance(attempt, Hold):
         no_room = attempt
         return engine.step(f"hold {number}", lambda: _hold(id_, no_room, world))
+    if isinstance(attempt, Refusal):
+        stays = attempt
+        return engine.step(f"escalate {number}", lambda: _escalate(id_, stays, world))
     if attempt.outcome is Outcome.SUPERSEDED:
         return engine.step(f"recovered {number}", lambda: _close(id_, Closing.RECOVERED, world))
     if attempt.outcome is Outcome.CANCELLED:
@@ -296,6 +329,8 @@ def _standing(
         runbooks=runbooks,
         fleet_limits=world.fleet_limits,
         others=others,
+        berth=berths.berth(service.host, world.fleet, world.store),
+        replacement_limits=None if world.fleet is None else world.fleet.replacements,
         clock=world.clock,
     )
 
@@ -345,10 +380,43 @@ def _propose(incident_id: IncidentId, number: int, hold: Hold, service: Service,
             permissions=world.permissions,
             channels=world.channels,
             clock=world.clock,
+            choice=_choice(hold.would, service, world),
         )
 
 
-def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World) -> Attempt | Hold:
+def _choice(chosen: Plan, service: Service, world: World) -> Choice | None:
+    """Return what else could be done about a host of a fleet, and what each way costs; None for every other plan."""
+    stands = None if chosen.fleet is None else berths.berth(service.host, world.fleet, world.store)
+    if chosen.fleet is None or stands is None or world.fleet is None:
+        return None
+    took = [start.took for start in world.store.starts.of(service.name)]
+    usual = starting.percentile_95(took) if took else stands.warm_up
+    return Choice(
+        options=giving_up.options(chosen.fleet, service, stands, usual),
+        outlook=giving_up.outlook(chosen.fleet, stands, balanced=world.fleet.balancer is not None),
+    )
+
+
+def _hand_over(
+    incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World
+) -> Callable[[], Hold | Refusal] | None:
+    """Return what carries a plan out that no playbook does: the drain of its host. None for every other plan."""
+    fleet = world.fleet
+    if chosen.fleet is None or chosen.fleet is FleetAct.REBOOT:
+        return None
+    if fleet is None:
+        gone = Refusal(code=RefusalCode.NO_TARGET, because=f"{service.host} is a host of no fleet that this Medic knows")
+        return lambda: gone
+
+    def give_up() -> Hold | Refusal:
+        incident = _incident(incident_id, world)
+        serves = replicas.answers(look.at(service, world.prober, world.clock))
+        return berths.hand_over(incident, number, chosen, serves=serves, fleet=fleet, store=world.store, clock=world.clock)
+
+    return give_up
+
+
+def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service, world: World) -> Attempt | Hold | Refusal:
     incident = _incident(incident_id, world)
     attempt = apply.carry_out(
         incident,
@@ -365,8 +433,9 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
         clock=world.clock,
         room=_room(service, world),
         lapsed=lambda: _why_not_any_more(incident, number, chosen, service, world),
+        hand_over=_hand_over(incident_id, number, chosen, service, world),
     )
-    if isinstance(attempt, Hold):
+    if not isinstance(attempt, Attempt):
         return attempt
     if chosen.risk is not Risk.SAFE and attempt.run is not None and attempt.run.end is not RunEnd.NOT_RUN:
         world.store.outbox.post(notices.acted(incident, attempt, now=world.clock.now()), world.channels)

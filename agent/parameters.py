@@ -13,7 +13,19 @@ from typing import TypeVar
 
 from agent import codec
 from agent.errors import ConfigError
-from agent.model import ComposeSpec, Mode, NginxCheck, Parameter, ParameterSource, Plan, Runbook, RunSpec, Service, Surroundings
+from agent.model import (
+    ComposeSpec,
+    FleetAct,
+    Mode,
+    NginxCheck,
+    Parameter,
+    ParameterSource,
+    Plan,
+    Runbook,
+    RunSpec,
+    Service,
+    Surroundings,
+)
 
 T = TypeVar("T")
 
@@ -40,6 +52,7 @@ _WORDS = {
     "quarantine-file": "a `quarantine_file:`",
     "group": "a group with another member on its host",
     "parent": "a single parent (`depends_on:`) on its host that nobody works on",
+    "fleet-member": "a host that is a member of the fleet in `inventory:`",
 }
 """What a person would have to declare, by the word of `when.needs`."""
 _OF_SOURCE = {
@@ -86,6 +99,8 @@ def plan(
 ) -> Plan:
     """Return the runbook with its parameters filled in. Raises ConfigError naming what is missing or wrong."""
     _refuse_unknown(runbook, settings)
+    if runbook.fleet in (FleetAct.REPLACE, FleetAct.RETIRE):
+        _present(around.berth, _WORDS["fleet-member"], runbook, service)
     return Plan(
         runbook=runbook.id,
         runbook_hash=runbook.hash,
@@ -99,6 +114,7 @@ def plan(
         undo=runbook.undo,
         why=why,
         host=service.host,
+        fleet=runbook.fleet,
     )
 
 
@@ -148,6 +164,7 @@ def _lacking(need: str, service: Service, good_copy: str | None, around: Surroun
             "config-file": service.config_file is not None and good_copy is not None,
             "nginx-check": nginx_of(service) is not None,
             "group": len(around.members) > 1,
+            "fleet-member": around.berth is not None,
         }[need]
     if not met:
         return _WORDS[need]

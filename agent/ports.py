@@ -5,7 +5,7 @@ call that leaves the process has a deadline of its own and raises `OutsideError`
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -57,6 +57,7 @@ from agent.model import (
     Received,
     Recorded,
     Refusal,
+    ReplacementLimits,
     Request,
     RequestAnswer,
     Rule,
@@ -216,6 +217,9 @@ class FleetGroups(Protocol):
     def replace(self, instance: str) -> None:
         """Let the group end one host and start another. One that is on its way out already is as good. Raises OutsideError."""
 
+    def retire(self, instance: str) -> None:
+        """Let the group end one host and be one smaller. One that is on its way out already is as good. Raises OutsideError."""
+
     def complete(self, group: str, hook: str, instance: str) -> bool:
         """Let a host that waits in a hook go on; False where it does not wait there any more. Raises OutsideError."""
 
@@ -263,6 +267,7 @@ class Fleet:
 
     balancer: None where none sends requests. warm_up: within which a replacement has to be warm. on_drought: whether the
     on-demand base is raised (ACT) or people are asked. daily_usd: for hosts and models together. price: USD an hour, on demand.
+    priced_on: the day the price file was written.
     """
 
     groups: FleetGroups
@@ -275,6 +280,8 @@ class Fleet:
     on_drought: Mode
     daily_usd: Decimal
     price: Callable[[str], Decimal | None]
+    priced_on: str = ""
+    replacements: ReplacementLimits = field(default_factory=ReplacementLimits)
 
 
 class Notifier(Protocol):
@@ -653,6 +660,18 @@ class DepartureStore(Protocol):
     def standing(self) -> tuple[Departure, ...]:
         """Return those that are not over, oldest first."""
 
+    def latest(self, limit: int = 500) -> tuple[Departure, ...]:
+        """Return those that were heard of last, over or not, oldest first."""
+
+    def give_up(
+        self, going: Departure, why_not: Callable[[Sequence[Departure]], Refusal | None]
+    ) -> tuple[Departure, Refusal | None]:
+        """Write `going` in place of what stands of its instance, unless `why_not` objects; return what stands, and the objection.
+
+        why_not: is handed `latest()`. Pure, and may be asked more than once. One transaction asks and writes, so that of two
+        hosts given up at once the second sees the first. One that stands as ending already is not asked about and not changed.
+        """
+
 
 class OutboxStore(Protocol):
     """Notices on their way: at least once, one dedup key per edge."""
@@ -891,6 +910,8 @@ class World:
     """True once the daemon has been told to stop."""
     advisor: Advisor | None = None
     """A language model under its control layer; None: rules alone, which is the default."""
+    fleet: Fleet | None = None
+    """The fleet that hosts come from; None where none does, or in a process that only looks."""
 
     @property
     def runbooks(self) -> tuple[Runbook, ...]:

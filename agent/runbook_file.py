@@ -20,7 +20,18 @@ from pydantic_core import PydanticCustomError
 from agent import parameters, spans, yaml_text
 from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
-from agent.model import Cause, ContainerState, Parameter, ParameterSource, RefusalCode, Rerun, Risk, Runbook, RunbookId
+from agent.model import (
+    Cause,
+    ContainerState,
+    FleetAct,
+    Parameter,
+    ParameterSource,
+    RefusalCode,
+    Rerun,
+    Risk,
+    Runbook,
+    RunbookId,
+)
 
 SYMPTOMS = (
     "container-exited",
@@ -216,7 +227,8 @@ class RunbookShape(_Keys):
     rung: Annotated[int, Field(ge=1, le=99)]
     risk: Annotated[Risk, Field(strict=False)]
     parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], ParameterShape] = {}
-    playbook: Annotated[str, Field(pattern=r"^[a-z0-9-]+\.yml$")]
+    playbook: Annotated[str, Field(pattern=r"^([a-z0-9-]+\.yml)?$")] = ""
+    fleet: Annotated[FleetAct, Field(strict=False)] | None = None
     timeout: Span
     settle: Span
     rerun: Annotated[Rerun, Field(strict=False)]
@@ -238,6 +250,11 @@ class RunbookShape(_Keys):
             raise ValueError(f"interrupts: only a safe runbook may say false, and this one is {self.risk.value}")
         if self.unrehearsed is not None and self.risk is Risk.SAFE:
             raise ValueError("unrehearsed: a safe runbook can be put to the test on a throw-away container")
+        carried_out = self.fleet in (FleetAct.REPLACE, FleetAct.RETIRE)
+        if carried_out and (self.risk is not Risk.DESTRUCTIVE or "fleet-member" not in self.when.needs):
+            raise ValueError("fleet: a host is given up by a destructive runbook only, whose when.needs names 'fleet-member'")
+        if carried_out is bool(self.playbook):
+            raise ValueError("playbook: must be there, but for fleet 'replace' and 'retire', which the group carries out")
         if self.undo == self.id:
             raise ValueError("undo names the runbook itself")
         return self
@@ -307,8 +324,8 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         raise ConfigError(
             f"cannot read {folder / 'runbook.yaml'}: id: must be {folder.name!r}, the name of its folder, not {shape.id!r}"
         )
-    playbook = playbooks / shape.playbook
-    if not playbook.is_file():
+    playbook = playbooks / shape.playbook if shape.playbook else None
+    if playbook is not None and not playbook.is_file():
         known = [path.name for path in _children(playbooks)]
         raise ConfigError(
             f"cannot read {folder / 'runbook.yaml'}: playbook: there is no {playbook}{yaml_text.mean(shape.playbook, known)}"
@@ -338,6 +355,7 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         hash=hash_,
         tested=hash_ in tested,
         unrehearsed=shape.unrehearsed,
+        fleet=shape.fleet,
     )
 
 
@@ -382,15 +400,16 @@ def _roles_in(text: str) -> frozenset[str]:
     return frozenset(_roles(yaml_text.parse(text, "")))
 
 
-def hash_of(folder: Path, playbook: Path) -> str:
+def hash_of(folder: Path, playbook: Path | None) -> str:
     """Return the sha256 over everything that decides what the runbook does: its folder, its playbook, the roles that uses.
 
-    Raises ConfigError where one of them cannot be read.
+    playbook: None for one that its host's group carries out. Raises ConfigError where one of them cannot be read.
     """
     digest = hashlib.sha256()
-    root = playbook.parent.parent
     files = [(f"runbook/{path.relative_to(folder)}", path) for path in files_below(folder)]
-    files += [(str(path.relative_to(root)), path) for path in (playbook, *_rolefiles_below(playbook, root / "roles"))]
+    if playbook is not None:
+        root = playbook.parent.parent
+        files += [(str(path.relative_to(root)), path) for path in (playbook, *_rolefiles_below(playbook, root / "roles"))]
     for name, path in sorted(files):
         content = _bytes(path)
         digest.update(f"{name}\0{len(content)}\0".encode() + content)

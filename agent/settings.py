@@ -41,6 +41,7 @@ from agent.model import (
     NginxCheck,
     Permissions,
     Price,
+    ReplacementLimits,
     RunbookId,
     RunbookRule,
     RunSpec,
@@ -157,6 +158,10 @@ class InventorySource:
     """Whether Medic raises the on-demand base by itself (ACT) where spot brings no replacement."""
     money_per_day: Decimal = MONEY_PER_DAY
     """US dollars within 24 hours, for hosts that Medic adds and for models together."""
+    gpus: bool = True
+    """Whether the cards of its hosts are looked at."""
+    replacements: ReplacementLimits = field(default_factory=ReplacementLimits)
+    """From how many replacements by Medic on it stops, and hands over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +278,12 @@ def _inventory(source: InventorySource) -> dict[str, object]:
         key_file=source.key_file,
         on_drought=source.on_drought.value,
         money_per_day=float(source.money_per_day),
+        gpus=source.gpus,
+        replacements={
+            "of_fleet": source.replacements.of_fleet,
+            "of_pool": source.replacements.of_pool,
+            "within": spans.text(source.replacements.within),
+        },
     )
 
 

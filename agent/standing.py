@@ -4,11 +4,13 @@ In: the store, the kill switch, the kept copies. Out: a plain value, so that the
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from agent import parameters, recall, words
 from agent.model import (
     MEDIC,
+    Berth,
     ContainerCheck,
     FleetLimits,
     Health,
@@ -20,6 +22,7 @@ from agent.model import (
     Permissions,
     Recorded,
     Remedy,
+    ReplacementLimits,
     Runbook,
     RunSpec,
     Service,
@@ -46,11 +49,14 @@ def read(
     runbooks: Sequence[Runbook],
     fleet_limits: FleetLimits,
     others: Others,
+    berth: Berth | None = None,
+    replacement_limits: ReplacementLimits | None = None,
     clock: Clock,
 ) -> Standing:
     """Return where one service stands now.
 
     runbooks: the catalogue, of which some may be demoted or out of service. others: who else looks bad at this moment.
+    berth: where its host stands in a fleet, and from how many replacements on there is no further one.
     """
     now = clock.now()
     rule = fleet_limits.runbooks
@@ -61,7 +67,7 @@ def read(
         now=now,
         halted=kill_switch.halted(),
         good_copy=parameters.good_copy(service, good_copies.latest(service.name)),
-        around=surroundings(service, store, good_copies, now),
+        around=replace(surroundings(service, store, good_copies, now), berth=berth),
         heals_in_window=store.incidents.heals_since(service.name, now - service.limits.window),
         silence=silence(service.name, store, now),
         maintenance=window(service, fleet_limits, now),
@@ -81,6 +87,7 @@ def read(
         budget=fleet_limits.budget,
         permissions=permissions,
         departures=store.departures.standing(),
+        replacement_limits=replacement_limits or ReplacementLimits(),
         approvals=store.approvals.of(incident),
         remedies=remedies(incident, runbooks, store, fleet_limits.memory, now),
         memory=fleet_limits.memory,

@@ -270,7 +270,9 @@ def _attend_fleet(parts: Parts, fleet: FleetWatch) -> None:
 
 def _under_way(world: World) -> bool:
     """Say whether something is being changed at this moment, which a new round would have to wait for."""
-    running = any(each.cut is not None for each in world.store.incidents.unclosed())
+    cut = (each.cut for each in world.store.incidents.unclosed())
+    # What waits for a host to come has to know its services, which only a new round does.
+    running = any(each is not None and (each.plan.fleet is None or each.run is None) for each in cut)
     return running or any(each.stage is DepartureStage.DOOMED for each in world.store.departures.standing())
 
 

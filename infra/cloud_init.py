@@ -202,8 +202,8 @@ def render(config: HostConfig) -> str:
         "runcmd": [
             ["systemctl", "daemon-reload"],
             ["systemctl", "reload-or-restart", "ssh"],
-            # The agent reaches the Docker engine as this user.
-            ["usermod", "--append", "--groups", "docker", SSH_USER],
+            # The agent reaches the Docker engine as this user, and reads the kernel log for what the GPU driver says.
+            ["usermod", "--append", "--groups", "docker,adm", SSH_USER],
             ["systemctl", "enable", "--now", "medic-admit-agent.timer"],
             ["systemctl", "enable", "--now", "medic-report-gpus.timer"],
             ["systemctl", "enable", "--now", "medic-watch-spot.service"],

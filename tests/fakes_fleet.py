@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from agent.errors import OutsideError
-from agent.model import FleetEvent, FleetSize, HostName, Member, Mode, Received
+from agent.model import FleetEvent, FleetSize, HostName, Member, Mode, Received, ReplacementLimits
 from agent.ports import Clock, Fleet
 
 GROUP, DRAIN = "g", "drain"
@@ -27,6 +27,7 @@ class FakeCloud:
     clock: Clock
     here: dict[str, Member] = field(default_factory=dict)
     wanted: int = 2
+    smallest: int = 1
     base: int = 1
     comes: bool = True
     """Whether a replacement comes when a host goes; it warms up until `warm` is called."""
@@ -60,13 +61,18 @@ class FakeCloud:
 
     def size(self) -> FleetSize:
         self._do("size")
-        return FleetSize(wanted=self.wanted, largest=4, on_demand_base=self.base, on_demand_percent=0)
+        return FleetSize(wanted=self.wanted, largest=4, on_demand_base=self.base, on_demand_percent=0, smallest=self.smallest)
 
     def replace(self, instance: str) -> None:
         self._do("replace", f"replace {instance}")
         self.here[instance] = replace(self.here[instance], state="Terminating:Wait")
         if self.comes:
             self.starts()
+
+    def retire(self, instance: str) -> None:
+        self._do("retire", f"retire {instance}")
+        self.here[instance] = replace(self.here[instance], state="Terminating:Wait")
+        self.wanted -= 1
 
     def complete(self, group: str, hook: str, instance: str) -> bool:
         self._do("complete", f"complete {group} {hook} {instance}")
@@ -127,7 +133,14 @@ class FakeCloud:
         self.queue.append(Received(receipt=receipt, events=events))
         return receipt
 
-    def fleet(self, *, balanced: bool = True, on_drought: Mode = Mode.ASK, daily: str = "100") -> Fleet:
+    def fleet(
+        self,
+        *,
+        balanced: bool = True,
+        on_drought: Mode = Mode.ASK,
+        daily: str = "100",
+        replacements: ReplacementLimits | None = None,
+    ) -> Fleet:
         return Fleet(
             groups=self,
             events=self,
@@ -139,4 +152,6 @@ class FakeCloud:
             on_drought=on_drought,
             daily_usd=Decimal(daily),
             price=lambda kind: Decimal("1.006") if kind == "g5.xlarge" else None,
+            priced_on="2026-11-01",
+            replacements=replacements or ReplacementLimits(),
         )

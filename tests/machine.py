@@ -19,6 +19,8 @@ from agent.model import (
     ContainersRequest,
     ContainersSeen,
     ContainerState,
+    GpuRequest,
+    GpuSeen,
     HostName,
     HttpRequest,
     HttpSeen,
@@ -74,6 +76,8 @@ class Machine:
     """Set: the Docker engine cannot be asked, and why."""
     no_network: bool = False
     """Set: nothing answers over the network, the control targets neither."""
+    gpus: dict[str, GpuSeen] = field(default_factory=dict)
+    """Host -> what a look at its GPUs gives."""
     project_of: dict[str, str] = field(default_factory=dict)
     """Container -> the Compose project it is of, also after it is gone."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -199,6 +203,8 @@ class Machine:
                 if not box.answers or deaf:
                     return HttpSeen(status=None, latency=request.timeout, error="timeout")
                 return box.says or HttpSeen(status=200, latency=timedelta(milliseconds=3), body="ok")
+            case GpuRequest() if request.host in self.gpus:
+                return self.gpus[request.host]
             case _:
                 return Blind(why="the make-believe machine does not answer this")
 

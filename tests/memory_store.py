@@ -956,3 +956,21 @@ class MemoryDepartures:
         with self._lock:
             going = (row for row in self._rows.values() if row.stage is not DepartureStage.OVER)
             return tuple(sorted(going, key=lambda row: row.heard_at))
+
+    def latest(self, limit: int = 500) -> tuple[Departure, ...]:
+        with self._lock:
+            return tuple(sorted(self._rows.values(), key=lambda row: row.heard_at)[-limit:])
+
+    def give_up(
+        self, going: Departure, why_not: Callable[[Sequence[Departure]], Refusal | None]
+    ) -> tuple[Departure, Refusal | None]:
+        with self._lock:
+            before = self._rows.get(going.instance)
+            if before is not None and before.stage is not DepartureStage.AT_RISK:
+                return before, None
+            refusal = why_not(self.latest())
+            if refusal is not None:
+                return before or going, refusal
+            after = going if before is None else replace(going, heard_at=before.heard_at, why=f"{before.why}, {going.why}")
+            self._rows[going.instance] = after
+            return after, None

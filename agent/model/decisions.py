@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent.model.causes import Cause
-from agent.model.fleet import Departure
+from agent.model.fleet import Berth, Departure, FleetAct, ReplacementLimits
 from agent.model.health import ContainerState, HostName, IncidentId, Mode, RunbookId, ServiceName
 from agent.model.memory import MemoryRule, Remedy
 from agent.model.services import Budget, Service
@@ -125,6 +125,8 @@ class Runbook:
     """`medic runbook test` passed on this very hash before it was shipped: it stands in `runbooks/TESTED`."""
     unrehearsed: str | None = None
     """Why it cannot be put to the test on a throw-away container: then nobody has seen it work, and it always asks first."""
+    fleet: FleetAct | None = None
+    """What it does to its host as a member of a fleet. REPLACE and RETIRE are no playbook's work: theirs is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +147,20 @@ class Plan:
     why: str
     host: HostName | None = None
     """Where it runs; None in what an older Medic wrote: the first host that is declared."""
+    fleet: FleetAct | None = None
+    """As in `Runbook.fleet`."""
     proposed_by: str = ""
     """`model:<name>` where neither a fact nor a rule chose it but a model: such a plan never acts unasked. Else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What people choose among where a host of a fleet is in question: lines to read."""
+
+    options: tuple[str, ...]
+    """Every way with its price; the one that is asked for begins with `*`."""
+    outlook: tuple[str, ...]
+    """What would be done, step by step."""
 
 
 class Answer(enum.Enum):
@@ -296,6 +310,8 @@ class Surroundings:
     """Repositories of the images that the services of its host are made from."""
     kept_images: tuple[str, ...] = ()
     """Names and ids of images that those services are declared with, or were last WELL with."""
+    berth: Berth | None = None
+    """Where its host stands in a fleet; None where it is no member of one, or the cloud does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +381,7 @@ class Standing:
     permissions: Permissions = field(default_factory=Permissions)
     departures: tuple[Departure, ...] = ()
     """Hosts on their way out."""
+    replacement_limits: ReplacementLimits = field(default_factory=ReplacementLimits)
     approvals: tuple[Approval, ...] = ()
     """Every request for approval of this incident, oldest first."""
     remedies: tuple[Remedy, ...] = ()
@@ -424,6 +441,12 @@ class RefusalCode(enum.Enum):
     NO_EVIDENCE = "no-evidence"
     NO_REPLACEMENT = "no-replacement"
     """A host that was taken away left a gap that nothing fills."""
+    REPLACEMENT_LOOP = "replacement-loop"
+    """The same pool or fleet was replaced so often of late that one more host would only meet the same end."""
+    LAST_HOST = "last-host"
+    """It is the last host of its fleet that serves."""
+    NO_MONEY = "no-money"
+    """It does not fit into the day's money, or nobody knows its price."""
     HARMED = "harmed"
     """An attempt did harm that no declared undo could take back."""
     CHRONIC = "chronic"

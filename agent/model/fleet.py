@@ -2,7 +2,8 @@
 
 import enum
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 from agent.model.health import IncidentId
 
@@ -42,6 +43,53 @@ class FleetSize:
     largest: int
     on_demand_base: int
     on_demand_percent: int
+    smallest: int = 0
+
+
+class FleetAct(enum.Enum):
+    """What an approved runbook does to a host of a fleet, beside or in place of a playbook. Each drains the host first."""
+
+    REPLACE = "replace"
+    """The group ends it and starts another."""
+    RETIRE = "retire"
+    """The group ends it and becomes one host smaller."""
+    REBOOT = "reboot"
+    """It leaves the balancer until its playbook has brought it back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Berth:
+    """Where one host stands in its fleet at this moment, and what it costs: what a decision about it rests on."""
+
+    member: Member
+    others: tuple[Member, ...]
+    """The other hosts of its group that are in service."""
+    sick: tuple[str, ...]
+    """Those of them with a service that Medic does not see well."""
+    size: FleetSize
+    price: Decimal | None
+    """US dollars an hour, on demand; None where the price file does not have its type."""
+    priced_on: str
+    """The day the price file was written."""
+    warm_up: timedelta
+    """How long a new host may take until it serves."""
+    replaced: tuple["Departure", ...] = ()
+    """Hosts of the group that Medic gave up inside `ReplacementLimits.within`, oldest first."""
+
+    @property
+    def well(self) -> tuple[Member, ...]:
+        """The others that serve as far as Medic sees."""
+        return tuple(each for each in self.others if each.instance not in self.sick)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementLimits:
+    """From how many replacements on, within a time, another host would only meet the same end."""
+
+    of_fleet: int = 4
+    of_pool: int = 2
+    """A pool is one instance type in one zone."""
+    within: timedelta = timedelta(hours=24)
 
 
 class FleetEventKind(enum.Enum):
@@ -124,6 +172,17 @@ class Departure:
     """What the drain could not do, a sentence each."""
     raised_at: datetime | None = None
     ended_at: datetime | None = None
+    act: FleetAct = FleetAct.REPLACE
+    """What an approved plan makes of it; REPLACE for every host that the cloud takes back."""
+    attempt: int | None = None
+    """The attempt of `incident` that gave it up; None: the cloud takes it back."""
+    after_round: int = 0
+    """The round of `incident` in which it was given up: the rounds after it are those of its drain."""
+    zone: str = ""
+    before: tuple[str, ...] = ()
+    """Who was in service when it was given up: whoever serves beside them afterwards is its replacement."""
+    serves: bool = True
+    """Whether it still answered somebody when it was given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

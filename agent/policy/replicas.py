@@ -17,6 +17,7 @@ from agent.model import (
     Runbook,
     Service,
     Standing,
+    Verdict,
 )
 
 
@@ -46,7 +47,12 @@ def serves(findings: Findings) -> bool:
     container = findings.evidence.container
     if container is not None and container.state is not ContainerState.RUNNING:
         return False
-    probes = [j for j in findings.evidence.verdict.judgements if j.plane not in (Plane.HOST, Plane.CONTAINER)]
+    return answers(findings.evidence.verdict)
+
+
+def answers(verdict: Verdict) -> bool:
+    """Say whether somebody may still get an answer, by the probes of one look: without any, nothing says that nobody does."""
+    probes = [j for j in verdict.judgements if j.plane not in (Plane.HOST, Plane.CONTAINER)]
     return not probes or any(judgement.health is not Health.SICK for judgement in probes)
 
 

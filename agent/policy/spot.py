@@ -140,7 +140,7 @@ def doomed(departures: Sequence[Departure], host: HostName) -> Hold | None:
     this = next((each for each in departures if each.host == host and each.stage in ENDING), None)
     if this is None:
         return None
-    end = "soon" if this.deadline is None else f"at {this.deadline:%H:%M:%S} UTC"
+    end = "soon" if this.deadline is None or this.attempt is not None else f"at {this.deadline:%H:%M:%S} UTC"
     return Hold(
         code=HoldCode.HOST_DOOMED,
         because=f"its host {this.instance} ends {end} ({this.why}) and is drained",
@@ -160,12 +160,26 @@ def needs_replacement(departure: Departure, members: Sequence[Member]) -> bool:
     return not any(each.coming for each in members if each.group == departure.group)
 
 
+def stands(departure: Departure, members: Sequence[Member]) -> bool:
+    """Say whether the group still counts on this host, and must be told that it goes."""
+    return any(each.instance == departure.instance and each.state.startswith("InService") for each in members)
+
+
 def is_replaced(departure: Departure, members: Sequence[Member]) -> bool:
     """Say whether as many hosts are warm as the group was to have, without the one that left."""
-    if departure.wanted is None:
+    if departure.wanted is None or (departure.attempt is not None and stands(departure, members)):
         return False
-    warm = [m for m in members if m.in_service and m.group == departure.group and m.instance != departure.instance]
-    return len(warm) >= departure.wanted
+    return len(warm(departure, members)) >= departure.wanted
+
+
+def warm(departure: Departure, members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return the hosts of the group that serve, without the one that left."""
+    return tuple(m for m in members if m.in_service and m.group == departure.group and m.instance != departure.instance)
+
+
+def came(departure: Departure, members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return the hosts that serve now and did not when this one was given up."""
+    return tuple(each for each in warm(departure, members) if each.instance not in departure.before)
 
 
 def overdue(departure: Departure, warm_up: timedelta, now: datetime) -> bool:

@@ -22,6 +22,7 @@ from agent.model import (
     Outcome,
     Plan,
     PlaybookRun,
+    Refusal,
     Rerun,
     RunEnd,
     Service,
@@ -50,7 +51,8 @@ def carry_out(
     clock: Clock,
     room: Room,
     lapsed: Callable[[], str | None],
-) -> Attempt | Hold:
+    hand_over: Callable[[], Hold | Refusal] | None = None,
+) -> Attempt | Hold | Refusal:
     """Return the attempt (incident, number) with its run, or ended as SUPERSEDED or CANCELLED before any change.
 
     A Hold where the budgets have no room for it: others began since it was planned. Nothing is written then.
@@ -58,6 +60,8 @@ def carry_out(
     services: every service that should run and is not sick; how the neighbours among them are, and how they hang together
     with `changed`, the containers that the plan acts on, is written down before the first change.
     lapsed: why the plan may not run any more: its files were edited, or a person's word has expired. Asked last of all.
+    hand_over: for a plan that no playbook carries out: gives it to who does, and says what is waited for, or why not after all;
+    the attempt stays unfinished until that one has ended it. Safe to repeat.
     Raises StoreError when the intent cannot be written or another Medic has taken over: then nothing was changed.
     """
     attempt = _begin(incident, number, plan, attempts, room, clock)
@@ -79,6 +83,8 @@ def carry_out(
         return replace(attempt, run=not_run, outcome=outcome)
 
     place = gate.lease.place
+    if hand_over is not None:
+        return _handed_over(attempt, place, hand_over, attempts, gate, clock, tell)
     run = _what_the_crash_left(attempt, service, prober, playbooks, clock, place, lapsed) if attempt.runs else None
     if run is None:
         if not attempt.runs:
@@ -92,6 +98,28 @@ def carry_out(
     attempts.ran(incident.id, number, run, now=ended)
     tell(StoryKind.TRIED, f"{plan.runbook} {run.end.value}{': ' + run.message if run.message else ''}", "tried")
     return replace(attempt, run=run, ran_until=ended)
+
+
+def _handed_over(
+    attempt: Attempt,
+    place: str,
+    hand_over: Callable[[], Hold | Refusal],
+    attempts: AttemptStore,
+    gate: Gate,
+    clock: Clock,
+    tell: Callable[[StoryKind, str, str], None],
+) -> Hold | Refusal:
+    plan, incident, number = attempt.plan, attempt.incident, attempt.number
+    tell(StoryKind.TRYING, f"attempt {number}: {plan.title} ({plan.runbook}), {plan.why}", "trying")
+    gate.lease.confirm()  # the looks took seconds
+    if not attempt.runs:
+        attempts.started(incident, number, place=place)
+    came = hand_over()
+    if isinstance(came, Refusal):
+        attempts.ran(incident, number, PlaybookRun(end=RunEnd.NOT_RUN, message=came.because), now=clock.now())
+        attempts.end(incident, number, Outcome.CANCELLED, None, now=clock.now())
+        tell(StoryKind.TRIED, f"{plan.runbook}: {Outcome.CANCELLED.value}, {came.because}", "tried")
+    return came
 
 
 def _begin(incident: Incident, number: int, plan: Plan, attempts: AttemptStore, room: Room, clock: Clock) -> Attempt | Hold:

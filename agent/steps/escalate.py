@@ -92,6 +92,12 @@ def next_step(incident: Incident, refusal: Refusal) -> str:  # noqa: C901 -- one
             return f"Make Medic's state folder writable (space, permissions): nothing is changed while evidence cannot be kept. {advice}".rstrip()
         case RefusalCode.NO_REPLACEMENT:
             return f"Bring another host into the fleet: {refusal.because}."
+        case RefusalCode.REPLACEMENT_LOOP:
+            return f"Find out what breaks the hosts before another one is bought: {refusal.because}. {advice}".rstrip()
+        case RefusalCode.LAST_HOST:
+            return f"Bring another host of the fleet into service first: {refusal.because}. {advice}".rstrip()
+        case RefusalCode.NO_MONEY:
+            return f"Raise `inventory.money_per_day` or replace the host by hand: {refusal.because}. {advice}".rstrip()
         case RefusalCode.HARMED:
             return f"Put right what the attempt did first: {refusal.because}. {show} has what was seen before and after it."
         case RefusalCode.SAME_SIGNATURE:

@@ -13,6 +13,7 @@ from agent.policy import (
     alive,
     breaker,
     deploys,
+    giving_up,
     holds,
     ladder,
     limits,
@@ -31,7 +32,7 @@ def choose(
     return (
         holds.halted(standing.halted)
         or spot.doomed(standing.departures, service.host)
-        or permission.asked_for(incident, runbooks)
+        or giving_up.spared(permission.asked_for(incident, runbooks), incident, service, findings, standing)
         or holds.silenced(standing)
         or maintenance.hold(standing)
         or breaker.hold(standing.breaker)
@@ -72,7 +73,8 @@ def _remedy(
         standing.remedies,
         standing.memory,
     )
-    return replicas.spared(found, service, findings, runbooks, standing)
+    decided = replicas.spared(found, service, findings, runbooks, standing)
+    return giving_up.spared(decided, incident, service, findings, standing)
 
 
 def _permitted(

@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from agent import notices
 from agent.errors import OutsideError
 from agent.gate import Gate
-from agent.model import Hold, HoldCode, Incident, Permissions, Plan, PlaybookRun, Risk, RunEnd, Service, StoryKind, TaskResult
+from agent.model import (
+    Choice,
+    Hold,
+    HoldCode,
+    Incident,
+    Permissions,
+    Plan,
+    PlaybookRun,
+    Risk,
+    RunEnd,
+    Service,
+    StoryKind,
+    TaskResult,
+)
 from agent.policy import permission
 from agent.ports import Clock, EvidenceFiles, Playbooks, Store
 
@@ -41,13 +54,17 @@ def to_people(
     permissions: Permissions,
     channels: Sequence[str],
     clock: Clock,
+    choice: Choice | None = None,
 ) -> None:
-    """Lay `plan`, which would be attempt `number`, open to people. Raises StoreError when it cannot be written down."""
+    """Lay `plan`, which would be attempt `number`, open to people. Raises StoreError when it cannot be written down.
+
+    choice: the ways there are, each with its price, where a host of a fleet is in question.
+    """
     bound = permission.digest(plan)
     file = preview_file(number, plan)
     saved = bundles.read(incident.id, file)
     if saved is None:
-        saved = _preview(plan, f"dry-{incident.id}-{number}", playbooks, gate).encode()
+        saved = _shown(plan, f"dry-{incident.id}-{number}", playbooks, gate, choice).encode()
         bundles.keep(incident.id, file, saved)
     diff, now = saved.decode(errors="replace"), clock.now()
 
@@ -67,7 +84,7 @@ def to_people(
         number,
         bound,
         plan,
-        impact=impact(plan, service),
+        impact=impact(plan, service) if choice is None else _with_options(plan, service, choice),
         diff=diff,
         now=now,
         expires_at=now + permissions.approval_expires,
@@ -91,6 +108,17 @@ def impact(plan: Plan, service: Service) -> str:
     seconds = plan.timeout.total_seconds()
     container = json.loads(dict(plan.parameters).get("container", json.dumps(service.container)))
     return f"{plan.risk.value}: {_MEANS[plan.risk]}; container {container} on {service.host}, {seconds:.0f} s at most"
+
+
+def _with_options(plan: Plan, service: Service, choice: Choice) -> str:
+    """Return the impact of a plan on a host of a fleet: what each way costs is what a person decides by."""
+    return f"{plan.risk.value}: {_MEANS[plan.risk]}; host {service.host}; {' | '.join(choice.options)}"
+
+
+def _shown(plan: Plan, run_id: str, playbooks: Playbooks, gate: Gate, choice: Choice | None) -> str:
+    preview = _preview(plan, run_id, playbooks, gate) if plan.playbook else ""
+    lines = () if choice is None else ("would be done:", *choice.outlook, "options:", *choice.options)
+    return "\n".join(((preview.rstrip("\n"),) if preview and lines else (preview,) if preview else ()) + lines)
 
 
 def _preview(plan: Plan, run_id: str, playbooks: Playbooks, gate: Gate) -> str:

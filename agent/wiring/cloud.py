@@ -135,7 +135,8 @@ def opened(using: Settings, world: World) -> Iterator[Fleet | None]:
     from infra import prices
 
     stack, clients = using.fleet.inventory, _aws(using.inventory.region)
-    book = prices.load().on_demand
+    priced = prices.load()
+    book = priced.on_demand
     docker = world.containers
     if not isinstance(docker, DockerEngine):
         raise TypeError("the world of a daemon looks through a Docker engine")
@@ -150,4 +151,6 @@ def opened(using: Settings, world: World) -> Iterator[Fleet | None]:
         on_drought=using.inventory.on_drought,
         daily_usd=using.inventory.money_per_day,
         price=lambda kind: Decimal(str(book[kind])) if kind in book else None,
+        priced_on=priced.as_of,
+        replacements=using.inventory.replacements,
     )

@@ -116,7 +116,8 @@ def joined(
     from heartbeat.schedule import Heartbeat
 
     own_limits.raise_open_files()
-    with worlds.build(using, ended.is_set, lease) as world, cloud.opened(using, world) as fleet:
+    with worlds.build(using, ended.is_set, lease) as built, cloud.opened(using, built) as fleet:
+        world = replace(built, fleet=fleet)
         healing = replace(world, clock=StoppableClock(clock.CLOCK, stop.is_set))
         engine = DbosEngine(
             using.engine_url,
@@ -159,7 +160,7 @@ def _body(incident: IncidentId, steps: "Engine", world: World, fleet: Fleet | No
     """What the engine carries through for one incident: a drain where it tells of a host that goes, else a heal."""
     from agent import drain, heal
 
-    if fleet is not None and world.store.departures.of(incident) is not None:
+    if fleet is not None and drain.is_due(incident, world.store):
         return drain.drain(incident, steps, world, fleet)
     return heal.heal(incident, steps, world)
 

@@ -68,11 +68,14 @@ def build(
 def _enrol(using: Settings, store: Store) -> None:
     """Keep what medic.yaml declares; drop what it once declared and no longer does."""
     declared = {service.name for service in using.services}
+    going = store.departures.standing()
     for service in using.services:
         store.services.enrol(service, now=clock.CLOCK.now())
     for old in store.services.services():
         if old.name not in declared and old.origin != labels.ORIGIN:
             for incident in store.incidents.unclosed(old.name):
+                if any(each.incident == incident.id for each in going):
+                    continue  # its host was given up: it ends when the replacement is seen well
                 store.incidents.close(
                     incident.id, Closing.BY_PERSON, by="medic.yaml (no longer declared)", now=clock.CLOCK.now()
                 )

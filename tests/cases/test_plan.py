@@ -17,10 +17,13 @@ A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`
     asks         true: every runbook has the mode of its risk; else each may act by itself
     parents_down, monitor_blind    what stands about its parents and about Medic's own network
     others_failing  who else looks bad, in an incident that was just opened
+    fleet        its host is one of a fleet: {others: hosts in service, sick: those of them that are not well, size: [wanted, smallest],
+                 replaced: seconds ago, of each host of its pool that Medic had replaced}
 """
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from agent import runbook_file
 from agent.model import (
     Artefact,
     Attempt,
+    Berth,
     Cause,
     Certificate,
     Change,
@@ -40,9 +44,12 @@ from agent.model import (
     ContainerFacts,
     ContainerState,
     Decision,
+    Departure,
+    DepartureStage,
     Diagnosis,
     Evidence,
     Findings,
+    FleetSize,
     Health,
     Hold,
     HostFact,
@@ -51,6 +58,7 @@ from agent.model import (
     IncidentId,
     IncidentState,
     Judgement,
+    Member,
     Mode,
     NginxCheck,
     Origin,
@@ -81,7 +89,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = {
     "name", "planes", "container", "seen", "changed", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
     "silence", "parents_down", "others_failing", "monitor_blind", "flips", "parent_mode", "asks",
-    "saved", "requested", "plan", "hold", "refusal", "because",
+    "saved", "fleet", "requested", "plan", "hold", "refusal", "because",
 }  # fmt: skip
 ENDINGS = {"plan": Plan, "hold": Hold, "refusal": Refusal}
 
@@ -137,10 +145,40 @@ def service(told: dict[str, Any]) -> Service:
     )
 
 
+def berth(told: dict[str, Any]) -> Berth | None:
+    if "fleet" not in told:
+        return None
+    said, wanted = told["fleet"], told["fleet"].get("size", [2, 1])
+
+    def member(instance: str) -> Member:
+        return Member(
+            instance=instance, group="g", address="10.0.0.1", kind="g5.xlarge", zone="a", spot=True, state="InService"
+        )
+
+    replaced = tuple(
+        Departure(
+            instance=f"i-old-{seconds}", host=f"i-old-{seconds}", group="g", stage=DepartureStage.OVER, why="replace-host",
+            heard_at=ago(seconds), doomed_at=ago(seconds), kind="g5.xlarge", zone="a", incident=IncidentId("I0"), attempt=1,
+        )
+        for seconds in said.get("replaced", [])
+    )  # fmt: skip
+    return Berth(
+        member=member("local"),
+        others=tuple(member(each) for each in said.get("others", ["i-2"])),
+        sick=tuple(said.get("sick", [])),
+        size=FleetSize(wanted=wanted[0], largest=4, smallest=wanted[1], on_demand_base=1, on_demand_percent=0),
+        price=Decimal("1.006"),
+        priced_on="2026-11-01",
+        warm_up=timedelta(minutes=15),
+        replaced=replaced,
+    )
+
+
 def around(told: dict[str, Any]) -> Surroundings:
     declares = told.get("declares", [])
     parent = replace(service({}), name=ServiceName("db"), container="db", mode=Mode(told.get("parent_mode", "act")))
     return Surroundings(
+        berth=berth(told),
         good_image="sha256:good" if "good-image" in declares else None,
         parent=parent if "parent" in declares else None,
         members=("web", "web-2") if "group" in declares else ("web",),
@@ -215,7 +253,9 @@ def decide(told: dict[str, Any]) -> Decision:
         attempts=tuple(
             carried_out(declared, around(told), number, *tried) for number, tried in enumerate(told.get("tried", []), start=1)
         ),
-        requested=filled_in(RUNBOOKS[requested], declared, good_copy=None, settings={}, why="asked for") if requested else None,
+        requested=filled_in(RUNBOOKS[requested], declared, good_copy=None, settings={}, why="asked for", around=around(told))
+        if requested
+        else None,
     )
     return plan.choose(
         incident,

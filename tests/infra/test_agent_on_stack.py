@@ -140,7 +140,7 @@ class OnStack(Ward):
     fleet: Fleet
 
     def _body(self, incident: IncidentId, steps: Engine) -> Ending:
-        if self.store.departures.of(incident) is not None:
+        if drain.is_due(incident, self.store):
             return drain.drain(incident, steps, self.world, self.fleet)
         return heal.heal(incident, steps, self.world)
 

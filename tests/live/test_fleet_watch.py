@@ -88,7 +88,8 @@ def test_a_daemon_that_knows_the_inventory_alone_heals_a_killed_container_over_s
     with far_host(tmp_path / "sshd", ADDRESS, port=22) as server:
         key = " ".join((server.folder / "host_key.pub").read_text().split()[:2])
         aws.client("ssm").put_parameter(Name=f"{stack.host_keys}/{instance}", Value=key, Type="String", Overwrite=True)
-        stands = {"ssm_parameter": parameter, "region": "us-east-1", "key_file": str(server.folder / "user_key")}
+        # This machine has no GPU to look at.
+        stands = {"ssm_parameter": parameter, "region": "us-east-1", "key_file": str(server.folder / "user_key"), "gpus": False}
         site.config.write_text(json.dumps({"state_dir": str(site.state), "interval": "1s", "inventory": stands}))
         service = f"{name}-{instance}"
         with Daemon(site) as daemon:

@@ -27,7 +27,7 @@ from agent.model import (
     Spending,
     SpendingKind,
 )
-from agent.ports import Engine, Fleet
+from agent.ports import Engine, Fleet, World
 from agent.sweep import Sweep
 from tests.fakes_fleet import DRAIN, GROUP, FakeCloud, member
 from tests.memory_engine import Crash
@@ -53,12 +53,15 @@ class Sky(Ward):
         self.sweep = Sweep(self.world, self.engine, (HOST,), discover=True)
         self.watch = FleetWatch(self.fleet, self.world, self.engine, lambda: (self.cloud.members(), False))
 
+    def _world(self) -> World:
+        return replace(super()._world(), fleet=self.fleet)
+
     def allow(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.watch = FleetWatch(self.fleet, self.world, self.engine, lambda: (self.cloud.members(), False))
 
     def _body(self, incident: IncidentId, steps: Engine) -> Ending:
-        if self.store.departures.of(incident) is not None:
+        if drain.is_due(incident, self.store):
             return drain.drain(incident, steps, self.world, self.fleet)
         return heal.heal(incident, steps, self.world)
 

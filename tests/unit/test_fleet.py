@@ -9,7 +9,7 @@ import pytest
 from agent import config, fleet, settings
 from agent.adapters import fleet_file
 from agent.errors import ConfigError
-from agent.model import CompletionCheck, ContainerCheck, HttpCheck, Member, SshAccess
+from agent.model import CompletionCheck, ContainerCheck, GpuCheck, HttpCheck, Member, SshAccess
 from infra import inventory
 from tests.fakes import START
 
@@ -68,6 +68,13 @@ def test_the_model_of_each_host_in_service_is_a_replica_of_the_stacks_group() ->
     assert [type(each) for each in model.checks] == [ContainerCheck, HttpCheck, CompletionCheck]
     assert isinstance(model.checks[1], HttpCheck)
     assert model.checks[1].url == "http://127.0.0.1:8000/health"
+
+
+def test_the_cards_of_a_host_are_looked_at_where_that_is_wanted() -> None:
+    (model,) = fleet.services(SNAPSHOT, EVERY, gpus=True)
+
+    assert isinstance(model.checks[-1], GpuCheck)
+    assert (model.checks[-1].in_container, model.checks[-1].xids) == (False, True)
 
 
 def test_a_model_without_a_name_is_not_asked_for_tokens() -> None:
