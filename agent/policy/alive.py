@@ -33,7 +33,9 @@ LOOPS = 3
 """So many restarts by its restart policy in the same time are a crash loop: one can be luck, two a slow dependency."""
 LOOP_OVER = timedelta(seconds=60)
 """So long without another restart, and the loop is over: Docker waits up to a minute between two."""
-LOOKS_AT_LOOP = timedelta(seconds=10)
+STEADY = timedelta(seconds=10)
+"""So long must it have run after a single restart: Docker itself calls a restart successful after ten seconds.
+Source: https://docs.docker.com/engine/containers/start-containers-automatically/"""
 
 OVERLOAD_SHORTEST = timedelta(seconds=10)
 OVERLOAD_LONGEST = timedelta(minutes=5)
@@ -114,16 +116,17 @@ def flapping(standing: Standing) -> Hold | None:
 
 
 def looping(standing: Standing) -> Hold | None:
-    """It is WELL between two deaths: what its restart policy starts again and again has not recovered."""
+    """It is WELL, perhaps only between two deaths: what its restart policy started a moment ago has not recovered yet."""
     restarts = _by_policy(standing, standing.now - FLAPS_WITHIN)
-    if len(restarts) < LOOPS or standing.now - restarts[-1] >= LOOP_OVER:
+    steady = LOOP_OVER if len(restarts) >= LOOPS else STEADY
+    if not restarts or standing.now - restarts[-1] >= steady:
         return None
-    minutes, seconds = FLAPS_WITHIN.total_seconds() / 60, LOOP_OVER.total_seconds()
+    often = "once" if len(restarts) == 1 else f"{len(restarts)} times"
     return Hold(
         code=HoldCode.FLAPPING,
-        because=f"its restart policy restarted it {len(restarts)} times in {minutes:.0f} min",
-        until=f"it is sick again, or has run for {seconds:.0f} s",
-        look_again=LOOKS_AT_LOOP,
+        because=f"its restart policy restarted it {often} in {FLAPS_WITHIN.total_seconds() / 60:.0f} min",
+        until=f"it is sick again, or has run for {steady.total_seconds():.0f} s",
+        look_again=STEADY,
     )
 
 
