@@ -271,6 +271,11 @@ def version(connection: Connection) -> int:
     return connection.execute(select(tables.schema_version.c.version)).scalar_one_or_none() or 0
 
 
+def is_current(connection: Connection) -> bool:
+    """Say whether there is nothing to upgrade, so that no writer need be waited for."""
+    return version(connection) == len(MIGRATIONS)
+
+
 def upgrade(connection: Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Bring the schema up to date inside the caller's write transaction.
 

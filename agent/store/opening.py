@@ -35,7 +35,7 @@ def open_database(
         if is_sqlite(parsed):
             _open_file(database, Path(parsed.database or ""), clock)
         else:
-            database.write("open the store", migrations.upgrade)
+            _upgrade_if_behind(database, "open the store", migrations.upgrade)
     except BaseException:
         database.close()
         raise
@@ -70,7 +70,8 @@ def _open_file(database: Database, path: Path, clock: Clock) -> None:
         if was_made and (not path.exists() or path.stat().st_size == 0):
             raise _lost(path, marker)
         database.read(f"open the store {path}", lambda connection: _look_for_damage(connection, path, clock))
-        database.write(f"open the store {path}", lambda connection: _upgrade(connection, path, marker if was_made else None))
+        lost = marker if was_made else None
+        _upgrade_if_behind(database, f"open the store {path}", lambda connection: _upgrade(connection, path, lost))
         if not was_made:
             _write_durably(marker, clock)
         database.hold_to(path)
@@ -81,6 +82,12 @@ def _open_file(database: Database, path: Path, clock: Clock) -> None:
         raise refusal from failed
     except OSError as failed:
         raise ConfigError(f"cannot open the store {path}: {failed.strerror}") from failed
+
+
+def _upgrade_if_behind(database: Database, what: str, upgrade: Callable[[Connection], None]) -> None:
+    """Upgrade as the only writer, where there is something to upgrade: who comes to read must not wait for who writes."""
+    if not database.read(what, migrations.is_current):
+        database.write(what, upgrade)
 
 
 def _upgrade(connection: Connection, path: Path, marker: Path | None) -> None:

@@ -373,6 +373,17 @@ class LettingGo(FakeClock):
         self._let_go()
 
 
+def test_who_comes_to_read_does_not_wait_for_a_writer(path: Path) -> None:
+    with opened_at(path) as store:
+        incident = opened(store)
+    clock = FakeClock()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with opened_at(path, clock) as store:
+            assert store.incidents.get(incident) is not None
+    assert clock.monotonic() == FakeClock().monotonic()
+
+
 def test_a_writer_goes_on_when_the_other_one_is_done(path: Path) -> None:
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
