@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import canaries
+
 _walled = False
 """True while a test runs that may only reach this machine. An audit hook cannot be taken out again, so it asks this."""
 
@@ -61,6 +63,7 @@ def pytest_configure() -> None:
     # A key in the environment must never make a test pay for, or depend on, a real model.
     for name in [name for name in os.environ if name.endswith("_API_KEY")]:
         del os.environ[name]
+    os.environ.update(canaries.SUITE)
 
 
 @pytest.hookimpl(tryfirst=True)

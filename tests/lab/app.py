@@ -2,6 +2,7 @@
 
 Environment, all of it optional:
     NAME      what it calls itself; `GET /health` answers `ok <name>`
+    PRINTED_* each is printed at the start, as programs print their settings
     CURRENCY  one without a rate is refused at the start, as programs do that check their settings
     WARM      seconds it loads before it listens
     ENGINE    `1`: it has a child that does the work. `/health` speaks for the parent only, `/v1/completions` asks the child
@@ -213,6 +214,8 @@ def main() -> None:
     if currency not in RATES:
         say("ERROR", f"invalid configuration: CURRENCY must be one of {', '.join(RATES)}, not {currency!r}")
         sys.exit(1)
+    for name in sorted(name for name in os.environ if name.startswith("PRINTED_")):
+        say("INFO", os.environ[name])
     say("INFO", f"one unit costs {RATES[currency]}")
     # PID 1 ignores SIGTERM unless it says otherwise; without this every `docker stop` waits for SIGKILL.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

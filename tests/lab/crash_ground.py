@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from tests import canaries
 from tests.lab import images, stage
 
 MARK = "MEDIC_RUN"
@@ -59,8 +60,8 @@ class Ground:
         for service, kind in KINDS.items():
             command = ("/bin/busybox", "sh", "-c", "sleep 1; exit 3") if kind == "doomed" else HTTPD
             name, label = self.name(service), f"{LABEL}={self.run}"
-            docker("network", "create", "--label", label, "--subnet", stage.subnet(name), name)
-            docker("run", "-d", "--name", name, "--network", name, "--label", label, images.TINY, *command)
+            stage.make_network(name, label)
+            docker("run", "-d", "--name", name, "--network", name, "--label", label, *canaries.flags(), images.TINY, *command)
         for thread in self._threads:
             thread.start()
 

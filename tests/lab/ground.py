@@ -15,6 +15,7 @@ from typing import Any  # what YAML holds has no narrower type here
 
 import yaml
 
+from tests import canaries
 from tests.lab import images, stage
 from tests.lab.scenario import Member, Scenario
 from tests.lab.stage import Part, Stage
@@ -47,6 +48,7 @@ def plan(scenario: Scenario, run: str, folder: Path, extra: Callable[[Part], tup
             (kept / file).write_text(text)
             (kept / file).chmod(0o755 if text.startswith("#!") else 0o644)
     (folder / "nginx.conf").write_text(_nginx_conf(scenario, site))
+    canaries.write(folder)
     site.medic_yaml.write_text(yaml.safe_dump(_medic_yaml(scenario, site), sort_keys=False, width=120))
     return site
 
@@ -92,6 +94,7 @@ def _part(scenario: Scenario, site: Stage, name: str, member: Member) -> Part:
         "labels": _labels(site),
         "stop_timeout": "1s",
         "volumes": [f"{site.folder}/app.py:/srv/app.py:ro", f"{site.folder}/{name}:/srv/kept"],
+        "env_files": [f"{site.folder}/{canaries.FILE}"],
     }
     if is_app:
         run["env"] = {"NAME": name, **(member.app or {})}

@@ -18,11 +18,13 @@ from typing import Any  # what Docker and YAML hold has no narrower type here
 
 import yaml
 
+from tests import canaries
 from tests.lab import images
 
 APP = Path(__file__).with_name("app.py")
 BEHIND_NGINX = ("shop", "search", "embed", "api", "billing", "reports")
 PATIENCE = timedelta(seconds=60)
+NETWORK_TRIES = 5
 
 
 class StageError(Exception):
@@ -112,20 +114,36 @@ def plan(run: str, folder: Path) -> Stage:
     stage = Stage(run=run, folder=folder, port=stage.port, parts=parts)
     (folder / "app.py").write_bytes(APP.read_bytes())
     (folder / "billing.env").write_text("CURRENCY=EUR\n")
+    canaries.write(folder)
     (folder / "nginx.conf").write_text(_nginx_conf(stage))
     stage.medic_yaml.write_text(yaml.safe_dump(_medic_yaml(stage), sort_keys=False, width=120))
     return stage
 
 
-def subnet(network: str) -> str:
-    """Return addresses for one network, by its name. Docker's own pools hold about thirty networks, fewer than a lab has at once."""
-    number = zlib.crc32(network.encode())
-    return f"10.{64 + number % 128}.{number // 128 % 256}.0/24"
+def make_network(name: str, label: str) -> None:
+    """Make a network with a label (`key=value`) and addresses that no other one of this engine has. Raises StageError.
+
+    Docker's own pools hold about thirty networks, fewer than a lab has at once. The addresses come of the name; where another
+    network has them already (a hundred networks meet about once in seven), the next ones are tried.
+    """
+    for number in range(NETWORK_TRIES):
+        try:
+            docker("network", "create", "--label", label, "--subnet", _subnet(name, number), name)
+        except StageError as refused:
+            if "overlaps" not in str(refused) or number + 1 == NETWORK_TRIES:
+                raise
+        else:
+            return
+
+
+def _subnet(network: str, number: int) -> str:
+    drawn = zlib.crc32(f"{network}/{number}".encode())
+    return f"10.{64 + drawn % 128}.{drawn // 128 % 256}.0/24"
 
 
 def raise_all(stage: Stage) -> None:
     """Make the network and start every container, nginx last: it resolves its upstreams when it starts."""
-    docker("network", "create", "--label", f"medic.demo={stage.run}", "--subnet", subnet(stage.network), stage.network)
+    make_network(stage.network, f"medic.demo={stage.run}")
     for part in stage.parts:
         create(stage, part)
 
@@ -165,7 +183,13 @@ def free_port() -> int:
 
 def _common(stage: Stage, name: str) -> dict[str, Any]:
     labels = {"medic.demo": stage.run, "medic.lab": "true", "medic.test": "lab"}
-    return {"image": images.BASE, "networks": [stage.network], "labels": labels, "stop_timeout": "1s"}
+    return {
+        "image": images.BASE,
+        "networks": [stage.network],
+        "labels": labels,
+        "stop_timeout": "1s",
+        "env_files": [f"{stage.folder}/{canaries.FILE}"],
+    }
 
 
 def _web_service(stage: Stage, name: str) -> Part:
@@ -177,7 +201,7 @@ def _web_service(stage: Stage, name: str) -> Part:
     if name == "embed":
         run["memory"] = "64m"
     if name == "billing":
-        run["env_files"] = [f"{stage.folder}/billing.env"]
+        run["env_files"] = [*run["env_files"], f"{stage.folder}/billing.env"]
     checks: tuple[Mapping[str, Any], ...] = (
         {"kind": "container"},
         {"kind": "http", "name": "direct", "plane": "direct", "url": "http://container:8080/health", "body": f"ok {name}"},

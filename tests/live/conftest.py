@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import docker
 import pytest
 
+from tests import canaries
 from tests.lab import images
 
 LABELS = {"medic.test": "docker"}
@@ -50,7 +51,7 @@ def container(docker_client: docker.APIClient, tiny_image: str) -> Iterator[Make
             labels={**LABELS, **(labels or {})},
             # No network unless a test asks for one: it starts faster and needs nothing of the machine's bridges.
             host_config=docker_client.create_host_config(**{"network_mode": "none", **(host or {})}),
-            **options,
+            **{"environment": canaries.words(), **options},
         )["Id"]
         made.append(id_)
         if start:

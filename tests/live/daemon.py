@@ -21,6 +21,7 @@ import psutil
 from agent.model import Incident, ServiceName
 from agent.ports import Store
 from agent.wiring import keeping, reading
+from tests import canaries
 from tests.lab import images
 
 MEDIC = str(Path(sys.executable).with_name("medic"))
@@ -58,6 +59,7 @@ class Site:
             images.ensure(images.TINY),
             list(command),
             name=name,
+            environment=canaries.words(),
             labels={"medic.test": "watch", **{f"medic.{key}": value for key, value in labels.items()}},
         )["Id"]
         self.made.append(name)

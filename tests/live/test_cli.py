@@ -14,6 +14,7 @@ import pytest
 from agent import config
 from agent.cli import options
 from agent.model import TcpCheck
+from tests import canaries
 
 pytestmark = pytest.mark.live
 
@@ -37,6 +38,7 @@ def make(docker_client: docker.APIClient, tiny_image: str) -> Iterator[Make]:
             command,
             name=name,
             ports=list(ports or {}),
+            environment=canaries.words(),
             labels={"medic.test": "cli", **{f"medic.{key}": value for key, value in labels.items()}},
             host_config=docker_client.create_host_config(port_bindings=ports or {}),
         )["Id"]

@@ -14,6 +14,7 @@ import docker
 import pytest
 
 from agent.cli import options
+from tests import canaries
 
 pytestmark = pytest.mark.live
 
@@ -56,7 +57,12 @@ def make(docker_client: docker.APIClient, tiny_image: str) -> Iterator[Make]:
         host = docker_client.create_host_config(binds=binds or [], network_mode="none")
         made.append(
             docker_client.create_container(
-                tiny_image, ["sh", "-c", script], name=name, labels={"medic.test": "trust"}, host_config=host
+                tiny_image,
+                ["sh", "-c", script],
+                name=name,
+                environment=canaries.words(),
+                labels={"medic.test": "trust"},
+                host_config=host,
             )["Id"]
         )
         docker_client.start(name)
