@@ -13,6 +13,7 @@ from typing import Any  # boto3 makes its clients from data and ships no types
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from agent.errors import OutsideError
 
@@ -62,8 +63,8 @@ def outside(doing: str) -> Iterator[None]:
         code = code_of(exc)
         said = exc.response.get("Error", {}).get("Message") or code
         raise OutsideError(f"cannot {doing}: {code}: {said}", transient=code in WILL_PASS) from exc
-    except (BotoCoreError, ValueError) as exc:
-        # ValueError: an endpoint of the environment that is no URL.
+    except (BotoCoreError, ResponseParserError, ValueError) as exc:
+        # ResponseParserError: a page of HTML where AWS's answer should be. ValueError: an endpoint of the environment that is no URL.
         raise OutsideError(f"cannot {doing}: {' '.join(str(exc).split())}", transient=True) from exc
 
 
