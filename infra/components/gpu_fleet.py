@@ -165,9 +165,27 @@ class GpuFleet(pulumi.ComponentResource):
             wait_for_capacity_timeout="0",
             tags=[aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True) for key, value in tags.items()],
         )
-        # The autoscaler owns the wanted size; an `up` must not take it back.
-        opts = pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity"])
-        return aws.autoscaling.Group(f"{settings.name}-{name}", arguments, opts)
+        # The autoscaler owns the wanted size; an `up` must not take it back. What the hooks are later, the hooks below say.
+        opts = pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity", "initialLifecycleHooks"])
+        group = aws.autoscaling.Group(f"{settings.name}-{name}", arguments, opts)
+        self._keep_hooks(name, group)
+        return group
+
+    def _keep_hooks(self, name: str, group: aws.autoscaling.Group) -> None:
+        """Let a later `up` change the hooks: the provider reads a group's initial ones only when it makes the group.
+
+        Putting a hook whose name is there changes that one (EC2 Auto Scaling API, PutLifecycleHook).
+        """
+        for each in self._hooks():
+            aws.autoscaling.LifecycleHook(
+                f"{self._settings.name}-{name}-{each.name}",
+                name=each.name,
+                autoscaling_group_name=group.name,
+                lifecycle_transition=each.lifecycle_transition,
+                heartbeat_timeout=each.heartbeat_timeout,
+                default_result=each.default_result,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
 
     def _hooks(self) -> list[aws.autoscaling.GroupInitialLifecycleHookArgs]:
         # On the group itself: hooks of their own come after its first hosts, which would enter service cold.

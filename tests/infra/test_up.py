@@ -104,9 +104,12 @@ def test_a_larger_fleet_with_another_image_is_the_same_group_at_the_size_that_it
 ) -> None:
     aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName="medic-test-gpu", DesiredCapacity=3)
 
-    run = project.up(**{**CONFIG, "maxSize": 8, "onDemandBase": 2, "image": "registry.example/vllm@sha256:" + "b" * 64})
+    new = {"maxSize": 8, "onDemandBase": 2, "warmUpSeconds": 1200, "image": "registry.example/vllm@sha256:" + "b" * 64}
+    run = project.up(**{**CONFIG, **new})
 
-    assert {"medic-test-gpu", "medic-test-host"} <= set(run.of("update"))
+    assert {"medic-test-gpu", "medic-test-host", "medic-test-gpu-warm-up"} <= set(run.of("update"))
+    hooks = aws.client("autoscaling").describe_lifecycle_hooks(AutoScalingGroupName="medic-test-gpu")["LifecycleHooks"]
+    assert {each["LifecycleHookName"]: each["HeartbeatTimeout"] for each in hooks} == {"warm-up": 1200, "drain": 100}
     assert set(run.of("replace")) <= {"medic-test-sleep", "medic-test-wake", "medic-test-too-few-hosts"}
     (group,) = aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=["medic-test-gpu"])[
         "AutoScalingGroups"

@@ -213,13 +213,7 @@ def _group(aws: Cloud, name: str, inputs: Inputs) -> Made:
     client, called = aws.client("autoscaling"), inputs["name"]
     _create_group(client, called, inputs)
     for each in inputs["initialLifecycleHooks"]:
-        client.put_lifecycle_hook(
-            AutoScalingGroupName=called,
-            LifecycleHookName=each["name"],
-            LifecycleTransition=each["lifecycleTransition"],
-            HeartbeatTimeout=each["heartbeatTimeout"],
-            DefaultResult=each["defaultResult"],
-        )
+        _put_hook(aws, called, each)
     if "warmPool" in inputs:
         pool = inputs["warmPool"]
         client.put_warm_pool(
@@ -231,6 +225,25 @@ def _group(aws: Cloud, name: str, inputs: Inputs) -> Made:
     _resize(aws, called, inputs)
     client.set_desired_capacity(AutoScalingGroupName=called, DesiredCapacity=inputs["desiredCapacity"])
     return called, {"arn": aws.arn("autoscaling", f"autoScalingGroup:stand-in:autoScalingGroupName/{called}")}
+
+
+def _put_hook(aws: Cloud, group: str, inputs: Inputs) -> None:
+    aws.client("autoscaling").put_lifecycle_hook(
+        AutoScalingGroupName=group,
+        LifecycleHookName=inputs["name"],
+        LifecycleTransition=inputs["lifecycleTransition"],
+        HeartbeatTimeout=inputs["heartbeatTimeout"],
+        DefaultResult=inputs["defaultResult"],
+    )
+
+
+def _hook(aws: Cloud, name: str, inputs: Inputs) -> Made:
+    _put_hook(aws, inputs["autoscalingGroupName"], inputs)
+    return inputs["name"], {}
+
+
+def _drop_hook(aws: Cloud, made: str, inputs: Inputs) -> None:
+    aws.client("autoscaling").delete_lifecycle_hook(AutoScalingGroupName=inputs["autoscalingGroupName"], LifecycleHookName=made)
 
 
 def _create_group(client: Any, called: str, inputs: Inputs) -> None:
@@ -582,6 +595,12 @@ KINDS = {
     "aws:ebs/volume:Volume": Kind(_volume, _ec2("delete_volume", "VolumeId")),
     "aws:ec2/volumeAttachment:VolumeAttachment": Kind(_attachment, _detach),
     "aws:autoscaling/group:Group": Kind(_group, _drop_group, _resize, _SIZES),
+    "aws:autoscaling/lifecycleHook:LifecycleHook": Kind(
+        _hook,
+        _drop_hook,
+        lambda aws, made, wanted: _put_hook(aws, wanted["autoscalingGroupName"], wanted),
+        frozenset({"heartbeatTimeout", "defaultResult"}),
+    ),
     "aws:autoscaling/policy:Policy": Kind(_scaling, nothing),
     "aws:autoscaling/schedule:Schedule": Kind(_schedule, nothing),
     "aws:lb/loadBalancer:LoadBalancer": Kind(
