@@ -40,8 +40,8 @@ class Inventory:
     group, burst_group: Auto Scaling groups. launch_hook, drain_hook: their lifecycle hooks.
     host_keys: the SSM path under which each host publishes its SSH host key as `<instance id>`.
     warm_up_seconds, drain_seconds: how long the hooks hold.
-    hosts_security_group, agent_security_group, on_demand_percent: what `medic infra drift` expects of the live stack; empty
-    and -1 where the program that wrote it did not say.
+    From hosts_security_group on: what `medic infra drift` expects of the live stack beside the rest, as the settings of the same
+    names say it; empty and -1 where the program that wrote it did not say.
     """
 
     stack: str
@@ -65,7 +65,14 @@ class Inventory:
     model: Model
     hosts_security_group: str = ""
     agent_security_group: str = ""
+    balancer_security_group: str = ""
     on_demand_percent: int = -1
+    min_size: int = -1
+    burst_max_size: int = -1
+    volume_gib: int = -1
+    instance_types: tuple[str, ...] = ()
+    ami_id: str = ""
+    sleep_cron: str = ""
 
 
 def render(inventory: Inventory) -> str:
@@ -99,13 +106,18 @@ def parse(text: str) -> Inventory:
 
 
 def _fields(kind: type[Any], document: dict[str, Any], leave: str = "") -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for each in fields(kind):
         if each.name == leave:
             continue
         if each.name not in document and each.default is not MISSING:
             continue
         value = document.get(each.name)
+        if isinstance(each.default, tuple):
+            if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+                raise InventoryError(f"cannot read inventory: `{each.name}` must be a list of texts, not {value!r}")
+            found[each.name] = tuple(value)
+            continue
         wanted, words = (int, "a whole number") if each.type is int else (str, "a text")
         # JSON's true is an int to Python and is none here.
         if not isinstance(value, wanted) or isinstance(value, bool):

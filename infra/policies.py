@@ -19,6 +19,7 @@ RESOURCELESS = frozenset(
         "cloudwatch:PutMetricData",
         "ec2:DescribeInstances",
         "ec2:DescribeInstanceStatus",
+        "ec2:DescribeLaunchTemplateVersions",
         "ec2:DescribeSecurityGroupRules",
         "ec2:DescribeSpotPriceHistory",
         "elasticloadbalancing:DescribeTargetHealth",

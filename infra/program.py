@@ -123,6 +123,12 @@ def _document(
                 on_demand_base=settings.on_demand_base,
                 max_size=settings.max_size,
                 on_demand_percent=settings.on_demand_percent_above_base,
+                min_size=settings.min_size,
+                burst_max_size=settings.burst_max_size,
+                volume_gib=settings.volume_gib,
+                instance_types=settings.instance_types,
+                ami_id=settings.ami_id,
+                sleep_cron=settings.sleep_cron,
                 model=inventory.Model(
                     container=CONTAINER,
                     image=settings.image,
@@ -144,4 +150,5 @@ def _document(
         target_group_arn=balancer.targets.arn if balancer else "",
         hosts_security_group=network.hosts.id,
         agent_security_group=network.agent.id,
+        balancer_security_group=network.balancer.id if network.balancer else "",
     ).apply(written)

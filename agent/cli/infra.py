@@ -11,6 +11,7 @@ import typer
 from agent.cli import options
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
+    from agent.drift import Line
     from infra.prices import Estimate
     from infra.settings import FleetSettings
 
@@ -83,6 +84,62 @@ def preflight(ctx: typer.Context, stack: StackFile, as_json: options.Json = Fals
             typer.echo(f"{settings.region} has no {kind}: take it out of medic:instanceTypes")
     if lacking or not all(each.enough for each in needs):
         raise typer.Exit(options.SICK)
+
+
+@app.command("drift")
+def drift(
+    ctx: typer.Context,
+    stack: Annotated[
+        Path | None,
+        typer.Argument(help="A stack file; without one, what the stack published is what is expected.", metavar="STACK_FILE"),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say where a live stack is not as its settings say, and the very setting to change or command to run for each.
+
+    Ends with 0: no drift; 1: some; 3: none was seen, but something could not be looked at. Reads only; needs neither Pulumi nor
+    its state, but credentials of AWS and the extra `aws`.
+    """
+    from agent.cli import screen
+    from agent.drift import State, worst
+    from agent.wiring import cloud
+
+    lines = cloud.stack_drift(_settings(stack)) if stack else cloud.stack_drift(None, options.settings(ctx))
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(lines)
+    else:
+        _show_drift(lines, with_published=stack is not None)
+    code = {State.SAME: options.WELL, State.DRIFTED: options.SICK, State.UNKNOWN: options.CANNOT_LOOK}[worst(lines)]
+    if code:
+        raise typer.Exit(code)
+
+
+def _show_drift(lines: tuple["Line", ...], *, with_published: bool) -> None:
+    """with_published: a column for what the inventory says, where a stack file says what is expected."""
+    from rich.table import Table
+
+    from agent.cli import screen
+    from agent.drift import State, worst
+
+    table = Table("", "what", "expected", *(["published"] if with_published else []), "live", box=None, pad_edge=False)
+    marks = {State.SAME: "=", State.DRIFTED: "≠", State.UNKNOWN: "?"}
+    for each in lines:
+        cells = (each.what, each.expected, *([each.published] if with_published else []), each.live)
+        table.add_row(marks[each.state], *(screen.plain(cell) for cell in cells))
+    to = screen.console()
+    to.print(table)
+    for each in lines:
+        if each.do:
+            to.print(screen.plain(f"{marks[each.state]} {each.what}: {each.do}"))
+    drifted, unknown = (sum(each.state is state for each in lines) for state in (State.DRIFTED, State.UNKNOWN))
+    blind = f"; {unknown} of {len(lines)} could not be looked at" if unknown else ""
+    match worst(lines):
+        case State.SAME:
+            typer.echo(f"no drift: {len(lines)} compared")
+        case State.DRIFTED:
+            typer.echo(f"drift: {drifted} of {len(lines)} differ{blind}")
+        case State.UNKNOWN:
+            typer.echo(f"unknown: no drift was seen{blind}")
 
 
 def _settings(path: Path) -> "FleetSettings":

@@ -198,6 +198,7 @@ from agent.model.services import (
 )
 from agent.model.shadow import Agreement, Deed, Shadow, ShadowEnd, ShadowLine, ShadowReport
 from agent.model.spending import Spending, SpendingKind
+from agent.model.stack import Door, GroupFacts, HookFacts, LiveStack, Look, TemplateFacts, Unseen
 from agent.model.transcript import EntryKind, TranscriptEntry
 
 __all__ = [
@@ -250,6 +251,7 @@ __all__ = [
     "Diagnosis",
     "DiskSeen",
     "DnsCheck",
+    "Door",
     "Ec2Source",
     "Ending",
     "EntryKind",
@@ -274,12 +276,14 @@ __all__ = [
     "GpuRequest",
     "GpuSeen",
     "GpuTool",
+    "GroupFacts",
     "Harm",
     "HeaderRule",
     "Health",
     "Here",
     "Hold",
     "HoldCode",
+    "HookFacts",
     "Host",
     "HostCheck",
     "HostFact",
@@ -299,10 +303,12 @@ __all__ = [
     "Ledger",
     "LimitReached",
     "Limits",
+    "LiveStack",
     "LogCheck",
     "LogLine",
     "LogRequest",
     "LogSeen",
+    "Look",
     "MachineRequest",
     "MachineSeen",
     "Member",
@@ -390,12 +396,14 @@ __all__ = [
     "TcpCheck",
     "TcpRequest",
     "TcpSeen",
+    "TemplateFacts",
     "Thresholds",
     "Tie",
     "Timetable",
     "ToolCall",
     "ToolSpec",
     "TranscriptEntry",
+    "Unseen",
     "Usage",
     "Verdict",
     "Window",

@@ -15,9 +15,11 @@ from agent.wiring import clock
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
     from agent.adapters.aws_clients import AwsClients
+    from agent.drift import Line
     from agent.fleet import Snapshot
     from agent.model import Member
     from agent.settings import InventorySource
+    from infra.inventory import Inventory
     from infra.quotas import Need
     from infra.settings import FleetSettings
 
@@ -34,22 +36,17 @@ def sync_inventory(using: Settings) -> "Snapshot":
     """
     from agent import fleet
     from agent.adapters import fleet_file
-    from infra import inventory
 
     source = _source(using)
     clients = _aws(source.region)
     from agent.adapters.aws_fleet import AwsFleet
     from agent.adapters.aws_parameters import AwsParameters
 
-    parameters = AwsParameters(clients)
-    try:
-        stack = inventory.parse(parameters.text(source.ssm_parameter))
-    except inventory.InventoryError as exc:
-        raise ConfigError(f"{exc} ({source.ssm_parameter} in {source.region})") from exc
+    stack = _published(clients, source.ssm_parameter)
     snapshot = fleet.Snapshot(
         inventory=stack,
         members=AwsFleet(clients, [each for each in (stack.group, stack.burst_group) if each]).members(),
-        keys=parameters.under(stack.host_keys),
+        keys=AwsParameters(clients).under(stack.host_keys),
         at=clock.CLOCK.now(),
     )
     fleet_file.keep(using.state_dir, snapshot)
@@ -67,6 +64,39 @@ def preflight(fleet: "FleetSettings") -> tuple[tuple["Need", ...], tuple[str, ..
     vcpus = account.vcpus(fleet.instance_types)
     lacking = tuple(each for each in fleet.instance_types if each not in vcpus)
     return quotas.needs(fleet, vcpus, account.allowed), lacking
+
+
+def stack_drift(wanted: "FleetSettings | None", using: Settings | None = None) -> tuple["Line", ...]:
+    """Return how a live stack compares with its settings: those of a stack file, or with `using` those that it published.
+
+    Raises ConfigError (no `inventory:`, a newer version, boto3 missing) or OutsideError (its inventory cannot be read).
+    """
+    from agent import drift
+
+    if wanted is not None:
+        parameter, region = f"{wanted.parameter_root}/inventory", wanted.region
+    elif using is not None:
+        source = _source(using)
+        parameter, region = source.ssm_parameter, source.region
+    else:
+        raise ConfigError("cannot compare a stack: name a stack file, or write `inventory:` in medic.yaml")
+    clients = _aws(region)
+    from agent.adapters import aws_stack
+
+    published = _published(clients, parameter)
+    expected = drift.of_inventory(published) if wanted is None else drift.of_settings(wanted)
+    return drift.compare(expected, published, aws_stack.look(clients, published))
+
+
+def _published(clients: "AwsClients", parameter: str) -> "Inventory":
+    """Return the inventory that a stack published. Raises ConfigError, OutsideError."""
+    from agent.adapters.aws_parameters import AwsParameters
+    from infra import inventory
+
+    try:
+        return inventory.parse(AwsParameters(clients).text(parameter))
+    except inventory.InventoryError as exc:
+        raise ConfigError(f"{exc} ({parameter} in {clients.region})") from exc
 
 
 def kept_inventory(using: Settings) -> "Snapshot":

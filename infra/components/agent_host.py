@@ -167,8 +167,10 @@ def wheel(settings: FleetSettings) -> Path:
 def _sees() -> str:
     looks = (
         "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeLifecycleHooks",
         "cloudwatch:GetMetricData",
         "ec2:DescribeInstances",
+        "ec2:DescribeLaunchTemplateVersions",
         "ec2:DescribeSecurityGroupRules",
         "ec2:DescribeSpotPriceHistory",
         "elasticloadbalancing:DescribeTargetHealth",

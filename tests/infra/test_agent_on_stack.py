@@ -10,8 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from moto.autoscaling import models as groups
+from moto.autoscaling.exceptions import AutoscalingClientError
 
-from agent import config, drain, fleet, heal
+from agent import config, drain, drift, fleet, heal
 from agent.adapters.aws_balancer import AwsBalancer
 from agent.adapters.aws_bucket import AwsBucket
 from agent.adapters.aws_clients import AwsClients
@@ -79,6 +81,20 @@ def test_the_inventory_and_the_live_group_make_hosts_services_and_pinned_keys(
     assert {each.name for each in read.hosts} == set(warm)
     assert len((settings.state_dir / "fleet/known_hosts").read_text().splitlines()) == 2
     assert cloud.kept_inventory(read) == snapshot
+
+
+def test_a_stack_that_was_just_made_has_no_drift(stack: inventory.Inventory, settings: Settings) -> None:
+    wanted = fleet_settings.from_mapping(
+        {"image": IMAGE, "balancer": "internal", "minSize": 2, "agentWheel": WHEEL}, stack="test", region="us-east-1"
+    )
+
+    lines = cloud.stack_drift(None, settings)
+
+    assert [each for each in lines if each.state is not drift.State.SAME] == []
+    assert [each for each in cloud.stack_drift(wanted) if each.state is not drift.State.SAME] == []
+    assert {"medic:image", "medic:onDemandBase", "volumes of hosts", f"bucket {stack.bucket}: versioning"} <= {
+        each.what for each in lines
+    }
 
 
 def test_a_newer_inventory_and_one_that_is_not_there_are_one_sentence(
@@ -214,6 +230,47 @@ def test_the_on_demand_base_is_raised_and_nothing_else_changes(stack: inventory.
     assert groups.size().on_demand_base == 2
     assert after["LaunchTemplate"]["Overrides"] == before["LaunchTemplate"]["Overrides"]
     assert {**after["InstancesDistribution"], "OnDemandBaseCapacity": 1} == before["InstancesDistribution"]
+
+
+def test_what_was_changed_behind_pulumis_back_is_drift_with_what_to_do(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud
+) -> None:
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    made = aws.client("ec2").authorize_security_group_ingress(GroupId=stack.hosts_security_group, IpPermissions=[rule])
+    opened = made["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+    aws.client("s3").put_bucket_versioning(Bucket=stack.bucket, VersioningConfiguration={"Status": "Suspended"})
+    aws.client("s3").delete_public_access_block(Bucket=stack.bucket)
+    aws.client("autoscaling").suspend_processes(AutoScalingGroupName=stack.group, ScalingProcesses=["Launch"])
+
+    found = {each.what: each for each in cloud.stack_drift(None, settings) if each.state is not drift.State.SAME}
+
+    assert {what: each.live for what, each in found.items()} == {
+        "medic:onDemandBase": "2",  # the test above raised it, as Medic does in a drought
+        "suspended processes": "Launch",
+        f"who may reach GPU hosts: {opened}": "tcp 22 0.0.0.0/0",
+        f"bucket {stack.bucket}: versioning": "Suspended",
+        f"bucket {stack.bucket}: public access": "there is none",
+    }
+    assert found["medic:onDemandBase"].do == (
+        "set `medic:onDemandBase: 2` in `Pulumi.test.yaml` to keep it; `pulumi up --refresh --stack test` puts it back"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Exception.AutoscalingClientError. with code AccessDenied")  # moto knows no refusal
+def test_a_look_that_is_refused_is_unknown_and_never_the_same(
+    stack: inventory.Inventory, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AutoscalingClientError("AccessDenied", "you may not")
+
+    monkeypatch.setattr(groups.AutoScalingBackend, "describe_lifecycle_hooks", refused)
+
+    found = [each for each in cloud.stack_drift(None, settings) if each.state is drift.State.UNKNOWN]
+
+    assert {each.what for each in found} == {
+        "medic:warmUpSeconds", "medic:drainSeconds", "hook warm-up, when nobody speaks", "hook drain, when nobody speaks"
+    }  # fmt: skip
+    assert {each.do for each in found} == {f"cannot look at the hooks of {stack.group}: AccessDenied: you may not"}
 
 
 def test_preflight_reads_quotas_and_what_the_region_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
