@@ -279,9 +279,8 @@ class DockerEngine:
         if client is None:
             # The SDK would ask for the version itself, but leaks a socket for every engine that is not there (docker 7.2).
             version = self._api_version(host)
-            made = docker.APIClient(
-                self._url(host), version=version, timeout=self._within(host, self._timeout), num_pools=POOLS
-            )  # type: ignore[arg-type]  # requests takes fractions
+            within = self._within(host, self._timeout)
+            made = docker.APIClient(self._url(host), version=version, timeout=within, num_pools=POOLS)  # type: ignore[arg-type]  # requests takes fractions
             if host in self._far:
                 docker_dialled.go_over(made, self._far[host])
             made.trust_env = False  # no proxy and no .netrc stands between us and an engine; saves reading both for every call

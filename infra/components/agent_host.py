@@ -214,7 +214,12 @@ def _keeps_bundles(bucket: str) -> str:
 
 
 def _compares(bucket: str) -> str:
-    looks = ("s3:GetBucketVersioning", "s3:GetBucketPublicAccessBlock", "s3:GetEncryptionConfiguration")
+    looks = (
+        "s3:GetBucketVersioning",
+        "s3:GetBucketPublicAccessBlock",
+        "s3:GetEncryptionConfiguration",
+        "s3:GetLifecycleConfiguration",
+    )
     return policy({"Action": list(looks), "Resource": bucket})
 
 
