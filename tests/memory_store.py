@@ -959,7 +959,7 @@ class MemoryDepartures:
 
     def latest(self, limit: int = 500) -> tuple[Departure, ...]:
         with self._lock:
-            return tuple(sorted(self._rows.values(), key=lambda row: row.heard_at)[-limit:])
+            return tuple(sorted(self._rows.values(), key=lambda row: (row.heard_at, row.instance))[-limit:])
 
     def give_up(
         self, going: Departure, why_not: Callable[[Sequence[Departure]], Refusal | None]

@@ -69,6 +69,7 @@ RUNBOOKS: Mapping[str, tuple[str, ...]] = {
     "restart-dependency": ("restart",),
     "restart-replica": ("restart", "exec"),
     "quarantine-gpu-host": (),
+    "replace-host": (),  # it ends containers where it may; where it may not, they end with their host
     "sync-clock": (),
     "restart-fabric-manager": (),
     "rotate-logs": ("start",),

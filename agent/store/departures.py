@@ -69,7 +69,7 @@ class Departures:
 
 
 def _latest(connection: Connection, limit: int) -> tuple[Departure, ...]:
-    query = select(table.c.departure).order_by(table.c.heard_at.desc()).limit(limit)
+    query = select(table.c.departure).order_by(table.c.heard_at.desc(), table.c.instance.desc()).limit(limit)
     return tuple(reversed(connection.execute(query).scalars().all()))
 
 
