@@ -7,7 +7,6 @@ host's own Docker. Nothing is left.
 
 import json
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -35,18 +34,23 @@ END = timedelta(seconds=120)
 PROGRAM = """\
 #!/bin/sh
 # A model server made of busybox: the front answers /health for itself alone, the work is done by a child, on a GPU.
-mkdir -p /www/cgi-bin
+mkdir -p /www/cgi-bin /run/gpu
 printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\r\\\\n\\\\r\\\\nok\\\\n"\\n' > /www/cgi-bin/health
 cat > /www/cgi-bin/completions <<'ANSWER'
 #!/bin/sh
-if ! grep -qs '^State:.[RSD]' "/proc/$(cat /run/engine)/status" || ! nvidia-smi --query-gpu=uuid >/dev/null; then
+if ! grep -qs '^State:.[RSD]' "/proc/$(cat /run/engine)/status" || ! nvidia-smi -L >/dev/null; then
     printf 'Status: 500 Internal Server Error\\r\\nContent-Type: application/json\\r\\n\\r\\n{"error": "the engine is dead"}'
 else
     printf 'Content-Type: application/json\\r\\n\\r\\n{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}'
 fi
 ANSWER
-chmod +x /www/cgi-bin/*
-echo one > /bin/nvidia-smi.state
+cat > /bin/nvidia-smi <<'TOOL'
+#!/bin/sh
+[ -e /run/gpu/nvidia0 ] || { echo "Failed to initialize NVML: Unknown Error"; exit 255; }
+echo "GPU 0: NVIDIA L4 (UUID: GPU-5f3c1f0e-0000-0000-0000-000000000001)"
+TOOL
+chmod +x /www/cgi-bin/* /bin/nvidia-smi
+touch /run/gpu/nvidia0
 sleep 100000 &
 echo $! > /run/engine
 exec httpd -f -p 8080 -h /www
@@ -55,8 +59,7 @@ SLOW = {"timeout": "8s"}
 """Three engines start beside Medic: on two cores an answer may take its time, and late is not what is shown here."""
 COMPLETION = SLOW | {"kind": "completion", "url": "http://container:8080/cgi-bin/completions", "model": "m", "stream": False}
 HEALTH = SLOW | {"kind": "http", "plane": "direct", "url": "http://container:8080/cgi-bin/health", "body": "ok"}
-TOOL = Path(__file__).parents[1] / "shims" / "nvidia-smi"
-"""A stand-in that answers as the real one does. On the host it sees one card; in a container it sees what its state file there says."""
+GPU = SLOW | {"kind": "command", "name": "gpu", "command": ["nvidia-smi", "-L"]}
 SERVICES = {"web": 1, "llm": 2, "embed": 3}
 """Each service and the number of its host."""
 
@@ -107,7 +110,7 @@ def play(site: Stage, hosts: tuple[FleetHost, ...]) -> tuple[Ended, ...]:
         rows = []
         for host, service, what, broken in (
             (two, "llm", "dead engine, /health says ok", "kill -9 $(cat /run/engine)"),
-            (three, "embed", "GPU lost in the container", "echo lost > /bin/nvidia-smi.state"),
+            (three, "embed", "GPU lost in the container", "rm /run/gpu/nvidia0"),
         ):
             console.print(Rule(f"{service} on {host.name}: {what}", align="left", style="dim"))
             begun = datetime.now(UTC)
@@ -199,10 +202,6 @@ def plan(run: str, folder: Path) -> Stage:
     """Describe the site: three services, one on each host."""
     (folder / "program.sh").write_text(PROGRAM)
     (folder / "program.sh").chmod(0o755)
-    shutil.copy(TOOL, folder / "nvidia-smi")
-    (folder / "nvidia-smi.state").write_text("one\n")
-    (folder / "kern.log").touch()
-    gpu = SLOW | {"kind": "gpu", "count": 1, "tool": f"{folder}/nvidia-smi", "kernel_log": f"{folder}/kern.log"}
     parts = tuple(
         Part(
             name=name,
@@ -210,10 +209,10 @@ def plan(run: str, folder: Path) -> Stage:
             run={
                 "image": images.TINY,
                 "command": ["sh", "/program.sh"],
-                "volumes": [f"{folder}/program.sh:/program.sh:ro", f"{folder}/nvidia-smi:/bin/nvidia-smi:ro"],
+                "volumes": [f"{folder}/program.sh:/program.sh:ro"],
                 "stop_timeout": "1s",
             },
-            checks={"web": (HEALTH,), "llm": (HEALTH, COMPLETION), "embed": (HEALTH, COMPLETION, gpu)}[name],
+            checks={"web": (HEALTH,), "llm": (HEALTH, COMPLETION), "embed": (HEALTH, COMPLETION, GPU)}[name],
         )
         for name in SERVICES
     )
@@ -224,8 +223,7 @@ def create(site: Stage, host: FleetHost) -> None:
     """Start the host's service on its own engine."""
     name = next(service for service, number in SERVICES.items() if number == host.number)
     part = site.part(name)
-    volumes = [word for volume in part.run["volumes"] for word in ("--volume", volume)]
-    words = (*volumes, "--stop-timeout", "1")
+    words = ("--volume", part.run["volumes"][0], "--stop-timeout", "1")
     host.docker("run", "--detach", "--name", part.container, *words, part.run["image"], *part.run["command"])
 
 
