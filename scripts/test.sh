@@ -10,24 +10,16 @@ if [[ ${1:-} != --with-docker ]]; then
 fi
 
 say() { echo; echo "== $* =="; }
-
-# Everything that the tests, their daemons and their playbooks leave is in here; in the end it is searched for planted secrets.
-left=$(mktemp -d "${TMPDIR:-/tmp}/medic-test.XXXX")
-export TMPDIR=$left
-number=0
 # Two at a time, whatever the machine has: the budget is for two cores, and the live tests share one Docker engine.
-run_tests() {
-    number=$((number + 1)) # a short name: what listens on a socket in there has about a hundred characters for its path
-    .venv/bin/python -m pytest --quiet --numprocesses 2 --durations=10 --durations-min=1 --basetemp "$left/$number" "$@"
-}
+pytest=(.venv/bin/python -m pytest --quiet --numprocesses 2 --durations=10 --durations-min=1)
 
 say "rules and cases"
-run_tests tests/unit tests/cases
+"${pytest[@]}" tests/unit tests/cases
 
 scripts/sshd.sh
 
 say "contracts and stories"
-run_tests tests/contracts tests/stories
+"${pytest[@]}" tests/contracts tests/stories
 
 # cloud-init's own schema, out of Debian's package: to install it would be to run it at this machine's next boot.
 schema=.cache/cloud-init/schema-cloud-config-v1.json
@@ -40,15 +32,11 @@ if [[ ! -f $schema ]] && command -v dpkg-deb >/dev/null; then
 fi
 
 say "infrastructure (on Pulumi's mocks, and on a stand-in engine over moto)"
-run_tests --dist loadfile tests/infra
+"${pytest[@]}" --dist loadfile tests/infra
 
 say "lab images"
 .venv/bin/python -m tests.lab.images
 
 say "lab, live"
 # The lab first: its demos take longest, and whoever is done with the rest takes over from the end.
-run_tests --dist worksteal tests/lab tests/live
-
-say "what the tests left, searched for the secrets they planted"
-.venv/bin/python -m tests.canaries "$left"
-rm -rf "$left"
+"${pytest[@]}" --dist worksteal tests/lab tests/live

@@ -4,8 +4,8 @@ Planted: in the environment of the containers that the lab, the crash driver and
 print when they start, and in the environment of the tests themselves, which every daemon and playbook of theirs inherits. They
 are never written to a file but `canary.env`, so whatever other file holds one is a leak.
 
-`python -m tests.canaries FOLDER` looks through every file below FOLDER (`scripts/test.sh` has all temporary folders of a run
-in one) and ends with 1 when it finds any, or when nothing shows that secrets came by at all.
+`python -m tests.canaries FOLDER` looks through every file below FOLDER (what a run with `TMPDIR=FOLDER` left) and ends with 1
+when it finds any, or when nothing shows that secrets came by at all.
 """
 
 import base64
