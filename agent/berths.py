@@ -13,7 +13,6 @@ from agent.model import (
     Berth,
     Departure,
     DepartureStage,
-    FleetAct,
     Health,
     Hold,
     HoldCode,
@@ -93,8 +92,8 @@ def hand_over(
     Asked with the groups as they are now, not as they were when the plan was made or approved. Returns the Hold that ends the
     round, or why the host stays after all.
     """
-    act, host = plan.fleet, plan.host
-    if act is None or act is FleetAct.REBOOT or host is None:
+    host = plan.host
+    if plan.fleet is None or host is None:
         raise ValueError(f"{plan.runbook} gives no host up")
     known = store.departures.of(incident.id)
     if known is not None:
@@ -107,9 +106,9 @@ def hand_over(
         return Refusal(code=RefusalCode.NO_TARGET, because=f"{host} is no host of the fleet any more")
     limits = None if incident.requested is not None else fleet.replacements
     now = clock.now()
-    refusal = giving_up.objection(act, found, limits, serves=serves, now=now)
-    if refusal is None and act is FleetAct.REPLACE:
-        refusal = _no_money(incident, number, found, fleet, store, clock)
+    refusal = giving_up.objection(found, limits, serves=serves, now=now) or _no_money(
+        incident, number, found, fleet, store, clock
+    )
     if refusal is not None:
         return refusal
     member = found.member
@@ -125,7 +124,6 @@ def hand_over(
         kind=member.kind,
         zone=member.zone,
         incident=incident.id,
-        act=act,
         attempt=number,
         after_round=incident.round,
         before=tuple(each.instance for each in found.others),
@@ -137,7 +135,7 @@ def hand_over(
 
 def _as_of(rows: Sequence[Departure], found: Berth, limits: ReplacementLimits | None, going: Departure) -> Refusal | None:
     """Ask once more inside the transaction that writes: another host may have been given up since."""
-    return giving_up.objection(going.act, _seen(found, rows), limits, serves=going.serves, now=going.heard_at)
+    return giving_up.objection(_seen(found, rows), limits, serves=going.serves, now=going.heard_at)
 
 
 def _no_money(incident: Incident, number: int, found: Berth, fleet: Fleet, store: Store, clock: Clock) -> Refusal | None:
@@ -160,10 +158,9 @@ def _no_money(incident: Incident, number: int, found: Berth, fleet: Fleet, store
 
 
 def _gone(going: Departure) -> Hold:
-    word = "is drained and then ended" if going.act is FleetAct.RETIRE else "is drained and replaced"
     return Hold(
         code=HoldCode.HOST_DOOMED,
-        because=f"{going.instance} {word} ({going.why})",
+        because=f"{going.instance} is drained and replaced ({going.why})",
         until="its group serves without it",
         look_again=SOON,
     )

@@ -17,7 +17,6 @@ from agent.model import (
     Closing,
     Departure,
     DepartureStage,
-    FleetAct,
     FleetSize,
     Health,
     HoldCode,
@@ -170,9 +169,7 @@ def _look_for_replacement(going: Departure, members: Sequence[Member], world: Wo
         elif late:
             _ask(going, incident, f"the group says that {going.instance} is replaced, but {seen}", world)
         return
-    if late and going.act is not FleetAct.REPLACE:
-        _ask(going, incident, f"{going.group} has not let {going.instance} go", world)
-    elif late:
+    if late:
         _help_out(going, incident, world, fleet)
     elif _is_vain(going, incident, world, fleet):
         _ask(going, incident, "the on-demand base was raised, and still no host became warm", world)
@@ -191,8 +188,6 @@ def _seen_well(going: Departure, members: Sequence[Member], world: World, fleet:
         except OutsideError as exc:
             return str(exc)
     seen: list[Verdict] = []
-    if going.act is FleetAct.RETIRE:
-        return ()
     for member in spot.came(going, members):
         services = [each for each in world.store.services.services() if each.host == member.instance]
         if not services:
@@ -221,8 +216,7 @@ def _replaced(
     if going.attempt is not None:
         verdict = next(iter(seen), None)
         receipt = _receipt(going, incident, seen)
-        outcome = Outcome.HEALED
-        world.store.attempts.end(incident.id, going.attempt, outcome, verdict, now=now, receipt=receipt)
+        world.store.attempts.end(incident.id, going.attempt, Outcome.HEALED, verdict, now=now, receipt=receipt)
     how = Closing.HEALED if incident.requested is None else Closing.CARRIED_OUT
     closing.close(incident, how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
     _over(going, world)
@@ -331,9 +325,8 @@ def _raise_base(going: Departure, incident: Incident, size: FleetSize, to: int, 
 
 
 def _ask(going: Departure, incident: Incident, because: str, world: World) -> None:
-    if (
-        going.attempt is not None
-    ):  # the first writer wins: a host that comes later still closes the incident, but healed nothing
+    if going.attempt is not None:
+        # The first writer wins: a host that comes later still closes the incident, but healed nothing.
         world.store.attempts.end(incident.id, going.attempt, Outcome.INEFFECTIVE, None, now=world.clock.now())
     escalate.hand_over(
         incident,

@@ -23,7 +23,6 @@ from agent.model import (
     Departure,
     DepartureStage,
     Ending,
-    FleetAct,
     Hold,
     HoldCode,
     HostName,
@@ -176,7 +175,7 @@ def _intend(going: Departure, world: World, fleet: Fleet) -> Timetable:
 def _wanted(going: Departure, fleet: Fleet) -> int | None:
     """Return how large the group is to be; None where it does not say now, and `departing` asks again."""
     try:
-        return fleet.groups.size().wanted - (1 if going.act is FleetAct.RETIRE else 0)
+        return fleet.groups.size().wanted
     except OutsideError as exc:
         logger.warning("cannot tell how large the fleet is to be", extra={"instance": going.instance, "cause": str(exc)})
         return None
@@ -195,15 +194,12 @@ def _replace(going: Departure, world: World, fleet: Fleet) -> tuple[str, ...]:
         members = fleet.groups.members()
     except OutsideError as exc:
         return _failed(going, exc, world)
-    if going.attempt is not None and spot.stands(going, members):
-        if going.act is FleetAct.RETIRE:
-            return _done(going, "its group becomes one host smaller", lambda: fleet.groups.retire(going.instance), world)
+    # A host that people gave up goes whatever warms up beside it.
+    must_go = spot.needs_replacement if going.attempt is None else spot.stands
+    if must_go(going, members):
         return _done(going, "its replacement is starting", lambda: fleet.groups.replace(going.instance), world)
-    if going.attempt is not None or not spot.needs_replacement(going, members):
-        text = "a replacement is on its way already" if going.act is FleetAct.REPLACE else "its group lets it go already"
-        _tell(going, StoryKind.TASK, text, world, "replace")
-        return ()
-    return _done(going, "its replacement is starting", lambda: fleet.groups.replace(going.instance), world)
+    _tell(going, StoryKind.TASK, "a replacement is on its way already", world, "replace")
+    return ()
 
 
 def _finish(going: Departure, times: Timetable, world: World, fleet: Fleet) -> tuple[str, ...]:
@@ -304,10 +300,9 @@ def _drained(going: Departure, lost: Sequence[str], world: World) -> None:
 
 
 def _awaits(going: Departure, fleet: Fleet) -> Hold:
-    awaited = "its end" if going.act is FleetAct.RETIRE else "its replacement"
     return Hold(
         code=HoldCode.HOST_DOOMED,
-        because=f"{going.instance} is drained; {awaited} is awaited",
+        because=f"{going.instance} is drained; its replacement is awaited",
         until="as many hosts are warm as there are to be",
         look_again=fleet.warm_up,
     )

@@ -39,7 +39,6 @@ from agent.model import (
     Diagnosis,
     Ending,
     Findings,
-    FleetAct,
     Health,
     Hold,
     HoldCode,
@@ -392,8 +391,8 @@ def _choice(chosen: Plan, service: Service, world: World) -> Choice | None:
     took = [start.took for start in world.store.starts.of(service.name)]
     usual = starting.percentile_95(took) if took else stands.warm_up
     return Choice(
-        options=giving_up.options(chosen.fleet, service, stands, usual),
-        outlook=giving_up.outlook(chosen.fleet, stands, balanced=world.fleet.balancer is not None),
+        options=giving_up.options(service, stands, usual),
+        outlook=giving_up.outlook(stands, balanced=world.fleet.balancer is not None),
     )
 
 
@@ -402,7 +401,7 @@ def _hand_over(
 ) -> Callable[[], Hold | Refusal] | None:
     """Return what carries a plan out that no playbook does: the drain of its host. None for every other plan."""
     fleet = world.fleet
-    if chosen.fleet is None or chosen.fleet is FleetAct.REBOOT:
+    if chosen.fleet is None:
         return None
     if fleet is None:
         gone = Refusal(code=RefusalCode.NO_TARGET, because=f"{service.host} is a host of no fleet that this Medic knows")

@@ -15,7 +15,6 @@ from agent import codec
 from agent.errors import ConfigError
 from agent.model import (
     ComposeSpec,
-    FleetAct,
     Mode,
     NginxCheck,
     Parameter,
@@ -99,7 +98,7 @@ def plan(
 ) -> Plan:
     """Return the runbook with its parameters filled in. Raises ConfigError naming what is missing or wrong."""
     _refuse_unknown(runbook, settings)
-    if runbook.fleet in (FleetAct.REPLACE, FleetAct.RETIRE):
+    if runbook.fleet is not None:
         _present(around.berth, _WORDS["fleet-member"], runbook, service)
     return Plan(
         runbook=runbook.id,

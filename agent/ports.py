@@ -217,9 +217,6 @@ class FleetGroups(Protocol):
     def replace(self, instance: str) -> None:
         """Let the group end one host and start another. One that is on its way out already is as good. Raises OutsideError."""
 
-    def retire(self, instance: str) -> None:
-        """Let the group end one host and be one smaller. One that is on its way out already is as good. Raises OutsideError."""
-
     def complete(self, group: str, hook: str, instance: str) -> bool:
         """Let a host that waits in a hook go on; False where it does not wait there any more. Raises OutsideError."""
 

@@ -250,11 +250,10 @@ class RunbookShape(_Keys):
             raise ValueError(f"interrupts: only a safe runbook may say false, and this one is {self.risk.value}")
         if self.unrehearsed is not None and self.risk is Risk.SAFE:
             raise ValueError("unrehearsed: a safe runbook can be put to the test on a throw-away container")
-        carried_out = self.fleet in (FleetAct.REPLACE, FleetAct.RETIRE)
-        if carried_out and (self.risk is not Risk.DESTRUCTIVE or "fleet-member" not in self.when.needs):
+        if self.fleet is not None and (self.risk is not Risk.DESTRUCTIVE or "fleet-member" not in self.when.needs):
             raise ValueError("fleet: a host is given up by a destructive runbook only, whose when.needs names 'fleet-member'")
-        if carried_out is bool(self.playbook):
-            raise ValueError("playbook: must be there, but for fleet 'replace' and 'retire', which the group carries out")
+        if (self.fleet is None) is not bool(self.playbook):
+            raise ValueError("playbook: must be there, but for fleet 'replace', which the group carries out")
         if self.undo == self.id:
             raise ValueError("undo names the runbook itself")
         return self

@@ -27,7 +27,6 @@ class FakeCloud:
     clock: Clock
     here: dict[str, Member] = field(default_factory=dict)
     wanted: int = 2
-    smallest: int = 1
     base: int = 1
     comes: bool = True
     """Whether a replacement comes when a host goes; it warms up until `warm` is called."""
@@ -61,18 +60,13 @@ class FakeCloud:
 
     def size(self) -> FleetSize:
         self._do("size")
-        return FleetSize(wanted=self.wanted, largest=4, on_demand_base=self.base, on_demand_percent=0, smallest=self.smallest)
+        return FleetSize(wanted=self.wanted, largest=4, on_demand_base=self.base, on_demand_percent=0)
 
     def replace(self, instance: str) -> None:
         self._do("replace", f"replace {instance}")
         self.here[instance] = replace(self.here[instance], state="Terminating:Wait")
         if self.comes:
             self.starts()
-
-    def retire(self, instance: str) -> None:
-        self._do("retire", f"retire {instance}")
-        self.here[instance] = replace(self.here[instance], state="Terminating:Wait")
-        self.wanted -= 1
 
     def complete(self, group: str, hook: str, instance: str) -> bool:
         self._do("complete", f"complete {group} {hook} {instance}")

@@ -36,7 +36,6 @@ class AwsFleet:
         spread = (row.get("MixedInstancesPolicy") or {}).get("InstancesDistribution") or {}
         return FleetSize(
             wanted=int(row["DesiredCapacity"]),
-            smallest=int(row["MinSize"]),
             largest=int(row["MaxSize"]),
             on_demand_base=int(spread.get("OnDemandBaseCapacity", 0)),
             on_demand_percent=int(spread.get("OnDemandPercentageAboveBaseCapacity", 100)),
@@ -46,11 +45,6 @@ class AwsFleet:
         """Let the group end one host and start another. One that is on its way out already is as good. Raises OutsideError."""
         with outside(f"replace {instance}"), _as_good(GONE):
             self._client().terminate_instance_in_auto_scaling_group(InstanceId=instance, ShouldDecrementDesiredCapacity=False)
-
-    def retire(self, instance: str) -> None:
-        """Let the group end one host and be one smaller. One that is on its way out already is as good. Raises OutsideError."""
-        with outside(f"retire {instance}"), _as_good(GONE):
-            self._client().terminate_instance_in_auto_scaling_group(InstanceId=instance, ShouldDecrementDesiredCapacity=True)
 
     def complete(self, group: str, hook: str, instance: str) -> bool:
         """Let a host that waits in a lifecycle hook go on; False where it does not wait there any more. Raises OutsideError."""

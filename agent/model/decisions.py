@@ -126,7 +126,7 @@ class Runbook:
     unrehearsed: str | None = None
     """Why it cannot be put to the test on a throw-away container: then nobody has seen it work, and it always asks first."""
     fleet: FleetAct | None = None
-    """What it does to its host as a member of a fleet. REPLACE and RETIRE are no playbook's work: theirs is empty."""
+    """What it does to its host as a member of a fleet: no playbook's work, so its playbook is empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,18 +43,13 @@ class FleetSize:
     largest: int
     on_demand_base: int
     on_demand_percent: int
-    smallest: int = 0
 
 
 class FleetAct(enum.Enum):
-    """What an approved runbook does to a host of a fleet, beside or in place of a playbook. Each drains the host first."""
+    """What an approved runbook does to a host of a fleet in place of a playbook."""
 
     REPLACE = "replace"
-    """The group ends it and starts another."""
-    RETIRE = "retire"
-    """The group ends it and becomes one host smaller."""
-    REBOOT = "reboot"
-    """It leaves the balancer until its playbook has brought it back."""
+    """It is drained; the group ends it and starts another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +167,6 @@ class Departure:
     """What the drain could not do, a sentence each."""
     raised_at: datetime | None = None
     ended_at: datetime | None = None
-    act: FleetAct = FleetAct.REPLACE
-    """What an approved plan makes of it; REPLACE for every host that the cloud takes back."""
     attempt: int | None = None
     """The attempt of `incident` that gave it up; None: the cloud takes it back."""
     after_round: int = 0

@@ -1,6 +1,6 @@
 """Whether a host of a fleet may be given up by its people's word, and what each way of answering its trouble costs. Pure.
 
-In: a plan that acts on the host (`FleetAct`), its `Berth`, whether it still serves. Out: the decision, or a refusal in its
+In: a plan that gives the host up, its `Berth`, whether it still serves. Out: the decision, or a refusal in its
 place; the options and their prices, as lines that people read before they say yes.
 """
 
@@ -13,7 +13,6 @@ from agent.model import (
     Berth,
     Departure,
     Findings,
-    FleetAct,
     Incident,
     Plan,
     Refusal,
@@ -43,15 +42,13 @@ def spared(
         return decision
     berth = standing.around.berth
     if berth is None:
-        if decision.fleet is FleetAct.REBOOT:
-            return decision
         because = f"{decision.runbook} acts on a host of a fleet, and the groups do not say that {service.host} is one"
         return Refusal(code=RefusalCode.NO_TARGET, because=because)
     limits = None if incident.requested is not None else standing.replacement_limits
-    return objection(decision.fleet, berth, limits, serves=replicas.serves(findings), now=standing.now) or decision
+    return objection(berth, limits, serves=replicas.serves(findings), now=standing.now) or decision
 
 
-def objection(act: FleetAct, berth: Berth, limits: ReplacementLimits | None, *, serves: bool, now: datetime) -> Refusal | None:
+def objection(berth: Berth, limits: ReplacementLimits | None, *, serves: bool, now: datetime) -> Refusal | None:
     """Return why a host must stay where it is, None where nothing speaks against giving it up.
 
     serves: whether it still answers anybody. A host that answers nobody may go even where it is the last one. limits: None
@@ -61,10 +58,7 @@ def objection(act: FleetAct, berth: Berth, limits: ReplacementLimits | None, *, 
     if serves and not berth.well:
         doubted = f"; not well: {', '.join(berth.sick)}" if berth.sick else ""
         return Refusal(code=RefusalCode.LAST_HOST, because=f"{instance} is the last host of {group} that serves{doubted}")
-    if act is FleetAct.RETIRE and berth.size.wanted - 1 < max(berth.size.smallest, 1):
-        because = f"{group} has to keep {max(berth.size.smallest, 1)} host(s), and is to have {berth.size.wanted} now"
-        return Refusal(code=RefusalCode.LAST_HOST, because=because)
-    return loop(berth, limits, now) if act is FleetAct.REPLACE and limits is not None else None
+    return loop(berth, limits, now) if limits is not None else None
 
 
 def loop(berth: Berth, limits: ReplacementLimits, now: datetime) -> Refusal | None:
@@ -81,11 +75,7 @@ def loop(berth: Berth, limits: ReplacementLimits, now: datetime) -> Refusal | No
 
 def given_up(departures: Sequence[Departure], group: str, since: datetime) -> tuple[Departure, ...]:
     """Return the hosts of a group that Medic had replaced since then, oldest first: not those that the cloud took back."""
-    ours = [
-        each
-        for each in departures
-        if each.attempt is not None and each.act is FleetAct.REPLACE and each.group == group and each.doomed_at is not None
-    ]
+    ours = [each for each in departures if each.attempt is not None and each.group == group and each.doomed_at is not None]
     return tuple(each for each in sorted(ours, key=_given_up_at) if _given_up_at(each) > since)
 
 
@@ -105,8 +95,8 @@ def cost(berth: Berth) -> Decimal | None:
     return None if berth.price is None else berth.price * Decimal(berth.warm_up / HOUR).quantize(Decimal("0.0001"))
 
 
-def options(act: FleetAct, service: Service, berth: Berth, usual_start: timedelta) -> tuple[str, ...]:
-    """Return every way of answering, each with its price, the one that is asked for marked with `*`.
+def options(service: Service, berth: Berth, usual_start: timedelta) -> tuple[str, ...]:
+    """Return every way of answering, each with its price, the one that is asked for (the replacement) marked with `*`.
 
     usual_start: how long the service takes from its start until it answers.
     """
@@ -116,45 +106,29 @@ def options(act: FleetAct, service: Service, berth: Berth, usual_start: timedelt
     capacity = f"{_minutes(BOOT + usual_start)} with {len(berth.others)} of {len(berth.others) + 1} hosts"
     replacement = cost(berth)
     spent = f"up to {replacement:.2f} USD" if replacement is not None else hour
-    lines = {
-        None: f"restart container {service.container}: 0 USD, {_minutes(usual_start)} without it; it does not mend a card",
-        FleetAct.REBOOT: f"reboot-host: 0 USD, {capacity}",
-        FleetAct.REPLACE: f"replace-host: {spent} for the {_minutes(berth.warm_up)} until the new host serves ({hour}, {priced})",
-        FleetAct.RETIRE: f"stop-idle-host: saves {hour} ({priced}), one host fewer from then on",
-    }
-    shown = [
-        line if each is not act else f"* {line}" for each, line in lines.items() if each is not FleetAct.RETIRE or act is each
-    ]
-    nothing = f"do nothing: {hour} goes on being paid for it, and its trouble stays"
-    return (*shown, nothing)
+    return (
+        f"restart container {service.container}: 0 USD, {_minutes(usual_start)} without it; it does not mend a card",
+        f"reboot-host: 0 USD, {capacity}",
+        f"* replace-host: {spent} for the {_minutes(berth.warm_up)} until the new host serves ({hour}, {priced})",
+        f"do nothing: {hour} goes on being paid for it, and its trouble stays",
+    )
 
 
-def outlook(act: FleetAct, berth: Berth, *, balanced: bool) -> tuple[str, ...]:
+def outlook(berth: Berth, *, balanced: bool) -> tuple[str, ...]:
     """Return what would be done, step by step, as people are shown it. balanced: a balancer sends requests to the host."""
     this = f"{berth.member.instance} ({berth.member.kind}, {berth.member.zone})"
-    leave = [f"takes {this} out of the balancer and lets its requests end"] if balanced else []
-    match act:
-        case FleetAct.REPLACE:
-            after = (
-                f"serves again with {berth.size.wanted} hosts once the new one is seen well, within {_minutes(berth.warm_up)}"
-            )
-            steps = [
-                *leave,
-                f"tells {berth.member.group} to end it and start another",
-                "ends its containers, keeps their last words",
-                after,
-            ]
-        case FleetAct.RETIRE:
-            smaller = f"tells {berth.member.group} to end it and to have {berth.size.wanted - 1} hosts from now on"
-            steps = [*leave, smaller, "ends its containers, keeps their last words"]
-        case FleetAct.REBOOT:
-            steps = [*leave, f"reboots {this}", "lets the balancer send requests to it again once it is seen well"]
+    steps = (
+        *([f"takes {this} out of the balancer and lets its requests end"] if balanced else []),
+        f"tells {berth.member.group} to end it and start another",
+        "ends its containers, keeps their last words",
+        f"serves again with {berth.size.wanted} hosts once the new one is seen well, within {_minutes(berth.warm_up)}",
+    )
     return tuple(f"{number}. {step}" for number, step in enumerate(steps, 1))
 
 
 def last_of(going: Departure, berth: Berth) -> Refusal | None:
     """Return why a host that was given up may not go after all: time has passed, and now it is the last that serves."""
-    return objection(going.act, berth, None, serves=going.serves, now=going.heard_at) if going.attempt is not None else None
+    return objection(berth, None, serves=going.serves, now=going.heard_at) if going.attempt is not None else None
 
 
 def _minutes(span: timedelta) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agent.errors import ConfigError, OutsideError
-from agent.model import FleetAct, IncidentId, IncidentState, Lead, Request, RequestAnswer, StoryEvent
+from agent.model import IncidentId, IncidentState, Lead, Request, RequestAnswer, StoryEvent
 from agent.ports import Store
 from agent.settings import Settings
 from agent.wiring import clock, daemon, keeping, leading
@@ -64,7 +64,7 @@ def _in_the_foreground(parts: "Parts", request: Request, on_story: Callable[[Sto
 def _refuse_what_needs_a_daemon(parts: "Parts", request: Request) -> None:
     """Refuse to give a host up where nobody would follow it to its end. Raises ConfigError."""
     chosen = next((each for each in parts.world.runbooks if each.id == request.runbook), None)
-    if chosen is not None and chosen.fleet in (FleetAct.REPLACE, FleetAct.RETIRE):
+    if chosen is not None and chosen.fleet is not None:
         raise ConfigError(f"cannot run {chosen.id!r} in the foreground: start `medic watch`, which follows the host to its end")
 
 

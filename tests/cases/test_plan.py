@@ -17,7 +17,7 @@ A case says what stands (`planes`, `container`, `diagnosis`, `declares`, `tried`
     asks         true: every runbook has the mode of its risk; else each may act by itself
     parents_down, monitor_blind    what stands about its parents and about Medic's own network
     others_failing  who else looks bad, in an incident that was just opened
-    fleet        its host is one of a fleet: {others: hosts in service, sick: those of them that are not well, size: [wanted, smallest],
+    fleet        its host is one of a fleet: {others: hosts in service, sick: those of them that are not well,
                  replaced: seconds ago, of each host of its pool that Medic had replaced}
 """
 
@@ -148,7 +148,7 @@ def service(told: dict[str, Any]) -> Service:
 def berth(told: dict[str, Any]) -> Berth | None:
     if "fleet" not in told:
         return None
-    said, wanted = told["fleet"], told["fleet"].get("size", [2, 1])
+    said = told["fleet"]
 
     def member(instance: str) -> Member:
         return Member(
@@ -166,7 +166,7 @@ def berth(told: dict[str, Any]) -> Berth | None:
         member=member("local"),
         others=tuple(member(each) for each in said.get("others", ["i-2"])),
         sick=tuple(said.get("sick", [])),
-        size=FleetSize(wanted=wanted[0], largest=4, smallest=wanted[1], on_demand_base=1, on_demand_percent=0),
+        size=FleetSize(wanted=2, largest=4, on_demand_base=1, on_demand_percent=0),
         price=Decimal("1.006"),
         priced_on="2026-11-01",
         warm_up=timedelta(minutes=15),
