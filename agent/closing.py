@@ -4,9 +4,9 @@ One place, so that the state, the service's record, the story and the notice alw
 repeat: the compare-and-set on the incident's state decides, everything after it has a natural key.
 """
 
-from agent import notices
+from agent import notices, shadow
 from agent.model import Closing, HoldCode, Incident, IncidentState, Origin, Recorded, StoryKind
-from agent.ports import Clock, Store
+from agent.ports import Clock, Store, World
 
 _KIND = {
     Closing.HEALED: StoryKind.HEALED,
@@ -14,6 +14,14 @@ _KIND = {
     Closing.BY_PERSON: StoryKind.CLOSED,
     Closing.CARRIED_OUT: StoryKind.CLOSED,
 }
+
+
+def recovered(incident: Incident, world: World) -> None:
+    """Close an incident whose service is well without Medic's doing, and keep what others did where Medic only watched."""
+    store = world.store
+    service, now = store.services.service(incident.service), world.clock.now()
+    shadow.ended(incident, service, containers=world.containers, files=world.files, store=store, now=now)
+    close(incident, Closing.RECOVERED, by="medic", store=store, channels=world.channels, clock=world.clock)
 
 
 def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: tuple[str, ...], clock: Clock) -> bool:

@@ -15,6 +15,7 @@ not know one another. The engine remembers each step's value, so after a crash t
 import functools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent import (
     berths,
@@ -33,6 +34,7 @@ from agent import (
 from agent.errors import StoreError
 from agent.model import (
     Attempt,
+    Berth,
     Choice,
     Closing,
     Decision,
@@ -85,6 +87,17 @@ HISTORY = 6
 """Latest incidents of the service that a model is told of, this one among them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What lies around a service: looked at once an attempt, for whether a model is worth asking and for the plan.
+
+    Both looks cost the network: at up to 200 other services, and at the groups of its fleet. `apply` looks anew.
+    """
+
+    others: Others
+    berth: Berth | None
+
+
 def heal(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
     """Carry one incident to its end, or to a Hold, which ends this round. Safe to run again after a crash.
 
@@ -123,8 +136,7 @@ def _story(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
 def _one_attempt(incident: Incident, number: int, service: Service, engine: Engine, world: World) -> Ending | None:
     """Diagnose, choose, carry out, once. Return how the incident ended, or None to go on with the next attempt."""
     id_ = incident.id
-    # One look at up to 200 others serves the question whether a model is worth asking and the plan; `apply` looks anew.
-    around = functools.cache(lambda: _others(_incident(id_, world), service, world))
+    around = functools.cache(lambda: _look_around(id_, service, world))
     findings = engine.step(f"diagnose {number}", lambda: _diagnose(id_, number, service, around, world))
     if findings.evidence.verdict.health is Health.WELL and incident.requested is None:
         return engine.step(f"recovered {number}", lambda: _recovered(id_, service, world))
@@ -201,7 +213,7 @@ def _incident(incident_id: IncidentId, world: World) -> Incident:
     return incident
 
 
-def _diagnose(incident_id: IncidentId, number: int, service: Service, around: Callable[[], Others], world: World) -> Findings:
+def _diagnose(incident_id: IncidentId, number: int, service: Service, around: Callable[[], _Around], world: World) -> Findings:
     verdict = look.steadily(service, world.prober, world.clock)
     findings = diagnose.explain(
         service,
@@ -230,7 +242,7 @@ def _second_opinion(
     service: Service,
     ruled: Findings,
     doubt: str,
-    around: Callable[[], Others],
+    around: Callable[[], _Around],
     world: World,
 ) -> Diagnosis | None:
     """Ask the model, where there is one, the service is sick, and its answer could matter to what is decided."""
@@ -300,7 +312,7 @@ def _gist(diagnosis: Diagnosis) -> tuple[object, ...]:
 
 
 def _plan(
-    incident_id: IncidentId, service: Service, findings: Findings, around: Callable[[], Others], world: World
+    incident_id: IncidentId, service: Service, findings: Findings, around: Callable[[], _Around], world: World
 ) -> Decision:
     evidence = findings.evidence
     foreign.note(service, evidence.events, evidence.container, store=world.store, now=world.clock.now())
@@ -316,7 +328,7 @@ def _plan(
 
 
 def _standing(
-    service: Service, incident_id: IncidentId, runbooks: tuple[Runbook, ...], others: Others, world: World
+    service: Service, incident_id: IncidentId, runbooks: tuple[Runbook, ...], around: _Around, world: World
 ) -> Standing:
     return standing.read(
         service,
@@ -327,8 +339,8 @@ def _standing(
         permissions=world.permissions,
         runbooks=runbooks,
         fleet_limits=world.fleet_limits,
-        others=others,
-        berth=berths.berth(service.host, world.fleet, world.store),
+        others=around.others,
+        berth=around.berth,
         replacement_limits=None if world.fleet is None else world.fleet.replacements,
         clock=world.clock,
     )
@@ -467,6 +479,13 @@ def _who_else(incident: Incident, service: Service, world: World) -> str | None:
     return None if wait is None else wait.because
 
 
+def _look_around(incident_id: IncidentId, service: Service, world: World) -> _Around:
+    return _Around(
+        others=_others(_incident(incident_id, world), service, world),
+        berth=berths.berth(service.host, world.fleet, world.store),
+    )
+
+
 def _others(incident: Incident, service: Service, world: World) -> Others:
     return breakers.others(
         service,
@@ -592,11 +611,9 @@ def _escalate(incident_id: IncidentId, refusal: Refusal, world: World) -> Ending
 
 
 def _close(incident_id: IncidentId, how: Closing, world: World) -> Ending:
+    incident = _incident(incident_id, world)
     if how is Closing.RECOVERED:
-        incident = _incident(incident_id, world)
-        service = world.store.services.service(incident.service)
-        shadow.ended(
-            incident, service, containers=world.containers, files=world.files, store=world.store, now=world.clock.now()
-        )
-    closing.close(_incident(incident_id, world), how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
+        closing.recovered(incident, world)
+        return Ending.RECOVERED
+    closing.close(incident, how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
     return Ending.HEALED if how is Closing.HEALED else Ending.RECOVERED

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import breakers, closing, foreign, labels, look, notices, redact, shadow, standing
+from agent import breakers, closing, foreign, labels, look, notices, redact, standing
 from agent.errors import OutsideError
 from agent.learning import Learning
 from agent.metrics import Tally
@@ -20,7 +20,6 @@ from agent.model import (
     MEDIC,
     Blind,
     Check,
-    Closing,
     ContainerCheck,
     ContainerFacts,
     ContainersRequest,
@@ -317,7 +316,7 @@ class Sweep:
         silent = control_rules.silent(answers)
         if silent is None:
             for over in unclosed:
-                self._recovered(over)
+                closing.recovered(over, self._world)
         elif not unclosed:
             self._open(_as_service(MEDIC, self._place), _blind_verdict(MEDIC, Blind(why=silent), now, "control"), now)
         return silent
@@ -375,15 +374,9 @@ class Sweep:
             now_stands = self._standing(service)
             if alive.looping(now_stands) or (_is_held(incident, HoldCode.FLAPPING) and alive.flapping(now_stands)):
                 return  # it comes and goes: this one incident stays open until it is steady
-            self._recovered(incident)
+            closing.recovered(incident, self._world)
         if isinstance(facts, ContainerFacts) and incident is None and record is not None:
             self._remember_well(service, facts, record, now)
-
-    def _recovered(self, incident: Incident) -> None:
-        world = self._world
-        service, now = world.store.services.service(incident.service), world.clock.now()
-        shadow.ended(incident, service, containers=world.containers, files=world.files, store=world.store, now=now)
-        closing.close(incident, Closing.RECOVERED, by="medic", store=world.store, channels=world.channels, clock=world.clock)
 
     def _remember_well(self, service: Service, facts: ContainerFacts, record: ServiceRecord, now: datetime) -> None:
         """Keep how the service looks while it is well: the base of "what changed" and of the last good configuration."""
@@ -544,7 +537,7 @@ class Sweep:
         # The default makes the first look after a restart close what an earlier run left open.
         if self._blind.get(name, looks) >= looks:
             for over in self._world.store.incidents.unclosed(name):
-                self._recovered(over)
+                closing.recovered(over, self._world)
         self._blind[name] = 0
 
 
