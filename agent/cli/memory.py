@@ -78,7 +78,7 @@ def show(ctx: typer.Context, id_: Id, days: Days = None, as_json: options.Json =
     if as_json or options.given(ctx).as_json:
         screen.print_json(shown)
         return
-    hashes = {(runbook.id, runbook.hash) for runbook in shipped.runbooks()}
+    as_now = memory.of_now(episode.remedies, shipped.runbooks())
     rows = [
         ("service", str(episode.service)),
         ("signs", ", ".join(episode.signs)),
@@ -88,7 +88,7 @@ def show(ctx: typer.Context, id_: Id, days: Days = None, as_json: options.Json =
             (
                 each.runbook,
                 f"helped {each.helped}, did not {each.did_not}; chance {each.chance:.0%}"
-                + ("; as it was then" if (each.runbook, each.hash) not in hashes else "")
+                + ("; as it was then" if each not in as_now else "")
                 + ("; not the first choice" if memory.let_down(each, rule) else ""),
             )
             for each in episode.remedies
