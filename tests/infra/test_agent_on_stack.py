@@ -21,9 +21,23 @@ from agent.adapters.aws_events import AwsEvents
 from agent.adapters.aws_fleet import AwsFleet
 from agent.departing import FleetWatch
 from agent.errors import ConfigError, OutsideError
-from agent.model import Closing, Ending, FleetEventKind, HostName, IncidentId, IncidentState, Mode
+from agent.model import (
+    Answer,
+    Closing,
+    Ending,
+    FleetEventKind,
+    HostName,
+    IncidentId,
+    IncidentState,
+    Mode,
+    Outcome,
+    RunbookId,
+    Service,
+    ServiceName,
+)
 from agent.ports import Engine, Fleet
 from agent.settings import Settings
+from agent.sweep import Sweep
 from agent.wiring import cloud
 from infra import inventory
 from infra import settings as fleet_settings
@@ -33,6 +47,7 @@ from tests.infra.stack import IMAGE, WHEEL
 from tests.infra.stand_in import moto_more
 from tests.infra.stand_in.cloud import Cloud
 from tests.infra.stand_in.engine import Project
+from tests.stories.test_giving_up import LOST, SHIPPED, SOUND, model
 from tests.stories.world import Ward, service
 
 STACK = "/medic/medic-test/inventory"
@@ -210,6 +225,78 @@ def test_from_the_notice_to_a_verified_warm_host(
     assert ward.incident(f"spot:{doomed.instance}").closing is Closing.HEALED
     assert coming in {each.name for each in config.load(settings.file, {}).hosts}
     assert set(_emptied(AwsEvents(clients, stack.queue_url))) <= {FleetEventKind.LAUNCH_HOOK, FleetEventKind.TERMINATE_HOOK}
+
+
+def test_from_a_broken_gpu_through_a_persons_word_to_a_host_that_medic_sees_well(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud, tmp_path: Path
+) -> None:
+    broken, other = (each.instance for each in cloud.sync_inventory(settings).members if each.in_service)
+    clients = AwsClients("us-east-1")
+    ward = OnStack(
+        folder=tmp_path,
+        services=(on_gpu(broken), on_gpu(other)),
+        runbooks=(SHIPPED[RunbookId("replace-host")],),
+        clock=FakeClock(datetime.now(UTC)),
+    )
+    stopper = FakeCloud(ward.clock)
+    ward.fleet = Fleet(
+        groups=AwsFleet(clients, [stack.group]),
+        events=AwsEvents(clients, stack.queue_url),
+        balancer=AwsBalancer(clients, stack.target_group_arn),
+        last_words=AwsBucket(clients, stack.bucket),
+        stopper=stopper,
+        drain_hook=stack.drain_hook,
+        warm_up=timedelta(seconds=stack.warm_up_seconds),
+        on_drought=Mode.ASK,
+        daily_usd=Decimal(25),
+        price=lambda _kind: Decimal("1.006"),
+        priced_on="2026-11-01",
+    )
+    ward.world = replace(ward.world, fleet=ward.fleet)
+    ward.sweep = Sweep(ward.world, ward.engine, [HostName(broken), HostName(other)], discover=False)
+    ward.machine.gpus = {broken: SOUND, other: SOUND}
+    ward.beat(3)
+    ward.machine.gpus[broken] = LOST
+
+    def sync() -> tuple[object, bool]:
+        return cloud.sync_inventory(settings).members, False
+
+    watch = FleetWatch(ward.fleet, ward.world, ward.engine, sync)  # type: ignore[arg-type]
+    ward.beat_until(lambda: bool(ward.store.approvals.waiting(ward.clock.now())))
+    (asked,) = ward.store.approvals.waiting(ward.clock.now())
+    assert f"tells {stack.group} to end it and start another" in asked.diff
+    assert aws.waiting(stack.group, "Terminating:Wait") == []
+    ward.store.approvals.answer(asked.id, Answer.APPROVED, by="ada", why="", now=ward.clock.now())
+    ward.beat()
+
+    watch.attend()
+
+    incident = ward.incident(f"model-{broken}")
+    story = "\n".join(event.text for event in ward.store.story.since(0, incident=incident.id))
+    assert incident.state is IncidentState.HELD, story
+    assert "its replacement is starting" in story
+    assert "told the group that it is drained" in story
+    assert ward.fleet.balancer is not None
+    assert not ward.fleet.balancer.serves(broken)
+    assert ward.fleet.balancer.serves(other)
+    (came,) = aws.warm(stack.group, stack.host_keys)
+    watch.attend()
+    assert ward.incident(f"model-{broken}").state is IncidentState.HELD, "in service by the group's word alone"
+    ward.machine.gpus[came] = SOUND
+    ward.store.services.forget(ServiceName(f"model-{broken}"))
+    ward.store.services.enrol(on_gpu(came), now=ward.clock.now())
+    ward.clock.move(timedelta(seconds=30))
+    watch.attend()
+    healed = ward.incident(f"model-{broken}")
+    assert healed.closing is Closing.HEALED
+    assert healed.attempts[0].outcome is Outcome.HEALED
+    members = {each.instance: each.state for each in cloud.sync_inventory(settings).members}
+    assert members == {other: "InService", came: "InService"}
+    _emptied(AwsEvents(clients, stack.queue_url))
+
+
+def on_gpu(instance: str) -> Service:
+    return replace(model(instance), name=ServiceName(f"model-{instance}"))
 
 
 def test_a_late_completion_is_as_good_and_so_is_a_host_that_is_gone(stack: inventory.Inventory) -> None:

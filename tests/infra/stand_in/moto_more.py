@@ -5,6 +5,8 @@
 - a host waits in `Pending:Wait` or `Terminating:Wait` until its hook is completed (EC2 Auto Scaling User Guide, "Lifecycle hooks");
 - hosts above the on-demand base are spot; types and subnets take turns (the real choice is by price and capacity);
 - a group that ends a host starts its replacement at once;
+- only a host in service stands in the target group: not one that warms up, and not one that is ended (same guide, "Elastic Load
+  Balancing and Amazon EC2 Auto Scaling");
 - EC2 signs the messages of a host's role with the instance's id (`SenderId` of SQS).
 """
 
@@ -68,6 +70,7 @@ def install() -> None:
         each for each in self.instance_states if each.lifecycle_state in ("InService", "Pending:Wait")
     ]
     groups.AutoScalingBackend.terminate_instance = end
+    groups.AutoScalingBackend.update_attached_target_groups = _register
     group_answers.AutoScalingResponse.complete_lifecycle_action = _complete
     group_answers.AutoScalingResponse.record_lifecycle_action_heartbeat = lambda self: (_found(self), EmptyResult())[1]
     quotas.ServiceQuotasBackend.get_service_quota = _quota
@@ -91,6 +94,17 @@ def _spread(group: Any, before: int) -> None:
         if subnets:
             subnet = group.autoscaling_backend.ec2_backend.get_subnet(subnets[number % len(subnets)])
             state.instance._placement.zone = state.availability_zone = subnet.availability_zone
+
+
+def _register(backend: Any, group_name: str) -> None:
+    """Let the balancer send requests to the hosts of a group that are in service."""
+    group = backend.autoscaling_groups[group_name]
+    serving = [each.instance.id for each in group.instance_states if each.lifecycle_state == "InService"]
+    arns = group.target_group_arns
+    for target in (
+        backend.elbv2_backend.describe_target_groups(target_group_arns=arns, load_balancer_arn=None, names=None) if arns else ()
+    ):
+        backend.elbv2_backend.register_targets(target.arn, [{"Id": each, "Port": target.port} for each in serving])
 
 
 def _of(backend: Any, instance: str) -> tuple[Any, Any]:
