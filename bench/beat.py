@@ -26,8 +26,8 @@ from bench.figure import Figure
 from tests.lab import images
 
 ENDPOINTS = 10_000
-SERVICES = 1_000
-"""With ten endpoints each."""
+SERVICES = 100
+"""With a container of its own each, which two services may not share, and a hundred endpoints."""
 BEATS = 3
 INTERVAL = 20
 """Seconds: long enough that a beat ends before the next, on a slow machine as well."""
@@ -38,9 +38,9 @@ PACKAGE = "prometheus-blackbox-exporter"
 def figures(on: ground.Ground) -> Iterator[Figure]:
     """Measure the beat's seconds, its memory, and its probes per CPU second beside blackbox_exporter's."""
     own_limits.raise_open_files()
-    container = on.containers(1)[0]
+    names = on.containers(SERVICES)
     with endpoints.served(ENDPOINTS) as urls:
-        seconds, cpu, megabytes = _beats(urls, container)
+        seconds, cpu, megabytes = _beats(urls, names)
         alone = _prober_alone(urls)
         limit = "Python's share of each probe (questions, judgements, streaks); the probing itself is libcurl's"
         yield Figure(
@@ -77,15 +77,14 @@ def figures(on: ground.Ground) -> Iterator[Figure]:
         )
 
 
-def _beats(urls: Sequence[str], container: str) -> tuple[float, float, float]:
+def _beats(urls: Sequence[str], names: Sequence[str]) -> tuple[float, float, float]:
     """Return the median seconds of a beat, the mean CPU seconds between two, and the daemon's megabytes at the end."""
-    each = len(urls) // SERVICES
+    each = len(urls) // len(names)
     services = {
-        f"s{number}": {
-            "container": container,
+        name: {
             "checks": [{"kind": "http", "name": f"e{n}", "url": url} for n, url in enumerate(urls[number * each :][:each])],
         }
-        for number in range(SERVICES)
+        for number, name in enumerate(names)
     }
     with ground.watching(services, interval=f"{INTERVAL}s") as daemon:
         # The first beats fill memories, write every first streak, and raise the interpreter's own heap.

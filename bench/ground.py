@@ -116,7 +116,8 @@ class Daemon:
 
     def stop(self) -> None:
         """End it, however it was left."""
-        self.process.terminate()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.terminate()
         try:
             self.process.wait(25)
         except psutil.TimeoutExpired:
