@@ -377,6 +377,18 @@ class SshLink:
         transport.close()
 
 
+class _Channel(paramiko.Channel):
+    """A channel whose end is quiet, also where the connection that carries it is gone: there is nobody left to tell.
+
+    It may itself carry the connection to a host behind a jump host, and the thread of that one closes it first of all it has to do
+    at its end: an error there would leave everybody who waits for that connection waiting.
+    """
+
+    def close(self) -> None:
+        with suppress(EOFError, OSError):
+            super().close()
+
+
 class _Transport(paramiko.Transport):
     """A transport that opens every kind of channel by a deadline, and tells why one was refused.
 
@@ -397,7 +409,7 @@ class _Transport(paramiko.Transport):
         self._close_late()
         with self.lock:
             number: int = self._next_channel()  # type: ignore[attr-defined]  # protected
-            channel = paramiko.Channel(number)
+            channel = _Channel(number)
             self._channels.put(number, channel)  # type: ignore[attr-defined]  # protected
             opened = self.channel_events[number] = threading.Event()
             self.channels_seen[number] = True
@@ -422,11 +434,6 @@ class _Transport(paramiko.Transport):
         if not self.is_active():
             raise self.get_exception() or EOFError("the connection ended")
         return channel
-
-    def close(self) -> None:
-        """End it. Over a jump host that is gone, there is nothing left to send the end to."""
-        with suppress(EOFError, OSError):
-            super().close()
 
     def _close_late(self) -> None:
         abandoned, self._abandoned = self._abandoned, []

@@ -171,6 +171,26 @@ def test_a_host_behind_another_is_reached_through_it(steady: FarHost, changing: 
         eventually(lambda: "jump host" in str(refusal(link)))
 
 
+def test_a_connection_whose_jump_host_went_first_ends_quietly_and_wakes_who_waits(
+    steady: FarHost, changing: FarHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", loud.append)
+    with linked(changing.access()) as bastion, linked(steady.access(jump=HostName("bastion")), bastion) as link:
+        assert echo(link) == b"here\n"
+        carried, carrier = link._live, bastion._live
+        assert carried is not None
+        assert carrier is not None
+        waits = carried.completion_event = threading.Event()
+        # Which thread sees the loss first is chance. Here the carried one does: its channel does not know yet that it is over.
+        carrier.packetizer.close()
+        carried.sock.active = True
+        carried.join(10)
+        assert not carried.is_alive()
+        assert waits.is_set()
+    assert loud == []
+
+
 def test_a_unix_socket_and_a_port_of_the_host_are_reached_like_sockets(steady: FarHost, tmp_path: Path) -> None:
     with linked(steady.access()) as link, socket.socket(socket.AF_UNIX) as door, socket.create_server(("127.0.0.1", 0)) as port:
         door.bind(str(tmp_path / "door"))
