@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import audit, closing, gate, look, notices
+from agent import audit, closing, gate, look, money, notices
 from agent.errors import OutsideError
 from agent.model import (
     AuditKind,
@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "spot:"
 """Incidents about a host that goes are kept under this prefix: one a host."""
-DAY = timedelta(days=1)
 LISTEN = timedelta(seconds=5)
 """One long poll of the queue: short enough for a daemon that is told to stop."""
 SYNC_EVERY = timedelta(seconds=15)
@@ -303,7 +302,7 @@ def _why_not_raise(going: Departure, incident: Incident, to: int, world: World, 
         amount=price * HOURS,
         incident=incident.id,
     )
-    return world.store.spending.reserve(bought, now - DAY, lambda spent: spot.no_money(spent, bought, fleet.daily_usd))
+    return world.store.spending.reserve(bought, now - money.DAY, lambda spent: money.no_room(spent, bought, fleet.daily_usd))
 
 
 def _raise_base(going: Departure, incident: Incident, size: FleetSize, to: int, world: World, fleet: Fleet) -> None:

@@ -78,6 +78,8 @@ class Setup:
     limits: ModelLimits
     asks: Asks
     rules: tuple[Rule, ...]
+    daily_usd: Decimal | None = None
+    """US dollars within 24 hours for hosts and models together; None where Medic buys no hosts."""
 
 
 class ModelAdvisor:
@@ -125,7 +127,9 @@ class ModelAdvisor:
             given = self._given_before(asking.file, asking)
             if given is not None:
                 return given
-            budget = Budget(self._setup.limits, incident, number, self._spending, self._clock, self._on_spent)
+            budget = Budget(
+                self._setup.limits, incident, number, self._spending, self._clock, self._on_spent, self._setup.daily_usd
+            )
             chat = Transcript(incident, number, self._bundles, self._clock, self._redact)
             self._search(asking, chat, budget)
             claim, model = self._verdict(asking, chat, budget)

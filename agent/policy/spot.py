@@ -6,7 +6,6 @@ Pure: events, rows and `now` in; the next row, a timetable, a sentence out.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from agent.model import (
     Departure,
@@ -18,7 +17,6 @@ from agent.model import (
     HoldCode,
     HostName,
     Member,
-    Spending,
     Timetable,
 )
 
@@ -190,14 +188,3 @@ def overdue(departure: Departure, warm_up: timedelta, now: datetime) -> bool:
 def raised_base(size: FleetSize) -> int | None:
     """Return the on-demand base that lets one more host come when spot does not; None where the group cannot take one."""
     return size.on_demand_base + 1 if size.on_demand_base < min(size.wanted, size.largest) else None
-
-
-def no_money(spent: Sequence[Spending], wanted: Spending, daily: Decimal) -> str | None:
-    """Return why one more purchase does not fit into the day's money, which model calls are paid from as well."""
-    already = sum((each.amount for each in spent), Decimal(0))
-    if already + wanted.amount <= daily:
-        return None
-    return (
-        f"one more {wanted.what} on demand would cost up to {wanted.amount:.2f} USD, of {daily:.2f} USD a day"
-        f" {already:.2f} are spent"
-    )

@@ -319,7 +319,7 @@ def test_when_the_days_money_is_spent_people_are_asked(sky: Sky) -> None:
     assert sky.cloud.base == 1
     assert sky.going.state is IncidentState.ESCALATED
     assert sky.going.refusal is not None
-    assert "of 100.00 USD a day 100.00 are spent" in sky.going.refusal.because
+    assert "of 100.00 USD a day for hosts and models 100.00 are spent" in sky.going.refusal.because
 
 
 def test_a_raised_base_that_brings_nobody_goes_to_people_and_is_not_raised_again(sky: Sky) -> None:

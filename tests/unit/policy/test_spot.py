@@ -1,8 +1,7 @@
 """What the cloud's events amount to, how a drain fits into the time left, and when a replacement counts."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 
 import pytest
 
@@ -15,8 +14,6 @@ from agent.model import (
     HoldCode,
     HostName,
     Member,
-    Spending,
-    SpendingKind,
 )
 from agent.policy import spot
 from tests.fakes import START
@@ -203,17 +200,3 @@ def test_nothing_is_mended_in_place_on_a_host_that_ends() -> None:
 )
 def test_the_on_demand_base_grows_by_one_and_never_past_what_is_wanted(size: FleetSize, to: int | None) -> None:
     assert spot.raised_base(size) == to
-
-
-def spent(amount: str, at: datetime = START) -> Spending:
-    return Spending(key=amount, kind=SpendingKind.MODEL, what="a model", at=at, amount=Decimal(amount))
-
-
-@pytest.mark.parametrize(("already", "fits"), [((), True), (("5", "0.86"), True), (("5.87",), False)])
-def test_one_days_money_pays_models_and_hosts(already: tuple[str, ...], fits: bool) -> None:
-    wanted = replace(spent("24.144"), kind=SpendingKind.CLOUD, what="g5.xlarge")
-
-    said = spot.no_money([spent(each) for each in already], wanted, Decimal("30.01"))
-
-    assert (said is None) is fits
-    assert said is None or said == "one more g5.xlarge on demand would cost up to 24.14 USD, of 30.01 USD a day 5.87 are spent"
