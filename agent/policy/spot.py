@@ -26,7 +26,10 @@ MARGIN = timedelta(seconds=10)
 """What is not done so long before the end is lost: the host may be slow to the last."""
 LEAVING = 4.0
 """Seconds for telling the balancer: one call with its retry."""
-LONGEST_FINISH, LONGEST_STOP, LONGEST_KEEP = 41.0, 45.0, 15.0
+LONGEST_FINISH, LONGEST_STOP, LONGEST_KEEP = 36.0, 45.0, 15.0
+"""Seconds. The balancer shows a host as draining for its whole delay (`BALANCER_DELAY` of infra/settings.py), also once it has nothing
+with it any more: waiting for that delay's end would tell nothing, and leave the containers less. Source: Elastic Load Balancing,
+"Deregistration delay"."""
 FINISH, STOP, KEEP = 0.40, 0.40, 0.15
 """Shares of the time left, where there is less than all of that takes; the rest is for telling the group."""
 OLD = timedelta(minutes=10)
@@ -121,7 +124,7 @@ def timetable(deadline: datetime, now: datetime, *, balanced: bool) -> Timetable
     """Return until when each part of a drain may go on, so that all of it ends MARGIN before the host does.
 
     balanced: a balancer sends it requests, and those it has may end before its containers are told to. Shape of an answer with
-    120 s: leave 4, finish 45, stop 87, keep 102, complete 110. With 20 s: leave 4, finish 6, stop 9, keep 10, complete 10.
+    120 s: leave 4, finish 40, stop 82, keep 97, complete 110. With 20 s: leave 4, finish 6, stop 9, keep 10, complete 10.
     """
     whole = max((deadline - MARGIN - now).total_seconds(), 0.0)
     leave = min(LEAVING, whole) if balanced else 0.0
