@@ -33,6 +33,19 @@ SERVER_PACKAGES = (
     *("postgresql", "mariadb-server", "redis-server", "memcached", "etcd-server", "rabbitmq-server", "mosquitto", "prometheus"),
     *("python3", "gunicorn", "uvicorn", "celery", "python3-flask", "python3-fastapi", "python3-django", "python3-sqlalchemy"),
     *("python3-psycopg2", "python3-redis", "python3-requests", "nodejs", "default-jdk-headless"),
+    *("squid", "varnish", "slapd", "bind9", "unbound", "dnsmasq", "pgbouncer", "nats-server", "uwsgi", "uwsgi-plugin-python3"),
+    *(
+        "lighttpd",
+        "puma",
+        "prosody",
+        "openssh-server",
+        "redis-sentinel",
+        "prometheus-alertmanager",
+        "docker-registry",
+        "stunnel4",
+    ),
+    *("influxdb", "dovecot-imapd", "proftpd-core", "supervisor", "icecast2"),
+    *("python3-pika", "python3-kafka", "python3-pymongo", "python3-grpcio"),
 )
 """Every server here is Debian's own build, and prints what it prints in anybody's container."""
 

@@ -63,23 +63,12 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, pat
             wrong=(str(error),),
         )
     finally:
-        left = _strike(site)
+        stage.strike_all(site)
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    if left:
-        row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, left))
     if keep and row.wrong:
         row = dataclasses.replace(row, wrong=(*row.wrong, f"kept in {folder}"))
     return dataclasses.replace(row, run=site.run, took=round(time.monotonic() - begun, 1))
-
-
-def _strike(site: Stage) -> str:
-    """Remove the site. Returns what prevented that, or "": one engine that hangs must not cost the rows of a whole lab."""
-    try:
-        stage.strike_all(site)
-    except StageError as error:
-        return f"something of it may still be there: {error}"
-    return ""
 
 
 def _with_medic(scenario: Scenario, site: Stage, quit_: threading.Event, patience: float) -> Row:
