@@ -23,6 +23,8 @@ _LEVEL = re.compile(
     r"|^(?:\S{1,40} {1,3}\| )?(?i:(trce|dbug|info|warn|fail|crit): )"  # .NET
     r"|^(?:\S{1,40} {1,3}\| )?([IWEF])\d{4} \d\d:\d\d"  # klog, glog
     r"|^\S{10} \S{15}: ([IWEF]) "  # TensorFlow
+    r"|^(?:\[rank\d{1,5}\]: ?)?\[(?:rank\d{1,5}\]:\[)?([WEF])\d{3,4} \d\d:\d\d:\d\d"  # PyTorch
+    r"|\b[A-Z][a-z]\w{2,40}(Warning): "  # Python and Node name a warning's class so
     r"|^(?i:(debug|notice|warning|error|fatal)): "  # what is left of a line of Postfix once syslog is off
     r"|: (Debug|Info|Warning|Error|Fatal): "  # Dovecot
     r"|\"s\":\"([DIWEF])\d?\""  # MongoDB
@@ -46,6 +48,10 @@ _CARRIES_AN_ERROR = re.compile(
     re.IGNORECASE,
 )
 """A calm line that brings an error along in a field of its own tells of trouble, whatever its level."""
+_GIVES_UP = re.compile(
+    r"\b(?:gave|giving) up\b|\bcrashed\b|entered (?:the )?(?:FATAL|failed) state|\bspawn ?err", re.IGNORECASE
+)
+"""So does one that says something was given up: a supervisor writes that at INFO."""
 
 _DIGITS = re.compile(r"0x[0-9a-f]+|[0-9a-f]{8,}|\d+", re.IGNORECASE)
 TEMPLATE_CHARACTERS = 300
@@ -142,7 +148,7 @@ def _entry(position: int, rank: float, end: int, line: LogLine, text: str, *, tr
         line=line,
         text=text,
         lowered=text.lower(),
-        calm=level in _CALM and _CARRIES_AN_ERROR.search(text) is None,
+        calm=level in _CALM and _CARRIES_AN_ERROR.search(text) is None and _GIVES_UP.search(text) is None,
         warning=level in _WARNING,
         template=template(text),
         ends_at=end,

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from agent.diagnosis import facts as structural
 from agent.diagnosis import log_lines
@@ -31,11 +31,17 @@ SURVIVABLE = 205
 """Rules of this order or a higher one name what a program may get over by itself: options, files, credentials, names, peers.
 A full disk or a killed worker it does not."""
 
+SERVED_WITHOUT = frozenset({Cause.GPU_RUNTIME_UNAVAILABLE})
+"""What many a program does without: a complaint of it before the program says that it serves was no more than that."""
+
 DEFECTS = range(330, GUESSES)
 """Orders of the rules that name a defect of the program: an error of that kind counts whatever comes after it."""
 
 AT_WORK = 910
 """Rules of noise of this order or a higher one know lines that only a program at its ordinary work writes."""
+
+OBEYS = 906
+"""Rules of noise from this order to `AT_WORK` know lines by which a program stops since it was told to: it lived until then."""
 
 PERSISTS = 3
 """Equal warnings from which a complaint counts as lasting, whatever the program says between them."""
@@ -50,9 +56,13 @@ _DENIES_TROUBLE = re.compile(
 )
 
 _NOT_AT_WORK = re.compile(
-    rf"{_TROUBLE.pattern}|wait|retr(?:y|ies)|attempt|connecting|disconnect|shut|stop|clos|exit|\" [45]\d\d\b", re.IGNORECASE
+    rf"{_TROUBLE.pattern}|wait|retr(?:y|ies)|attempt|connecting|disconnect|shut|stop|clos|exit|terminat|\" [45]\d\d\b",
+    re.IGNORECASE,
 )
 """A calm line with one of these does not show a program at its ordinary work."""
+
+_STOPS = re.compile(r"\bterminat|\bshut(?:ting)?[ -]?down|\bstopp(?:ing|ed)\b|\bexit(?:ing|ed)?\b|\babort", re.IGNORECASE)
+"""A calm line with one of these ends a program: what it complained of before has not been got over."""
 
 _SAYS_SOMETHING = re.compile(r"[a-z]{2}[^a-z]{1,200}[a-z]{2}", re.IGNORECASE)
 """Two words: a calm line of nothing but its level and time shows no work."""
@@ -153,7 +163,9 @@ class _Log:
     worked_from: int
     """Position of the first line that shows the program at its ordinary work; beyond every line without one."""
     lives_until: int
-    """Position of the last such line; -1 without one."""
+    """Position of the last such line, or of one by which it obeys when it is told to stop; -1 without either."""
+    serves_until: int
+    """Position of the last line that only a program at its work writes; -1 without one."""
     whole: "_Whole"
 
     @classmethod
@@ -166,11 +178,13 @@ class _Log:
         whole = _Whole(text="\n".join(entry.lowered for entry in entries))
         known: set[int] = set()
         at_work: set[int] = set()
+        obeys: set[int] = set()
         for rule in rules:
             if rule.cause is Cause.BENIGN_NOISE:
                 hits = _matching(rule, entries, whole)
                 known.update(entry.position for entry in hits)
                 at_work.update(entry.position for entry in hits if rule.order >= AT_WORK)
+                obeys.update(entry.position for entry in hits if OBEYS <= rule.order < AT_WORK)
             elif rule.cleared_by and rule.order < GUESSES and (hits := _matching(rule, entries, whole)):
                 over = max((entry.position for entry in entries if _any(rule.cleared_by, entry)), default=-1)
                 known.update(entry.position for entry in hits if entry.position < over)
@@ -184,28 +198,35 @@ class _Log:
             noise=tuple(entry for entry in entries if entry.position in known | calm),
             at_work=tuple(entry for entry in entries if entry.position in at_work),
             worked_from=min(ordinary, default=len(entries)),
-            lives_until=max(ordinary, default=-1),
+            lives_until=max((*ordinary, *obeys), default=-1),
+            serves_until=max(at_work, default=-1),
             whole=whole,
         )
 
     def with_calm_lines(self) -> "_Log":
-        """Return this log with its calm lines among those that may name a cause."""
+        """Return this log with its calm lines among those that may name a cause, and nothing lived through: it went wrong."""
         both = sorted((*self.telling, *self.calm), key=lambda entry: entry.position)
-        return replace(self, telling=tuple(both))
+        return replace(self, telling=tuple(both), lives_until=-1)
 
     @functools.cached_property
     def has_unexplained_trouble(self) -> bool:
         """Trouble that no rule knows, and after which the program did not go on in its ordinary way. A warning is none."""
-        went_on_until = max(self.calm[-1].position if self.calm else -1, self.lives_until)
+        went_on = [entry.position for entry in self.calm if _STOPS.search(entry.text) is None]
+        went_on_until = max(went_on[-1] if went_on else -1, self.lives_until)
         return any(_tells_of_trouble(entry) for entry in self.telling if not entry.warning and entry.position > went_on_until)
 
     @functools.cached_property
     def ends_in_calm_trouble(self) -> bool:
-        """The last word is of trouble and not the first of its kind, though its level says that all is ordinary."""
+        """The last word is of trouble and not the first of its kind, though its level says that all is ordinary.
+
+        A line right after one that reads the same is its copy, as a log has it that two carriers brought.
+        """
         last = max((*self.telling, *self.noise), key=lambda entry: entry.position, default=None)
         if last is None or last not in self.calm or last.position <= self.lives_until or not _tells_of_trouble(last):
             return False
-        return sum(entry.template == last.template for entry in self.calm) > 1
+        same = [entry for entry in self.calm if entry.template == last.template]
+        copies = sum(after.position == one.position + 1 and after.text == one.text for one, after in pairwise(same))
+        return len(same) - copies > 1
 
 
 def _is_ordinary(entry: Entry) -> bool:
@@ -231,7 +252,7 @@ def _speak(rule: Rule, found: Mapping[str, frozenset[str]], log: _Log) -> _Spoke
         hits = hits if hits and _may_be_noise(found, log) else ()
     else:
         hits = _matching(rule, log.telling, log.whole)
-        if rule.order >= SURVIVABLE and not _is_sick(found):
+        if not _is_sick(found):
             hits = _not_lived_through(rule, hits, log)
         if rule.order >= GUESSES:
             hits = _grounds_for_a_guess(rule, hits, found, log)
@@ -250,6 +271,9 @@ def _not_lived_through(rule: Rule, hits: _Entries, log: _Log) -> _Entries:
 
     A complaint that comes again and again lasts; an error with a trace, or one that ends a program, nothing has caught.
     """
+    if rule.order < SURVIVABLE:
+        without = rule.cause in SERVED_WITHOUT
+        return tuple(entry for entry in hits if not without or entry.position > log.serves_until)
     times = Counter(entry.template for entry in hits)
 
     def counts(entry: Entry) -> bool:
@@ -272,7 +296,7 @@ def _grounds_for_a_guess(rule: Rule, hits: _Entries, found: Mapping[str, frozens
     cleared = (entry.position for entry in (*log.telling, *log.noise) if hits and _any(rule.cleared_by, entry))
     over = max(cleared, default=-1)
     errors = tuple(entry for entry in hits if not entry.warning and entry.position > over)
-    went_on = errors and log.calm and log.calm[-1].position > errors[-1].position
+    went_on = errors and max(log.lives_until, log.calm[-1].position if log.calm else -1) > errors[-1].position
     return () if went_on and not _ended_badly(found) else errors
 
 

@@ -41,7 +41,6 @@ class Phase(enum.Enum):
     """What a model is asked for: a cheap one may look around, a strong one should judge."""
 
     INVESTIGATE = "investigate"
-    READ = "read"
     CLASSIFY = "classify"
 
 
@@ -58,7 +57,7 @@ class Provider:
     def model(self, phase: Phase) -> str:
         """Return the model for one phase."""
         match phase:
-            case Phase.INVESTIGATE | Phase.READ:
+            case Phase.INVESTIGATE:
                 return self.investigate
             case Phase.CLASSIFY:
                 return self.classify

@@ -85,8 +85,6 @@ from agent.model.fleet import (
     Member,
     Received,
     ReplacementLimits,
-    SpotPrice,
-    Stay,
     Timetable,
 )
 from agent.model.golden import Decided, Golden
@@ -382,12 +380,10 @@ __all__ = [
     "Spec",
     "Spending",
     "SpendingKind",
-    "SpotPrice",
     "SshAccess",
     "SsmAccess",
     "Standing",
     "Start",
-    "Stay",
     "StopReason",
     "StoryEvent",
     "StoryKind",
