@@ -66,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse.Namespace) -> tuple[list[Row], bool]:
     """Play every scenario with every player, `jobs` at once, in an order that the seed gives. False: cut short by ^C."""
     runs: list[tuple[Scenario, Rival | None]] = [(each, None) for each in found]
-    runs += [(each, rival) for each in found if each.rivals for rival in others]
+    runs += [(each, rival) for each in found if each.is_for_rivals for rival in others]
     runs = [(each, rival) for each, rival in runs if _plays(rival.name if rival else score.MEDIC, wish.players)]
     random.Random(wish.seed).shuffle(runs)
     quit_ = threading.Event()

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.rule import Rule
 
 from agent.model import StoryKind
-from tests.lab import demo, fleet_ground, images, outcome, watching
+from tests.lab import demo, fleet_ground, ground, images, outcome, watching
 from tests.lab.fleet_ground import FleetHost
 from tests.lab.outcome import Ended
 from tests.lab.stage import Part, Stage, StageError
@@ -31,30 +31,6 @@ console = Console(highlight=False, markup=False)
 BEGIN = timedelta(seconds=90)
 END = timedelta(seconds=120)
 
-PROGRAM = """\
-#!/bin/sh
-# A model server made of busybox: the front answers /health for itself alone, the work is done by a child, on a GPU.
-mkdir -p /www/cgi-bin /run/gpu
-printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\r\\\\n\\\\r\\\\nok\\\\n"\\n' > /www/cgi-bin/health
-cat > /www/cgi-bin/completions <<'ANSWER'
-#!/bin/sh
-if ! grep -qs '^State:.[RSD]' "/proc/$(cat /run/engine)/status" || ! nvidia-smi -L >/dev/null; then
-    printf 'Status: 500 Internal Server Error\\r\\nContent-Type: application/json\\r\\n\\r\\n{"error": "the engine is dead"}'
-else
-    printf 'Content-Type: application/json\\r\\n\\r\\n{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}'
-fi
-ANSWER
-cat > /bin/nvidia-smi <<'TOOL'
-#!/bin/sh
-[ -e /run/gpu/nvidia0 ] || { echo "Failed to initialize NVML: Unknown Error"; exit 255; }
-echo "GPU 0: NVIDIA L4 (UUID: GPU-5f3c1f0e-0000-0000-0000-000000000001)"
-TOOL
-chmod +x /www/cgi-bin/* /bin/nvidia-smi
-touch /run/gpu/nvidia0
-sleep 100000 &
-echo $! > /run/engine
-exec httpd -f -p 8080 -h /www
-"""
 SLOW = {"timeout": "8s"}
 """Three engines start beside Medic: on two cores an answer may take its time, and late is not what is shown here."""
 COMPLETION = SLOW | {"kind": "completion", "url": "http://container:8080/cgi-bin/completions", "model": "m", "stream": False}
@@ -145,10 +121,9 @@ def healed(site: Stage, host: FleetHost, service: str, what: str, begun: datetim
         wrong.append(f"{incident['id']} is {incident['closing'] or incident['state']}")
     if [attempt["plan"]["host"] for attempt in attempts] != [host.name]:
         wrong.append(f"attempts on {[attempt['plan']['host'] for attempt in attempts]}")
-    marker = host.folder / "ssh/state/target/markers"
-    if not list(marker.glob(f"*/{incident['id']}-1/finished")):
+    if not list((host.target_state / "markers").glob(f"*/{incident['id']}-1/finished")):
         wrong.append("there is no marker on the host")
-    if list((host.folder / "ssh/state/target/locks").glob("[!.]*")):
+    if list((host.target_state / "locks").glob("[!.]*")):
         wrong.append("a lock is left on the host")
     return Ended(
         service=f"{service} on {host.name}",
@@ -200,7 +175,7 @@ def container(site: Stage, service: str) -> str:
 
 def plan(run: str, folder: Path) -> Stage:
     """Describe the site: three services, one on each host."""
-    (folder / "program.sh").write_text(PROGRAM)
+    (folder / "program.sh").write_bytes(ground.FAR_APP.read_bytes())
     (folder / "program.sh").chmod(0o755)
     parts = tuple(
         Part(
@@ -247,11 +222,7 @@ def medic_yaml(site: Stage, hosts: tuple[FleetHost, ...]) -> dict[str, Any]:
     limits = {"start_grace": "2s", "verify_within": "20s"}
     declared = {}
     for host in hosts:
-        assert host.sshd is not None
-        access = host.sshd.access()
-        ssh = {"address": access.address, "port": access.port, "user": access.user}
-        ssh |= {"known_hosts": access.known_hosts, "key_file": access.key_file}
-        declared[host.name] = {"docker": f"unix://{host.socket}", "ssh": ssh}
+        declared[host.name] = {"docker": f"unix://{host.socket}", "ssh": host.access()}
     document = {
         "interval": "1s",
         "state_dir": str(site.folder / "state"),

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal  # Any: arguments as a scenario file gives them
 
 from tests.lab import images, stage
-from tests.lab.stage import Stage, StageError
+from tests.lab.ground import Site
+from tests.lab.stage import Part, Stage, StageError
 
 HEALS_WITHIN = 180.0
 """Seconds for a heal in the middle of a scenario; it takes 8, and minutes on a machine that is busy with other things."""
@@ -41,13 +42,13 @@ def continue_(site: Stage, name: str) -> None:
 
 def signal_child(site: Stage, name: str, signal: Literal["KILL", "STOP", "SEGV", "BUS"] = "KILL") -> None:
     """Send a signal to the service's child process. Under `docker run --init` that is the program: the container ends with it."""
-    container = site.part(name).container
-    children = [line.split() for line in stage.docker("top", container, "-o", "pid,ppid").splitlines()[1:]]
-    first = str(stage.inspect(container)["State"]["Pid"])
+    part = site.part(name)
+    children = [line.split() for line in part.docker("top", part.container, "-o", "pid,ppid").splitlines()[1:]]
+    first = str(part.inspect()["State"]["Pid"])
     child = next((pid for pid, parent in children if parent == first), None)
     if child is None:
         raise StageError(f"cannot signal the child of {name}: it has none")
-    _kill(site, child, signal)
+    _kill(part, site.run, child, signal)
 
 
 def become(site: Stage, name: str, behaviour: str, text: str = "", *, lasting: bool = False) -> None:
@@ -64,7 +65,8 @@ def tell_docker(
     site: Stage, name: str, word: Literal["stop", "kill", "pause", "restart", "rm"], *, flags: tuple[str, ...] = ()
 ) -> None:
     """Do what a person does at the command line: `docker <word> [flags] <container>`."""
-    stage.docker(word, *flags, site.part(name).container)
+    part = site.part(name)
+    part.docker(word, *flags, part.container)
 
 
 def redeploy(site: Stage, name: str) -> None:
@@ -83,7 +85,7 @@ def deploy_other_image(site: Stage, name: str) -> None:
 def leave_created(site: Stage, name: str) -> None:
     """Replace the service's container by one that was made and never started, as a deploy that died half-way does."""
     part = site.part(name)
-    stage.docker("rm", "--force", part.container)
+    part.docker("rm", "--force", part.container)
     stage.create(site, part, start=False)
 
 
@@ -138,7 +140,8 @@ def write_file(site: Stage, name: str, file: str, text: str) -> None:
 
 def run_inside(site: Stage, name: str, *, command: list[str]) -> None:
     """Run a command in the service's container, as something there gone wrong would."""
-    stage.docker("exec", site.part(name).container, *command)
+    part = site.part(name)
+    part.docker("exec", part.container, *command)
 
 
 def take_port(site: Stage, name: str) -> None:
@@ -186,6 +189,73 @@ def await_heal(site: Stage, name: str) -> None:
         if time.monotonic() > end:
             raise StageError(f"cannot go on: Medic has not healed {name} within {HEALS_WITHIN:.0f} s")
         time.sleep(0.5)
+
+
+def net(site: Site, name: str, way: Literal["cut", "half-open", "reset", "slow", "mend"], *, seconds: float = 1.0) -> None:
+    """Do something to the network of another host. seconds: how late everything comes on a slow one."""
+    host = site.host(name)
+    match way:
+        case "cut":
+            host.cut()
+        case "half-open":
+            host.half_open()
+        case "reset":
+            host.reset()
+        case "slow":
+            host.slow(seconds)
+        case "mend":
+            host.mend()
+
+
+def sshd(site: Site, name: str, word: Literal["stop", "start", "drop", "new-key", "forget-user"]) -> None:
+    """Do something to the sshd of another host: end it, start it, end only the connections it has, give the host another
+    key, or take Medic's key out of those it lets in."""
+    host = site.host(name)
+    server = host.sshd
+    assert server is not None
+    match word:
+        case "stop":
+            server.stop()
+        case "start":
+            server.start()
+        case "drop":
+            server.cut()
+        case "new-key":
+            server.stop()
+            server.new_key()
+            server.start()
+        case "forget-user":
+            (server.folder / "authorized_keys").write_text("")
+            server.cut()
+
+
+def engine(site: Site, name: str, word: Literal["hang", "continue", "stop", "start"]) -> None:
+    """Do something to the Docker engine of another host."""
+    host = site.host(name)
+    match word:
+        case "hang":
+            host.hang()
+        case "continue":
+            host.go_on()
+        case "stop":
+            host.stop_engine()
+        case "start":
+            host.start_engine()
+
+
+def run_on(site: Site, name: str, *, command: list[str]) -> None:
+    """Run a command on another host, as something there would."""
+    site.host(name).shell(*command)
+
+
+def await_run(site: Site, name: str) -> None:
+    """Wait until a runbook of Medic's has begun to change the service: its marker says so on the service's host."""
+    markers = site.host(site.part(name).host).target_state / "markers"
+    end = time.monotonic() + HEALS_WITHIN
+    while not list(markers.glob("*/*/started")):
+        if time.monotonic() > end:
+            raise StageError(f"cannot go on: no runbook has begun to change {name} within {HEALS_WITHIN:.0f} s")
+        time.sleep(0.05)
 
 
 def wait(site: Stage, name: str, seconds: float) -> None:
@@ -237,6 +307,7 @@ FAULTS: Mapping[str, Callable[..., None]] = {
         *(crash, hang, continue_, signal_child, exhaust_memory, become, say, tell_docker, redeploy, leave_created),
         *(deploy_a_mistake, deploy_other_image, strand_nginx, move_address, swap_addresses, detach_network, take_port),
         *(write_file, run_inside, hang_docker, lose_docker, medic, answer, await_heal, wait),
+        *(net, sshd, engine, run_on, await_run),
     )
 }
 
@@ -257,18 +328,19 @@ def _deploy(site: Stage, name: str, **other: str) -> None:
     """Replace a container as a careful deploy does: the new one is there before the old one goes. other: words of `run:`."""
     part = site.part(name)
     old = f"{part.container}-old"
-    stage.docker("rename", part.container, old)
+    part.docker("rename", part.container, old)
     stage.create(site, dataclasses.replace(part, run={**part.run, **other}))
-    stage.docker("rm", "--force", old)
+    part.docker("rm", "--force", old)
 
 
 def _signal(site: Stage, name: str, signal: str) -> None:
-    _kill(site, str(stage.inspect(site.part(name).container)["State"]["Pid"]), signal)
+    part = site.part(name)
+    _kill(part, site.run, str(part.inspect()["State"]["Pid"]), signal)
 
 
-def _kill(site: Stage, process: str, signal: str) -> None:
-    flags = ("--rm", "--pid=host", "--network=none", "--label", f"medic.demo={site.run}", "--label", "medic.test=lab")
-    stage.docker("run", *flags, images.TINY, "kill", f"-{signal}", process)
+def _kill(part: Part, run: str, process: str, signal: str) -> None:
+    flags = ("--rm", "--pid=host", "--network=none", "--label", f"medic.demo={run}", "--label", "medic.test=lab")
+    part.docker("run", *flags, images.TINY, "kill", f"-{signal}", process)
 
 
 def _medic(site: Stage, *words: str) -> str:

@@ -1,15 +1,17 @@
-"""Hosts for the fleet demo, on one machine: each has a network namespace of its own, an sshd in it, and a Docker engine in it.
+"""Hosts for the lab and the fleet demo, on one machine: each has a network of its own, an sshd in it, and a Docker engine in it.
 
 Medic reaches them as it would reach any: by address, over SSH. What cannot be made so is a clock of its own. Needs root. Everything
 lies below one folder and carries the run's name, and `strike` takes all of it away again.
 """
 
 import contextlib
+import getpass
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,12 +34,19 @@ class FleetHost:
     run: str
     number: int
     folder: Path
+    called: str = ""
+    disk: str = ""
+    """Size of the disk that its engine keeps its data on, in mount(8)'s words; without one it is this machine's own."""
     sshd: FarHost | None = None
     _engine: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _rules: list[tuple[str, ...]] = field(default_factory=list, repr=False)
+    """What its firewall was told, to be taken back."""
+    _slow: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _hangs: bool = field(default=False, repr=False)
 
     @property
     def name(self) -> str:
-        return f"gpu-{self.number}"
+        return self.called or f"gpu-{self.number}"
 
     @property
     def namespace(self) -> str:
@@ -56,15 +65,53 @@ class FleetHost:
     def socket(self) -> Path:
         return self.folder / "docker.sock"
 
+    @property
+    def files(self) -> Path:
+        """Return the folder of the programs that stand before this machine's own in every session on the host."""
+        return self.folder / "files"
+
+    @property
+    def data(self) -> Path:
+        """Return where its engine keeps everything: the host's disk."""
+        return self.folder / "data"
+
+    @property
+    def target_state(self) -> Path:
+        """Return where Medic keeps locks and markers on it."""
+        return self.folder / "ssh/state/target"
+
+    @property
+    def engine(self) -> tuple[str, ...]:
+        """Return the words that make `docker` speak to this host's own engine."""
+        return ("--host", f"unix://{self.socket}")
+
+    def access(self) -> dict[str, object]:
+        """Return how it is reached, in the words of a `ssh:` block; known before it is raised."""
+        keys = self.folder / "ssh"
+        access: dict[str, object] = {"address": self.address, "port": PORT, "user": getpass.getuser()}
+        return access | {"known_hosts": str(keys / "known_hosts"), "key_file": str(keys / "user_key")}
+
     def docker(self, *words: str, timeout: timedelta = stage.PATIENCE) -> str:
         """Run one docker command on this host's own engine."""
-        return stage.docker("--host", f"unix://{self.socket}", *words, timeout=timeout)
+        return stage.docker(*self.engine, *words, timeout=timeout)
+
+    def shell(self, *command: str) -> str:
+        """Run a command on it, as something there would. Raises StageError when it fails."""
+        path = f"PATH={self._path()}"
+        done = subprocess.run(
+            (*self._within(), "env", path, f"DOCKER_HOST=unix://{self.socket}", *command),
+            capture_output=True,
+            text=True,
+            timeout=stage.PATIENCE.total_seconds(),
+            check=False,
+        )
+        if done.returncode != 0:
+            raise StageError(f"cannot run {command[0]} on {self.name}: {(done.stderr or done.stdout).strip()[-300:]}")
+        return done.stdout
 
     def raise_(self, image: Path) -> None:
         """Make its network, start its engine and its sshd, and load an image into the engine."""
-        self.folder.mkdir(parents=True)
-        # Not `ip netns exec`: it gives the program a /sys of its own, in which no engine finds its control groups.
-        within = ("nsenter", f"--net=/run/netns/{self.namespace}")
+        self.files.mkdir(parents=True, exist_ok=True)
         _ip("netns", "add", self.namespace)
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "up0", "netns", self.namespace)
         _ip("link", "set", self.link, "master", bridge(self.run), "up")
@@ -74,10 +121,21 @@ class FleetHost:
             ("addr", "add", f"{self.address}/24", "dev", "up0"),
         ):
             _ip("-n", self.namespace, *words)
-        with (self.folder / "dockerd.log").open("wb") as log:
+        self.data.mkdir()
+        if self.disk:
+            # A disk of memory: an engine's layers need room, and nothing of this machine's may fill.
+            _mount("-t", "tmpfs", "-o", f"size={self.disk}", "tmpfs", str(self.data))
+        self.sshd = FarHost(self.folder / "ssh", self.address, PORT, environment=f"PATH={self._path()}", within=self._within())
+        self.sshd.start()
+        self.start_engine()
+        self.docker("load", "--input", str(image), timeout=LOADED)
+
+    def start_engine(self) -> None:
+        """Start its Docker engine and wait until it answers."""
+        with (self.folder / "dockerd.log").open("ab") as log:
             self._engine = subprocess.Popen(
                 (
-                    *(*within, "dockerd", "--host", f"unix://{self.socket}", "--data-root", self.folder / "data"),
+                    *(*self._within(), "dockerd", "--host", f"unix://{self.socket}", "--data-root", self.data),
                     *("--exec-root", self.folder / "exec", "--pidfile", self.folder / "docker.pid"),
                 ),
                 stdin=subprocess.DEVNULL,
@@ -85,40 +143,117 @@ class FleetHost:
                 stderr=log,
                 start_new_session=True,
             )
-        self.sshd = FarHost(self.folder / "ssh", self.address, PORT, within=within)
-        self.sshd.start()
         end = time.monotonic() + ENGINE_UP.total_seconds()
         while True:
             with contextlib.suppress(StageError):
                 self.docker("version", timeout=timedelta(seconds=5))
-                break
+                return
             if self._engine.poll() is not None or time.monotonic() > end:
                 raise StageError(f"no engine on {self.name}: {(self.folder / 'dockerd.log').read_text()[-600:]}")
             time.sleep(0.2)
-        self.docker("load", "--input", str(image), timeout=LOADED)
+
+    def stop_engine(self) -> None:
+        """End its Docker engine, and with it every container."""
+        if self._engine is None:
+            return
+        self.go_on()
+        self._engine.send_signal(signal.SIGTERM)
+        try:
+            self._engine.wait(30)
+        except subprocess.TimeoutExpired:
+            self._engine.kill()
+            self._engine.wait()
+        self._engine = None
+
+    def hang(self) -> None:
+        """Stop its Docker engine where it stands: its socket takes connections, and nobody answers. Containers go on."""
+        assert self._engine is not None
+        self._engine.send_signal(signal.SIGSTOP)
+        self._hangs = True
+
+    def go_on(self) -> None:
+        """Let its Docker engine go on."""
+        if self._engine is not None:
+            self._engine.send_signal(signal.SIGCONT)
+        self._hangs = False
+
+    @contextlib.contextmanager
+    def seen(self) -> Iterator[None]:
+        """Let a hung engine answer for as long as somebody of the lab's looks."""
+        hung = self._hangs
+        if hung:
+            self.go_on()
+        try:
+            yield
+        finally:
+            if hung:
+                self.hang()
 
     def cut(self) -> None:
         """Pull its cable: nothing that is sent arrives, and nobody is told."""
         _ip("link", "set", self.link, "down")
 
+    def half_open(self) -> None:
+        """Let connections open and carry nothing: what holds data is lost on the way, both ways, and nobody is told."""
+        data = ("-p", "tcp", "--tcp-flags", "PSH", "PSH", "-j", "DROP")
+        self._forbid("INPUT", "--destination", self.address, *data)
+        self._forbid("OUTPUT", "--source", self.address, *data)
+
+    def reset(self) -> None:
+        """Let every connection to its sshd be reset, those that stand and those that are tried."""
+        self._forbid("INPUT", "-p", "tcp", "--dport", str(PORT), "-j", "REJECT", "--reject-with", "tcp-reset")
+
+    def slow(self, seconds: float) -> None:
+        """Let everything that is said to and by its sshd arrive so many seconds late. Connections that stand are ended."""
+        port = str(PORT + 1)
+        self._slow = subprocess.Popen(
+            (*self._within(), sys.executable, "-m", "tests.lab.slow_line", port, self.address, str(PORT), str(seconds)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        assert self._slow.stdout is not None
+        self._slow.stdout.readline()
+        self._forbid("PREROUTING", "-i", "up0", "-p", "tcp", "--dport", str(PORT), "-j", "REDIRECT", "--to-ports", port)
+        assert self.sshd is not None
+        self.sshd.cut()
+
     def mend(self) -> None:
-        """Put the cable back."""
+        """Put the cable back, and take back all that was done to what it carries."""
         _ip("link", "set", self.link, "up")
+        while self._rules:
+            table, *rule = self._rules.pop()
+            self.shell("iptables", "-w", "-t", table, "-D", *rule)
+        if self._slow is not None:
+            self._slow.kill()
+            self._slow.communicate()
+            self._slow = None
+
+    def _forbid(self, chain: str, *rule: str) -> None:
+        table = "nat" if chain == "PREROUTING" else "filter"
+        self.shell("iptables", "-w", "-t", table, "-I", chain, *rule)
+        self._rules.append((table, chain, *rule))
+
+    def _within(self) -> tuple[str, ...]:
+        # Not `ip netns exec`: it gives the program a /sys of its own, in which no engine finds its control groups.
+        return ("nsenter", f"--net=/run/netns/{self.namespace}")
+
+    def _path(self) -> str:
+        return f"{self.files}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
     def strike(self) -> None:
         """Take it away again, however far it came."""
+        if self._slow is not None:
+            self._slow.kill()
+            self._slow.communicate()
         if self.sshd is not None:
             self.sshd.stop()
+        self.go_on()
         if self._engine is not None:
             with contextlib.suppress(StageError):
                 for id_ in self.docker("ps", "--all", "--quiet").split():
                     self.docker("rm", "--force", "--volumes", id_)
-            self._engine.send_signal(signal.SIGTERM)
-            try:
-                self._engine.wait(30)
-            except subprocess.TimeoutExpired:
-                self._engine.kill()
-                self._engine.wait()
+        self.stop_engine()
         for mount in reversed(mounts_below(self.folder)):
             subprocess.run(("umount", "--lazy", mount), check=False, capture_output=True)
         _ip("netns", "del", self.namespace, check=False)
@@ -172,6 +307,12 @@ def left_over(hosts: Sequence[FleetHost]) -> tuple[str, ...]:
 def mounts_below(folder: Path) -> list[str]:
     """Return what is mounted below a folder, in the order it was."""
     return [words.split()[1] for words in Path("/proc/mounts").read_text().splitlines() if f" {folder}/" in words]
+
+
+def _mount(*words: str) -> None:
+    done = subprocess.run(("mount", *words), capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        raise StageError(f"cannot mount {words[-1]}: {done.stderr.strip()[-300:]}")
 
 
 def _ip(*words: str, check: bool = True) -> str:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 MEDIC = "medic"
 """Stands for Medic's own network where an incident is about that."""
+BESIDE = "@"
+"""How the text of a file begins that stands beside the scenario: its name follows."""
 SUBJECT = "app"
 """The service a scenario is about, unless it says otherwise."""
 
@@ -46,10 +48,12 @@ class _Keys(BaseModel):
 class Member(_Keys):
     """One container of a scenario."""
 
+    host: str = "local"
+    """One of the scenario's `hosts`, or this machine."""
     image: str = "base"
-    """`base` (Debian with python3, nginx, redis, curl) or `tiny` (busybox)."""
+    """`base` (Debian with python3, nginx, redis, curl) or `tiny` (busybox), the only one that other hosts have."""
     app: dict[str, str] | None = None
-    """Run tests/lab/app.py with these variables. The default where `command` is not given."""
+    """Run tests/lab/app.py with these variables. The default where `command` is not given; on another host far_app.sh is."""
     command: list[str] | None = None
     files: dict[str, str] = {}
     """Name -> text: written before the start into the folder that the container sees as /srv/kept."""
@@ -63,6 +67,19 @@ class Member(_Keys):
     """More keys of its entry in medic.yaml."""
     declared: bool = True
     """False: a container that Medic is not told of."""
+
+
+class FarMember(_Keys):
+    """One host of a scenario, reached over SSH: a network, an sshd and a Docker engine of its own."""
+
+    files: dict[str, str] = {}
+    """Name -> text, in `{folder}/<host>/files`, which comes first in the PATH of every session there."""
+    disk: str = ""
+    """Size of the disk that its engine keeps everything on, such as `64m`."""
+    medic: dict[str, Any] = {}
+    """More keys of its entry in medic.yaml."""
+    ssh: dict[str, Any] = {}
+    """More keys of its `ssh:` block."""
 
 
 class Expected(_Keys):
@@ -105,6 +122,8 @@ class Scenario(_Keys):
     title: str
     about: str = ""
     """Row of the fault catalogue, or any other reference."""
+    hosts: dict[str, FarMember] = Field(default={}, max_length=9)
+    """Other hosts, reached over SSH. Making them takes root."""
     services: dict[str, Member] = {SUBJECT: Member()}
     routes: dict[str, str] = {}
     """Service -> `plain` (nginx resolves the name once) or `asked` (per request). Any route starts an nginx, `web`."""
@@ -122,12 +141,23 @@ class Scenario(_Keys):
 
     @model_validator(mode="after")
     def _agrees(self) -> "Scenario":
-        known = {*self.services, "web", "host:local", MEDIC}
+        of_hosts = {f"{prefix}{host}" for prefix in ("host:", "host-key:") for host in ("local", *self.hosts)}
+        known = {*self.services, "web", *self.hosts, *of_hosts, MEDIC}
+        for name, member in self.services.items():
+            if member.host not in ("local", *self.hosts):
+                raise ValueError(
+                    f"services.{name}.host: no host {member.host!r}; there are {', '.join(('local', *self.hosts))}"
+                )
         named = [str(step.get("to", self.expect.service)) for step in self.inject] + [self.expect.service, *self.routes]
         for name in (*named, *(self.expect.may_touch or ()), *self.expect.beside):
             if name not in known:
                 raise ValueError(f"no service {name!r}; there are {', '.join(sorted(known))}")
         return self
+
+    @property
+    def is_for_rivals(self) -> bool:
+        """Return whether others than Medic can play it. None of them knows of another host."""
+        return self.rivals and not self.hosts
 
     @property
     def watch_for(self) -> timedelta:
@@ -144,13 +174,22 @@ def read(file: Path) -> Scenario:
     """Read one scenario. Its id is the name of its file. Raises ScenarioError."""
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return Scenario.model_validate({**document, "id": file.stem})
+        return _with_files(Scenario.model_validate({**document, "id": file.stem}), file.parent)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as exc:
         raise ScenarioError(f"cannot read {file}: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ScenarioError(f"cannot read {file}: {where}: {first['msg']}") from exc
+
+
+def _with_files(found: Scenario, folder: Path) -> Scenario:
+    """Put in the texts of the files that stand beside the scenario. Raises OSError where there is none."""
+    for member in (*found.services.values(), *found.hosts.values()):
+        for name, text in member.files.items():
+            if text.startswith(BESIDE):
+                member.files[name] = (folder / text.removeprefix(BESIDE)).read_text(encoding="utf-8")
+    return found
 
 
 def read_all(folder: Path, only: str = "*") -> tuple[Scenario, ...]:

@@ -17,9 +17,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tests.lab import ground, stage, watching
+from tests.lab import ground, watching
+from tests.lab.ground import Site
 from tests.lab.scenario import End, Scenario
-from tests.lab.stage import Stage, StageError
+from tests.lab.stage import Part, Stage, StageError
 from tests.lab.watching import Watching
 
 ENOUGH = 0.95
@@ -64,21 +65,22 @@ class Row:
 Containers = Mapping[str, tuple[Any, ...] | None]
 
 
-def containers(site: Stage) -> Containers:
+def containers(site: Site) -> Containers:
     """Return for each service what changes when somebody touches its container; None where there is none."""
-    return {part.name: _identity(part.container) for part in site.parts}
+    with site.seen():
+        return {part.name: _identity(part) for part in site.parts}
 
 
-def _identity(container: str) -> tuple[Any, ...] | None:
+def _identity(part: Part) -> tuple[Any, ...] | None:
     try:
-        seen = stage.inspect(container)
+        seen = part.inspect()
     except StageError:
         return None
     state = seen["State"]
     return (seen["Id"], state["StartedAt"], state["Status"], state["Paused"], seen["RestartCount"])
 
 
-def touched(scenario: Scenario, before: Containers, site: Stage) -> tuple[str, ...]:
+def touched(scenario: Scenario, before: Containers, site: Site) -> tuple[str, ...]:
     """Name every container that was changed and may not be."""
     after = containers(site)
     return tuple(
@@ -88,11 +90,12 @@ def touched(scenario: Scenario, before: Containers, site: Stage) -> tuple[str, .
     )
 
 
-def of_medic(scenario: Scenario, site: Stage, before: Containers, at: datetime, watched: Watching) -> Row:
+def of_medic(scenario: Scenario, site: Site, before: Containers, at: datetime, watched: Watching) -> Row:
     """Read back what Medic made of a scenario."""
     expect = scenario.expect
     incidents = _incidents(site, watched)
     ours = [incident for incident in incidents if incident["service"] == expect.service]
+    # After the incidents were read: while the lab looks at its containers, Medic sees what an engine says that hangs.
     harmful = (*touched(scenario, before, site), *_wrong_acts(scenario, incidents))
     is_well = _is_well(site, expect.service)
     row = Row(
@@ -142,7 +145,7 @@ def of_audit(site: Stage) -> tuple[str, ...]:
 
 def of_rival(
     scenario: Scenario,
-    site: Stage,
+    site: Site,
     player: str,
     before: Containers,
     repaired: float | None,
@@ -172,9 +175,10 @@ def of_rival(
     )
 
 
-def _is_well(site: Stage, service: str) -> bool:
+def _is_well(site: Site, service: str) -> bool:
     """Say whether a service is well by the lab's own eyes; what is no container of the site (an engine) nobody looks at."""
-    return all(part.name != service for part in site.parts) or ground.is_well(site, service)
+    with site.seen():
+        return all(part.name != service for part in site.parts) or ground.is_well(site, service)
 
 
 def _expectation(scenario: Scenario) -> str:
@@ -187,9 +191,15 @@ def _incidents(site: Stage, watched: Watching) -> list[Mapping[str, Any]]:
     """Read every incident back. One that is held is decided afresh every few seconds, and open for that moment: wait it out."""
     left = DECIDES_WITHIN  # of its own time: while it is looked at it stands still, on a busy machine for long
     while True:
-        with watched.still():
-            listed = watching.ask(site, "incident", "list")
-            incidents = [watching.ask(site, "incident", "show", each["id"])["incident"] for each in listed]
+        try:
+            with watched.still():
+                listed = watching.ask(site, "incident", "list")
+                incidents = [watching.ask(site, "incident", "show", each["id"])["incident"] for each in listed]
+        except StageError:  # it was stopped in the middle of a write, and nobody can read meanwhile
+            if left <= 0:
+                raise
+            left -= DECIDES_IN
+            continue
         if left <= 0 or all(incident["state"] != "open" for incident in incidents):
             return incidents
         time.sleep(DECIDES_IN)
@@ -272,12 +282,13 @@ def _by_player(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> Table:
     """Return who healed what, who left alone what should be left alone, and who did harm."""
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     shown.add_column("player")
-    columns = ("as expected", "healed", "left alone", "handed over", "wrong actions", "cause named", "attempts")
+    columns = ("as expected", "not for it", "healed", "left alone", "handed over", "wrong actions", "cause named", "attempts")
     for column in (*columns, "noticed", "well in"):
         shown.add_column(column, justify="right", no_wrap=True)
     for player, totals in summary(rows, scenarios).items():
         shares = (
             _share(totals["as_expected"], totals["played"]),
+            str(totals["not_for_it"] or ""),
             _share(totals["healed"], totals["to_heal"]),
             _share(totals["left_alone"], totals["to_leave_alone"]),
             _share(totals["handed_over"], totals["to_hand_over"]) if player == MEDIC else "",
@@ -305,6 +316,9 @@ def summary(rows: Sequence[Row], scenarios: Mapping[str, Scenario]) -> dict[str,
         judged = [row.cause_is_right for row in theirs if row.cause_is_right is not None]
         totals[player] = {
             "played": len(theirs),
+            "not_for_it": 0
+            if player == MEDIC
+            else sum(not scenarios[row.scenario].is_for_rivals for row in rows if row.player == MEDIC),
             "as_expected": sum(row.as_expected for row in theirs),
             "to_heal": len(to_heal),
             "healed": sum(row.is_well and row.as_expected for row in to_heal),

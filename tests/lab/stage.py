@@ -43,6 +43,18 @@ class Part:
     """Words for `docker run` that a `run:` block has none for."""
     is_declared: bool = True
     """Medic knows of it."""
+    host: str = "local"
+    engine: tuple[str, ...] = ()
+    """Words before every docker command about it: `--host ...`, where its engine is not this machine's own."""
+
+    def docker(self, *words: str) -> str:
+        """Run one docker command on the engine that it lives on."""
+        return docker(*self.engine, *words)
+
+    def inspect(self) -> dict[str, Any]:
+        """Return what `docker inspect` says of its container. Raises StageError when there is none."""
+        seen: dict[str, Any] = json.loads(self.docker("container", "inspect", self.container))[0]
+        return seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,15 +132,15 @@ def plan(run: str, folder: Path) -> Stage:
     return stage
 
 
-def make_network(name: str, label: str) -> None:
+def make_network(name: str, label: str, engine: tuple[str, ...] = ()) -> None:
     """Make a network with a label (`key=value`) and addresses that no other one of this engine has. Raises StageError.
 
     Docker's own pools hold about thirty networks, fewer than a lab has at once. The addresses come of the name; where another
-    network has them already (a hundred networks meet about once in seven), the next ones are tried.
+    network has them already (a hundred networks meet about once in seven), the next ones are tried. engine: as of a `Part`.
     """
     for number in range(NETWORK_TRIES):
         try:
-            docker("network", "create", "--label", label, "--subnet", _subnet(name, number), name)
+            docker(*engine, "network", "create", "--label", label, "--subnet", _subnet(name, number), name)
         except StageError as refused:
             if "overlaps" not in str(refused) or number + 1 == NETWORK_TRIES:
                 raise
@@ -142,8 +154,9 @@ def _subnet(network: str, number: int) -> str:
 
 
 def raise_all(stage: Stage) -> None:
-    """Make the network and start every container, nginx last: it resolves its upstreams when it starts."""
-    make_network(stage.network, f"medic.demo={stage.run}")
+    """Make the network on every engine and start every container, nginx last: it resolves its upstreams when it starts."""
+    for engine in sorted({(), *(part.engine for part in stage.parts)}):
+        make_network(stage.network, f"medic.demo={stage.run}", engine)
     for part in stage.parts:
         create(stage, part)
 
@@ -151,7 +164,7 @@ def raise_all(stage: Stage) -> None:
 def create(stage: Stage, part: Part, *, start: bool = True) -> None:
     """Make and start one container from its declaration, as a person's deploy script does."""
     words = (*_flags(part.run), *part.flags, part.run["image"], *part.run["command"])
-    docker(*(("run", "--detach") if start else ("create",)), "--name", part.container, *words)
+    part.docker(*(("run", "--detach") if start else ("create",)), "--name", part.container, *words)
 
 
 def strike_all(stage: Stage) -> None:

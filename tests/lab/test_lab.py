@@ -52,6 +52,8 @@ def test_there_are_forty_scenarios_and_twelve_of_them_ask_for_restraint() -> Non
         ("expect: {end: healed}", "title"),
         (STRANGERS + "surprise: 1", "surprise"),
         (STRANGERS.replace("{do: crash}", "{do: crash, to: nobody}"), "nobody"),
+        (STRANGERS.replace("app: {}", "app: {host: nowhere}"), "services.app.host: no host 'nowhere'"),
+        (STRANGERS.replace("app: {}", "app: {files: {tool: '@programs/none'}}"), "programs/none"),
         ("- a list", "x.yaml"),
         ("title: [", "x.yaml"),
     ],
@@ -60,6 +62,12 @@ def test_refuses_a_file_that_is_no_scenario_and_says_which(tmp_path: Path, writt
     (tmp_path / "x.yaml").write_text(written)
     with pytest.raises(ScenarioError, match=said):
         scenario.read_all(tmp_path)
+
+
+def test_others_than_medic_do_not_play_what_is_on_another_host(tmp_path: Path) -> None:
+    (tmp_path / "near.yaml").write_text(STRANGERS)
+    (tmp_path / "far.yaml").write_text("hosts: {gpu-1: {}}\n" + STRANGERS.replace("app: {}", "app: {host: gpu-1}"))
+    assert [(each.id, each.is_for_rivals) for each in scenario.read_all(tmp_path)] == [("far", False), ("near", True)]
 
 
 @pytest.mark.live
