@@ -72,7 +72,11 @@ take() (
     if command -v flock >/dev/null; then exec 9> "$base/locks/.door"; flock -w 5 9; fi
     if [ -d "$lock" ] && ! lives; then rm -rf "$lock"; fi
     mkdir "$lock" || exit 1
-    printf '%s\n' "$mark" "$boot" "$keeper" "$holder" > "$lock/.who" && mv "$lock/.who" "$lock/who"
+    # On a full disk the folder can be made and the words in it cannot: then it is nobody's lock, and goes again. By `cat`, which
+    # says what the trouble is; a shell's own printf says "I/O error".
+    if printf '%s\n' "$mark" "$boot" "$keeper" "$holder" | cat > "$lock/.who" && mv "$lock/.who" "$lock/who"; then exit 0; fi
+    rm -rf "$lock"
+    exit 1
 )
 keeper=$$ start=$(uptime)
 until wrong=$(take 2>&1); do

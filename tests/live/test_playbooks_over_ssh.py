@@ -1,5 +1,6 @@
 """Real Ansible over a real sshd: what runs where, what a cut leaves, and that no task runs twice."""
 
+import contextlib
 import os
 import pwd
 import subprocess
@@ -221,6 +222,28 @@ def test_what_a_lost_run_left_on_the_target_keeps_the_next_one_out(
 
     assert ground.run(ground.plan()).end is RunEnd.COMPLETED
     assert not lock.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a disk")
+def test_a_host_whose_disk_is_full_is_named_and_nothing_is_run_or_left_there(
+    ground: Ground, server: FarHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ansible_playbooks, "LOCK_WAIT", 1.0)
+    disk = server.folder / "state"
+    disk.mkdir(exist_ok=True)
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk), check=True)
+    try:
+        with contextlib.suppress(OSError):
+            (disk / "full").write_bytes(bytes(1_000_000))
+        with pytest.raises(OutsideError, match=r"cannot start on host .far.: cannot make .* No space left on device"):
+            ground.run(ground.plan())
+        assert ground.tasks() == []
+        assert list((server.target_state / "locks").glob("[!.]*")) == []
+
+        (disk / "full").unlink()
+        assert ground.run(ground.plan()).end is RunEnd.COMPLETED
+    finally:
+        subprocess.run(("umount", "--lazy", disk), check=True)
 
 
 @pytest.mark.parametrize("trouble", ["revoked", "changed", "unknown", "refused"])
