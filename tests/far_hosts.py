@@ -58,9 +58,7 @@ class FarHost:
     environment: str = ""
     """`NAME=value` words that every session has, beside Medic's own state folder: tests leave nothing in the real one."""
     within: tuple[str, ...] = ()
-    """Words before the server's own: `ip netns exec NAME`, for a host with a network of its own."""
-    inside: int | None = None
-    """A process whose network the server lives in: then the host has a loopback and addresses of its own."""
+    """Words before the server's own: `nsenter --net=...`, for a host with a network, a loopback and addresses of its own."""
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,8 +92,7 @@ class FarHost:
         words = {"address": self.address, "port": self.port, "folder": self.folder, "environment": self.environment}
         config.write_text(_CONFIG.format(**words, more=self.more.format(port=self.port)))
         Path("/run/sshd").mkdir(exist_ok=True)
-        lent = () if self.inside is None else ("nsenter", f"--net=/proc/{self.inside}/ns/net")
-        command = (*self.within, *lent, SSHD, "-D", "-f", str(config), "-E", str(self.folder / "log"))
+        command = (*self.within, SSHD, "-D", "-f", str(config), "-E", str(self.folder / "log"))
         self._process = subprocess.Popen(command, start_new_session=True)
         end = time.monotonic() + 10
         while True:
@@ -134,6 +131,12 @@ class FarHost:
         }
         return SshAccess(**(said | changed))  # type: ignore[arg-type]
 
+    def words(self) -> dict[str, object]:
+        """Return how it is reached, in the words of a `ssh:` block of medic.yaml."""
+        access = self.access()
+        names = ("address", "port", "user", "known_hosts", "key_file")
+        return {name: getattr(access, name) for name in names}
+
     def host(self, name: str, **changed: object) -> Host:
         """Return it as it is declared."""
         return Host(name=HostName(name), access=self.access(**changed))
@@ -147,11 +150,11 @@ def far_host(
     port: int = 0,
     more: str = "",
     environment: str = "",
-    inside: int | None = None,
+    within: tuple[str, ...] = (),
 ) -> Iterator[FarHost]:
     """Run one sshd while the body runs."""
     needs_sshd()
-    host = FarHost(folder, address, port, more, environment, inside=inside)
+    host = FarHost(folder, address, port, more, environment, within)
     try:
         host.start()
         yield host

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.lab import images, play, rivals, scenario, score
+from tests.lab import fleet_ground, images, play, rivals, scenario, score
 from tests.lab.images import LabError
 from tests.lab.rivals import Rival
 from tests.lab.scenario import Scenario, ScenarioError
@@ -33,8 +33,7 @@ def main(words: Sequence[str] | None = None) -> int:
     wish = _arguments().parse_args(words)
     try:
         found = scenario.read_all(wish.scenarios, wish.only)
-        for image in (images.TINY, images.BASE):
-            images.ensure(image, console.print)
+        _make_ready(found)
         others: tuple[Rival, ...] = (
             (rivals.RestartPolicy(), rivals.Autoheal(), rivals.Monit(wish.patience)) if wish.compare else ()
         )
@@ -61,6 +60,14 @@ def main(words: Sequence[str] | None = None) -> int:
         console.print("interrupted")
         return 130
     return 0 if score.is_good(rows) else 1
+
+
+def _make_ready(found: Sequence[Scenario]) -> None:
+    """Build what the scenarios need, or raise LabError with what is missing."""
+    for image in (images.TINY, images.BASE):
+        images.ensure(image, console.print)
+    if any(each.hosts for each in found):
+        fleet_ground.needs_tools()
 
 
 def _play_all(found: Sequence[Scenario], others: Sequence[Rival], wish: argparse.Namespace) -> tuple[list[Row], bool]:

@@ -212,7 +212,6 @@ def sshd(site: Site, name: str, word: Literal["stop", "start", "drop", "new-key"
     key, or take Medic's key out of those it lets in."""
     host = site.host(name)
     server = host.sshd
-    assert server is not None
     match word:
         case "stop":
             server.stop()
@@ -250,7 +249,7 @@ def run_on(site: Site, name: str, *, command: list[str]) -> None:
 
 def await_run(site: Site, name: str) -> None:
     """Wait until a runbook of Medic's has begun to change the service: its marker says so on the service's host."""
-    markers = site.host(site.part(name).host).target_state / "markers"
+    markers = site.host(site.part(name).host).sshd.target_state / "markers"
     end = time.monotonic() + HEALS_WITHIN
     while not list(markers.glob("*/*/started")):
         if time.monotonic() > end:

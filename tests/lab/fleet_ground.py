@@ -5,7 +5,7 @@ lies below one folder and carries the run's name, and `strike` takes all of it a
 """
 
 import contextlib
-import getpass
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +19,7 @@ from pathlib import Path
 from tests import far_hosts
 from tests.far_hosts import FarHost
 from tests.lab import images, stage
+from tests.lab.images import LabError
 from tests.lab.stage import StageError
 
 PORT = 2222
@@ -37,12 +38,15 @@ class FleetHost:
     called: str = ""
     disk: str = ""
     """Size of the disk that its engine keeps its data on, in mount(8)'s words; without one it is this machine's own."""
-    sshd: FarHost | None = None
+    sshd: FarHost = field(init=False)
     _engine: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
     _rules: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """What its firewall was told, to be taken back."""
     _slow: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
     _hangs: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.sshd = FarHost(self.folder / "ssh", self.address, PORT, environment=f"PATH={self._path()}", within=self._within())
 
     @property
     def name(self) -> str:
@@ -76,20 +80,13 @@ class FleetHost:
         return self.folder / "data"
 
     @property
-    def target_state(self) -> Path:
-        """Return where Medic keeps locks and markers on it."""
-        return self.folder / "ssh/state/target"
-
-    @property
     def engine(self) -> tuple[str, ...]:
         """Return the words that make `docker` speak to this host's own engine."""
         return ("--host", f"unix://{self.socket}")
 
-    def access(self) -> dict[str, object]:
-        """Return how it is reached, in the words of a `ssh:` block; known before it is raised."""
-        keys = self.folder / "ssh"
-        access: dict[str, object] = {"address": self.address, "port": PORT, "user": getpass.getuser()}
-        return access | {"known_hosts": str(keys / "known_hosts"), "key_file": str(keys / "user_key")}
+    def declared(self) -> dict[str, object]:
+        """Return it as medic.yaml has it."""
+        return {"docker": f"unix://{self.socket}", "ssh": self.sshd.words()}
 
     def docker(self, *words: str, timeout: timedelta = stage.PATIENCE) -> str:
         """Run one docker command on this host's own engine."""
@@ -125,7 +122,6 @@ class FleetHost:
         if self.disk:
             # A disk of memory: an engine's layers need room, and nothing of this machine's may fill.
             _mount("-t", "tmpfs", "-o", f"size={self.disk}", "tmpfs", str(self.data))
-        self.sshd = FarHost(self.folder / "ssh", self.address, PORT, environment=f"PATH={self._path()}", within=self._within())
         self.sshd.start()
         self.start_engine()
         self.docker("load", "--input", str(image), timeout=LOADED)
@@ -215,7 +211,6 @@ class FleetHost:
         assert self._slow.stdout is not None
         self._slow.stdout.readline()
         self._forbid("PREROUTING", "-i", "up0", "-p", "tcp", "--dport", str(PORT), "-j", "REDIRECT", "--to-ports", port)
-        assert self.sshd is not None
         self.sshd.cut()
 
     def mend(self) -> None:
@@ -246,8 +241,7 @@ class FleetHost:
         if self._slow is not None:
             self._slow.kill()
             self._slow.communicate()
-        if self.sshd is not None:
-            self.sshd.stop()
+        self.sshd.stop()
         self.go_on()
         if self._engine is not None:
             with contextlib.suppress(StageError):
@@ -273,10 +267,18 @@ def bridge(run: str) -> str:
     return f"mf{run}"
 
 
+def needs_tools() -> None:
+    """Raise LabError where this machine cannot make hosts."""
+    missing = [name for name in ("ip", "iptables", "nsenter", "dockerd", "ssh-keygen") if shutil.which(name) is None]
+    missing += ["sshd"] * (far_hosts.SSHD is None) + ["root"] * (os.getuid() != 0)
+    if missing:
+        raise LabError(
+            f"cannot make hosts here: {', '.join(missing)} needed; run scripts/docker.sh and scripts/sshd.sh as root"
+        )
+
+
 def raise_all(hosts: Sequence[FleetHost], folder: Path) -> None:
-    """Make the switch and every host. Raises StageError where this machine cannot."""
-    if far_hosts.SSHD is None or shutil.which("ip") is None:
-        raise StageError("cannot make hosts here: sshd and ip are needed (apt install openssh-server iproute2)")
+    """Make the switch and every host. Raises StageError where this machine does not let it."""
     image = folder / "tiny.tar"
     stage.docker("save", "--output", str(image), images.TINY, timeout=LOADED)
     run = hosts[0].run

@@ -62,10 +62,12 @@ def raise_all(site: Site) -> None:
 
 
 def strike_all(site: Site) -> None:
-    """Remove everything of this run, the hosts with all that is on them."""
-    stage.strike_all(site)
-    if site.hosts:
-        fleet_ground.strike_all(site.hosts)
+    """Remove everything of this run, the hosts with all that is on them, also where this machine's engine is away."""
+    try:
+        stage.strike_all(site)
+    finally:
+        if site.hosts:
+            fleet_ground.strike_all(site.hosts)
 
 
 def plan(scenario: Scenario, run: str, folder: Path, extra: Callable[[Part], tuple[str, ...]] | None = None) -> Site:
@@ -217,8 +219,9 @@ def _hosts(scenario: Scenario, site: Site) -> dict[str, Any]:
     declared: dict[str, Any] = {"local": {}} if any(part.host == "local" for part in site.parts) else {}
     for host in site.hosts:
         given = scenario.hosts[host.name]
-        ssh = {**host.access(), **filled(given.ssh, scenario, site)}
-        declared[host.name] = {"docker": f"unix://{host.socket}", "ssh": ssh, **filled(given.medic, scenario, site)}
+        words = host.declared()
+        ssh = {**host.sshd.words(), **filled(given.ssh, scenario, site)}
+        declared[host.name] = {**words, "ssh": ssh, **filled(given.medic, scenario, site)}
     return {"hosts": declared}
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agent.model import StoryEvent, StoryKind
-from tests.lab import faults, ground, score
+from tests.lab import faults, fleet_ground, ground, score
 from tests.lab.ground import Site
 from tests.lab.rivals import Rival
 from tests.lab.scenario import End, Scenario
@@ -50,7 +50,7 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, pat
     site = ground.plan(scenario, secrets.token_hex(3), folder, rival.flags if rival else None)
     try:
         ground.raise_all(site)
-        _wait_until_well(scenario, site, quit_, patience)
+        wait_until_well(scenario, site, quit_, patience)
         row = _with_rival(scenario, site, rival, quit_, patience) if rival else _with_medic(scenario, site, quit_, patience)
     except StageError as error:
         row = Row(
@@ -68,19 +68,19 @@ def play(scenario: Scenario, rival: Rival | None, quit_: threading.Event, *, pat
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
     if left:
-        row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, left))
+        row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, *left))
     if keep and row.wrong:
         row = dataclasses.replace(row, wrong=(*row.wrong, f"kept in {folder}"))
     return dataclasses.replace(row, run=site.run, took=round(time.monotonic() - begun, 1))
 
 
-def _strike(site: Site) -> str:
-    """Remove the site. Returns what prevented that, or "": one engine that hangs must not cost the rows of a whole lab."""
+def _strike(site: Site) -> tuple[str, ...]:
+    """Remove everything of a run. Returns what of it is still there: one engine that hangs must not cost the rows of a whole lab."""
     try:
         ground.strike_all(site)
+        return fleet_ground.left_over(site.hosts) if site.hosts else ()
     except StageError as error:
-        return f"something of it may still be there: {error}"
-    return ""
+        return (f"something of it may still be there: {error}",)
 
 
 def _with_medic(scenario: Scenario, site: Site, quit_: threading.Event, patience: float) -> Row:
@@ -159,7 +159,8 @@ def _wait_for_end(scenario: Scenario, watching: Watching, at: datetime, quit_: t
         _sleep(scenario.expect.watch_for, quit_)
 
 
-def _wait_until_well(scenario: Scenario, site: Site, quit_: threading.Event, patience: float) -> None:
+def wait_until_well(scenario: Scenario, site: Site, quit_: threading.Event, patience: float = 1) -> None:
+    """Wait until every service that should be well before the fault is. Raises StageError when it takes too long."""
     names = [part.name for part in site.parts if part.is_declared]
     within = BEGIN.total_seconds() * patience
     if scenario.quiet_first and not _until(lambda: all(ground.is_well(site, name) for name in names), within, quit_):

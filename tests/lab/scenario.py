@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any  # a scenario quotes medic.yaml and the words of faults, which are checked where they are used
+from typing import Annotated, Any  # Any: a scenario quotes medic.yaml and the words of faults, checked where they are used
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 MEDIC = "medic"
 """Stands for Medic's own network where an incident is about that."""
@@ -41,6 +41,19 @@ class End(enum.Enum):
         return self in (End.HELD, End.NOTHING, End.RECOVERED)
 
 
+def _whole(files: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Put in the texts of those that stand beside the scenario. Raises OSError where there is none."""
+    beside: Path = info.context
+    return {
+        name: (beside / text.removeprefix(BESIDE)).read_text(encoding="utf-8") if text.startswith(BESIDE) else text
+        for name, text in files.items()
+    }
+
+
+Files = Annotated[dict[str, str], AfterValidator(_whole)]
+"""Name -> text."""
+
+
 class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,8 +68,8 @@ class Member(_Keys):
     app: dict[str, str] | None = None
     """Run tests/lab/app.py with these variables. The default where `command` is not given; on another host far_app.sh is."""
     command: list[str] | None = None
-    files: dict[str, str] = {}
-    """Name -> text: written before the start into the folder that the container sees as /srv/kept."""
+    files: Files = {}
+    """Written before the start into the folder that the container sees as /srv/kept."""
     run: dict[str, Any] = {}
     """More words of a `run:` block."""
     docker: list[str] = []
@@ -72,8 +85,8 @@ class Member(_Keys):
 class FarMember(_Keys):
     """One host of a scenario, reached over SSH: a network, an sshd and a Docker engine of its own."""
 
-    files: dict[str, str] = {}
-    """Name -> text, in `{folder}/<host>/files`, which comes first in the PATH of every session there."""
+    files: Files = {}
+    """In `{folder}/<host>/files`, which comes first in the PATH of every session there."""
     disk: str = ""
     """Size of the disk that its engine keeps everything on, such as `64m`."""
     medic: dict[str, Any] = {}
@@ -174,22 +187,13 @@ def read(file: Path) -> Scenario:
     """Read one scenario. Its id is the name of its file. Raises ScenarioError."""
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return _with_files(Scenario.model_validate({**document, "id": file.stem}), file.parent)
+        return Scenario.model_validate({**document, "id": file.stem}, context=file.parent)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError) as exc:
         raise ScenarioError(f"cannot read {file}: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ScenarioError(f"cannot read {file}: {where}: {first['msg']}") from exc
-
-
-def _with_files(found: Scenario, folder: Path) -> Scenario:
-    """Put in the texts of the files that stand beside the scenario. Raises OSError where there is none."""
-    for member in (*found.services.values(), *found.hosts.values()):
-        for name, text in member.files.items():
-            if text.startswith(BESIDE):
-                member.files[name] = (folder / text.removeprefix(BESIDE)).read_text(encoding="utf-8")
-    return found
 
 
 def read_all(folder: Path, only: str = "*") -> tuple[Scenario, ...]:

@@ -23,10 +23,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FarHost]
         monkeypatch.delenv(variable)
     monkeypatch.chdir(tmp_path)
     with far_hosts.far_host(tmp_path / "sshd") as served:
-        access = served.access()
-        ssh = {"address": access.address, "port": access.port, "user": access.user, "key_file": access.key_file}
-        ssh["known_hosts"] = access.known_hosts
-        document = {"state_dir": "state", "hosts": {"far": {"ssh": ssh}}}
+        document = {"state_dir": "state", "hosts": {"far": {"ssh": served.words()}}}
         (tmp_path / "medic.yaml").write_text(yaml.safe_dump(document))
         yield served
 

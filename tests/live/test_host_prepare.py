@@ -99,10 +99,8 @@ def host(
             SocketProxy(tmp_path / "door"),
             far_hosts.far_host(tmp_path / "sshd", "127.0.1.13", more=f"ForceCommand {inside}") as served,
         ):
-            access = served.access()
-            ssh = {"address": access.address, "port": access.port, "user": access.user, "key_file": access.key_file}
-            ssh["known_hosts"] = access.known_hosts
-            document = {"state_dir": "state", "hosts": {"far": {"docker": "unix:///door/docker.sock", "ssh": ssh}}}
+            far = {"docker": "unix:///door/docker.sock", "ssh": served.words()}
+            document = {"state_dir": "state", "hosts": {"far": far}}
             (tmp_path / "medic.yaml").write_text(yaml.safe_dump(document))
             _asked("docker", "exec", made, "sh", "-c", request.param)
             yield served
