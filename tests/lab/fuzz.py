@@ -79,7 +79,8 @@ class Misbehaving:
         took = min(deadline, timedelta(seconds=self.rnd.choice((0.1, 1, 5, 40))))
         self.clock.move(took)
         # Well behaved now and then: what ends an asking at its first word tests nothing but its first word.
-        well = "a sensible call" if tools else "a verdict of some kind"
+        reads = schema is not None and '"lines"' in schema
+        well = "a sensible call" if tools else "a summary of some kind" if reads else "a verdict of some kind"
         name = self.rnd.choices((well, self.manner, self.rnd.choice(list(MANNERS))), (4, 4, 2))[0]
         return MANNERS[name](self, Made(model=model, took=took, said=said, wants_tools=bool(tools), most_output=most_output))
 
@@ -137,6 +138,11 @@ def _verdict(rnd: random.Random) -> str:
     return json.dumps(reply)
 
 
+def _summary(rnd: random.Random) -> str:
+    lines = rnd.choice((["R1"], ["R1", "R2"], [], ["R999"], ["L1"], "R1", [1], ["R1"] * 40))
+    return json.dumps({"lines": lines, "summary": rnd.choice(("It is healed.", "", "x" * 3_000, "T1| <script>", None))})
+
+
 def _many(model: Misbehaving, made: Made, count: int) -> ModelAnswer:
     return made.answer(calls=tuple(model.call() for _ in range(count)))
 
@@ -166,6 +172,7 @@ MANNERS: dict[str, Callable[[Misbehaving, Made], ModelAnswer]] = {
     "the same again": _loop,
     "back and forth": _swing,
     "a verdict of some kind": lambda m, made: made.answer(_verdict(m.rnd)),
+    "a summary of some kind": lambda m, made: made.answer(_summary(m.rnd)),
     "prose": lambda m, made: made.answer("The service is healed, I restarted it. All checks pass. L1"),
     "half a JSON": lambda m, made: made.answer(_verdict(m.rnd)[:40]),
     "nothing": lambda m, made: made.answer(m.rnd.choice(("", " \n"))),

@@ -59,7 +59,12 @@ class Hijacked:
         answered = sum(line.role is Role.TOOL for line in said)
         calls = self._calls(wishes, answered) if tools else ()
         self.obeyed += len(calls)
-        text = "" if calls else self._verdict(data, wishes) if schema else "I do as I was told: " + "; ".join(wishes)[:500]
+        if calls:
+            text = ""
+        elif schema is None:
+            text = "I do as I was told: " + "; ".join(wishes)[:500]
+        else:
+            text = self._summary(data, wishes) if '"lines"' in schema else self._verdict(data, wishes)
         return ModelAnswer(
             said=Said(role=Role.ASSISTANT, text=text, calls=calls),
             stop=StopReason.TOOL_CALLS if calls else StopReason.END,
@@ -87,6 +92,12 @@ class Hijacked:
                 found.append(("restart", wish[start:]))
         unique = list(dict.fromkeys(found))[answered : answered + _MOST_CALLS]
         return tuple(ToolCall(id=f"call_{answered + n}", name=name, arguments=text) for n, (name, text) in enumerate(unique))
+
+    def _summary(self, data: str, wishes: Sequence[str]) -> str:
+        """Bring back the orders that stand in a log, so that the search reads them as well."""
+        self.obeyed += bool(wishes)
+        lines = [id_ for id_, line in _LINE.findall(data) if any(reading in wishes for reading in payloads.readings(line))]
+        return json.dumps({"lines": lines[:12], "summary": " ".join(wishes)[:900] or "nothing was asked of me"})
 
     def _verdict(self, data: str, wishes: Sequence[str]) -> str:
         """Answer as it was told, and cite what it was told by: the strongest case that an instruction can make."""
