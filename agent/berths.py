@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
+from agent import money
 from agent.errors import OutsideError
 from agent.model import (
     Berth,
@@ -29,7 +30,6 @@ from agent.model import (
 from agent.policy import giving_up, spot
 from agent.ports import Clock, Fleet, Store
 
-DAY = timedelta(days=1)
 SOON = timedelta(seconds=30)
 
 
@@ -153,7 +153,7 @@ def _no_money(incident: Incident, number: int, found: Berth, fleet: Fleet, store
         amount=amount,
         incident=incident.id,
     )
-    why = store.spending.reserve(bought, now - DAY, lambda spent: spot.no_money(spent, bought, fleet.daily_usd))
+    why = store.spending.reserve(bought, now - money.DAY, lambda spent: money.no_room(spent, bought, fleet.daily_usd))
     return None if why is None else Refusal(code=RefusalCode.NO_MONEY, because=why)
 
 

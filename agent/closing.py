@@ -24,8 +24,20 @@ def recovered(incident: Incident, world: World) -> None:
     close(incident, Closing.RECOVERED, by="medic", store=store, channels=world.channels, clock=world.clock)
 
 
-def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: tuple[str, ...], clock: Clock) -> bool:
-    """Close one incident. Returns False if it was closed already (the story and the notice are made sure of all the same)."""
+def close(
+    incident: Incident,
+    how: Closing,
+    *,
+    by: str,
+    store: Store,
+    channels: tuple[str, ...],
+    clock: Clock,
+    in_stack: str = "",
+) -> bool:
+    """Close one incident. Returns False if it was closed already (the story and the notice are made sure of all the same).
+
+    in_stack: what the heal changed of what Pulumi owns, and what keeps it; told where the end is told.
+    """
     now = clock.now()
     moved = store.incidents.close(incident.id, how, by=by, now=now)
     record = store.services.record(incident.service)
@@ -37,9 +49,10 @@ def close(incident: Incident, how: Closing, *, by: str, store: Store, channels: 
     text = f"{how.value} after {(now - incident.opened_at).total_seconds():.1f} s" + (
         f", by {by}" if how is Closing.BY_PERSON else ""
     )
+    text += f"; {in_stack}" if in_stack else ""
     store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
     if incident.origin is Origin.HEARTBEAT and not _untold(incident):  # nobody was told that a person's own run began
-        store.outbox.post(notices.resolved(incident, how, now=now), channels)
+        store.outbox.post(notices.resolved(incident, how, now=now, in_stack=in_stack), channels)
     return moved
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import audit, closing, gate, look, notices
+from agent import audit, closing, drift, gate, look, money, notices
 from agent.errors import OutsideError
 from agent.model import (
     AuditKind,
@@ -36,6 +36,7 @@ from agent.model import (
     ServiceName,
     Spending,
     SpendingKind,
+    Stay,
     StoryKind,
     Symptom,
     Verdict,
@@ -49,10 +50,11 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "spot:"
 """Incidents about a host that goes are kept under this prefix: one a host."""
-DAY = timedelta(days=1)
 LISTEN = timedelta(seconds=5)
 """One long poll of the queue: short enough for a daemon that is told to stop."""
 SYNC_EVERY = timedelta(seconds=15)
+NOTE_EVERY = timedelta(minutes=1)
+"""How often it is written down who is there: a host that goes is missing by no more from what it cost."""
 HOURS = 24
 """For so long the price of one more on-demand host is reserved."""
 
@@ -165,7 +167,7 @@ def _look_for_replacement(going: Departure, members: Sequence[Member], world: Wo
     if spot.is_replaced(going, members):
         seen = () if going.attempt is None else _seen_well(going, members, world, fleet)
         if not isinstance(seen, str):
-            _replaced(going, incident, members, seen, world)
+            _replaced(going, incident, members, seen, world, fleet)
         elif late:
             _ask(going, incident, f"the group says that {going.instance} is replaced, but {seen}", world)
         return
@@ -206,6 +208,7 @@ def _replaced(
     members: Sequence[Member],
     seen: Sequence[Verdict],
     world: World,
+    fleet: Fleet,
 ) -> None:
     """Close the incident of a host whose group serves without it, by what was seen."""
     warm = [each.instance for each in spot.warm(going, members)]
@@ -218,8 +221,16 @@ def _replaced(
         receipt = _receipt(going, incident, seen)
         world.store.attempts.end(incident.id, going.attempt, Outcome.HEALED, verdict, now=now, receipt=receipt)
     how = Closing.HEALED if incident.requested is None else Closing.CARRIED_OUT
-    closing.close(incident, how, by="medic", store=world.store, channels=world.channels, clock=world.clock)
+    in_stack = _in_stack(going, fleet)
+    closing.close(incident, how, by="medic", store=world.store, channels=world.channels, clock=world.clock, in_stack=in_stack)
     _over(going, world)
+
+
+def _in_stack(going: Departure, fleet: Fleet) -> str:
+    """Return what this departure changed of what Pulumi owns, and the commands that keep it or put it back."""
+    if going.raised_to is None:
+        return "Pulumi has nothing to keep: the group replaced the host, and no setting of the stack names a single one"
+    return f"Medic set the on-demand base to {going.raised_to}: {drift.keep(fleet.stack, 'on_demand_base', going.raised_to)}"
 
 
 def _receipt(going: Departure, incident: Incident, seen: Sequence[Verdict]) -> Receipt | None:
@@ -286,14 +297,14 @@ def _why_not_raise(going: Departure, incident: Incident, to: int, world: World, 
     """Return why Medic does not raise the base by itself; None once the money for it is reserved."""
     price = fleet.price(going.kind)
     costs = "at a price that nobody knows" if price is None else f"up to {price * HOURS:.2f} USD a day"
-    setting = f"medic:onDemandBase: {to}"
+    setting = drift.change(fleet.stack, "on_demand_base", to)
     if fleet.on_drought is not Mode.ACT:
-        return f"one more on-demand host ({costs}) asks first: set `{setting}` and run `pulumi up`, or on_drought: act"
+        return f"one more on-demand host ({costs}) asks first: {setting} bring it, or on_drought: act"
     halted = gate.of(world).halted()
     if halted is not None:
-        return f"people said stop ({halted}): `{setting}` would bring one ({costs})"
+        return f"people said stop ({halted}): {setting} would bring one ({costs})"
     if price is None:
-        return f"{going.kind} has no price in the price file, so the day's money cannot be kept to; `{setting}` would bring one"
+        return f"{going.kind} has no price in the price file, so the day's money cannot be kept to; {setting} would bring one"
     now = world.clock.now()
     bought = Spending(
         key=f"{incident.id} on-demand base {to}",
@@ -303,7 +314,7 @@ def _why_not_raise(going: Departure, incident: Incident, to: int, world: World, 
         amount=price * HOURS,
         incident=incident.id,
     )
-    return world.store.spending.reserve(bought, now - DAY, lambda spent: spot.no_money(spent, bought, fleet.daily_usd))
+    return world.store.spending.reserve(bought, now - money.DAY, lambda spent: money.no_room(spent, bought, fleet.daily_usd))
 
 
 def _raise_base(going: Departure, incident: Incident, size: FleetSize, to: int, world: World, fleet: Fleet) -> None:
@@ -314,13 +325,10 @@ def _raise_base(going: Departure, incident: Incident, size: FleetSize, to: int, 
     except OutsideError as exc:
         _ask(going, incident, str(exc), world)
         return
-    text = (
-        f"raised the on-demand base from {size.on_demand_base} to {to}; `pulumi up` puts it back unless"
-        f" `medic:onDemandBase: {to}` is set"
-    )
+    text = f"raised the on-demand base from {size.on_demand_base} to {to}: {drift.keep(fleet.stack, 'on_demand_base', to)}"
     world.store.story.tell(incident.id, incident.service, StoryKind.TRIED, text, now=now, key="raised")
     world.store.departures.change(
-        going.instance, lambda known: known and replace(known, stage=DepartureStage.ASKED, raised_at=now)
+        going.instance, lambda known: known and replace(known, stage=DepartureStage.ASKED, raised_at=now, raised_to=to)
     )
 
 
@@ -348,6 +356,22 @@ def _over(going: Departure, world: World) -> None:
     )
 
 
+def stays(members: Sequence[Member], now: datetime) -> tuple[Stay, ...]:
+    """Return who is there now, as it is kept for what they cost."""
+    return tuple(
+        Stay(
+            instance=each.instance,
+            group=each.group,
+            kind=each.kind,
+            zone=each.zone,
+            spot=each.spot,
+            began_at=min(each.launched_at or now, now),
+            seen_at=now,
+        )
+        for each in members
+    )
+
+
 class FleetWatch:
     """What one daemon remembers of its fleet between two looks: messages that wait for their drain, and who was there.
 
@@ -360,6 +384,7 @@ class FleetWatch:
         self._fleet, self._world, self._workflows, self._sync = fleet, world, workflows, sync
         self._members: Sequence[Member] = ()
         self._synced: float | None = None
+        self._noted: float | None = None
         self._changed = False
         self._kept: dict[str, Received] = {}
 
@@ -386,5 +411,10 @@ class FleetWatch:
         return self._changed
 
     def _look(self) -> None:
+        before = {each.instance for each in self._members}
         self._members, self._changed = self._sync()
         self._synced = self._world.clock.monotonic()
+        is_due = self._noted is None or self._synced - self._noted >= NOTE_EVERY.total_seconds()
+        if is_due or before != {each.instance for each in self._members}:
+            self._world.store.stays.note(stays(self._members, self._world.clock.now()))
+            self._noted = self._synced

@@ -122,9 +122,16 @@ def keep(stack: str, name: str, value: int | str | tuple[str, ...]) -> str:
     return f"{_set(stack, name, value)} to keep it; {_again(stack)} puts it back"
 
 
+def change(stack: str, name: str, value: int | str) -> str:
+    """Return the commands that bring one setting to a value: what a person runs, to the letter. name: a field of FleetSettings."""
+    return f"{_set(stack, name, value)} and {_up(stack)}"
+
+
 def _set(stack: str, name: str, value: object) -> str:
-    text = f"[{', '.join(value)}]" if isinstance(value, tuple) else f"{value}"
-    return f"set `medic:{fleet_settings.key_of(name)}: {text}` in `Pulumi.{_short(stack)}.yaml`"
+    key = f"medic:{fleet_settings.key_of(name)}"
+    if isinstance(value, tuple):  # the command line takes a list one by one
+        return f"set `{key}: [{', '.join(value)}]` in `Pulumi.{_short(stack)}.yaml`"
+    return f"`pulumi config set --stack {_short(stack)} {key} {value}`"
 
 
 def _again(stack: str) -> str:

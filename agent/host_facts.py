@@ -21,10 +21,12 @@ def looks(
     """Yield one look for each thing that the service declares: each may fail by itself."""
     if container is not None and container.log_path is not None:
         yield lambda: _log(service, str(container.log_path), files)
+        # Docker keeps its images on the disk that it keeps this log on, unless somebody mounts one into the other.
+        yield lambda: _disk("docker_disk", service, str(container.log_path), files)
     if service.quarantine_file is not None:
         yield lambda: _quarantine(service, str(service.quarantine_file), files)
     for path in service.cache_paths:
-        yield lambda path=path: _disk(service, path, files)  # type: ignore[misc]  # mypy takes the default for a parameter
+        yield lambda path=path: _disk("cache_disk", service, path, files)  # type: ignore[misc]  # mypy takes the default for a parameter
     for artefact in service.artefacts:
         yield lambda artefact=artefact: _artefact(service, artefact, files)  # type: ignore[misc]  # as above
     if container is not None and isinstance(service.spec, RunSpec) and service.spec.network_of is not None:
@@ -49,13 +51,13 @@ def _quarantine(service: Service, path: str, files: HostFiles) -> HostFact | Non
     return HostFact(name="host", value="quarantined", detail=f"{path} stands")
 
 
-def _disk(service: Service, path: str, files: HostFiles) -> HostFact | None:
+def _disk(name: str, service: Service, path: str, files: HostFiles) -> HostFact | None:
     usage = files.usage(service.host, path)
     if usage is None:
         return None
     space, inodes = usage
     value = "full" if max(space, inodes) >= FULL else "free"
-    return HostFact(name="cache_disk", value=value, detail=f"disk of {path}: {space:.0%} of space, {inodes:.0%} of inodes used")
+    return HostFact(name=name, value=value, detail=f"disk of {path}: {space:.0%} of space, {inodes:.0%} of inodes used")
 
 
 def _artefact(service: Service, artefact: Artefact, files: HostFiles) -> HostFact:

@@ -94,8 +94,11 @@ def acted(incident: Incident, attempt: Attempt, *, now: datetime) -> Notice:
     )
 
 
-def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
-    """Return the notice that an incident is over: how it ended, after how long, after which attempts."""
+def resolved(incident: Incident, how: Closing, *, now: datetime, in_stack: str = "") -> Notice:
+    """Return the notice that an incident is over: how it ended, after how long, after which attempts.
+
+    in_stack: what it changed of what Pulumi owns, with the commands that keep it; empty where nothing of a stack was touched.
+    """
     counted = [attempt for attempt in incident.attempts if attempt.outcome is not None and attempt.outcome.counts]
     tried = "; ".join(f"{attempt.plan.title}: {_outcome(attempt.outcome)}" for attempt in counted)
     match how:
@@ -108,6 +111,7 @@ def resolved(incident: Incident, how: Closing, *, now: datetime) -> Notice:
         case Closing.CARRIED_OUT:
             title = f"{incident.service}: what a person asked for was carried out"
     body = [f"Open for {span(now - incident.opened_at)}.", f"Attempts: {tried}." if tried else "No attempt was needed."]
+    body += [f"{in_stack}."] if in_stack else []
     return _notice(incident, NoticeKind.RESOLVED, title, body, now)
 
 

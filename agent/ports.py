@@ -72,6 +72,7 @@ from agent.model import (
     Silence,
     Spending,
     Start,
+    Stay,
     StoryEvent,
     StoryKind,
     Streak,
@@ -241,7 +242,7 @@ class Balancer(Protocol):
         """Send it no new request. One that is out already is as good. Raises OutsideError."""
 
     def serves(self, instance: str) -> bool:
-        """Say whether it still has requests, new ones or old. Raises OutsideError."""
+        """Say whether it may still have requests, new ones or old; True for all of its delay. Raises OutsideError."""
 
 
 class LastWords(Protocol):
@@ -264,7 +265,7 @@ class Fleet:
 
     balancer: None where none sends requests. warm_up: within which a replacement has to be warm. on_drought: whether the
     on-demand base is raised (ACT) or people are asked. daily_usd: for hosts and models together. price: USD an hour, on demand.
-    priced_on: the day the price file was written.
+    priced_on: the day the price file was written. stack: the full name of the stack that made it, such as medic-prod.
     """
 
     groups: FleetGroups
@@ -278,6 +279,7 @@ class Fleet:
     daily_usd: Decimal
     price: Callable[[str], Decimal | None]
     priced_on: str = ""
+    stack: str = ""
     replacements: ReplacementLimits = field(default_factory=ReplacementLimits)
 
 
@@ -782,6 +784,16 @@ class SpendingStore(Protocol):
         """Return what one incident cost, oldest first."""
 
 
+class StayStore(Protocol):
+    """Which hosts of the fleet there were, and from when to when. The natural key is the instance."""
+
+    def note(self, stays: Sequence[Stay]) -> None:
+        """Write who was there; a host that is known is only lengthened (`Stay.with_`). One transaction."""
+
+    def since(self, at: datetime) -> tuple[Stay, ...]:
+        """Return those that were still seen at that time or later, by when they began."""
+
+
 class LedgerStore(Protocol):
     """Counts over everything that ever happened."""
 
@@ -873,6 +885,7 @@ class Store:
     leads: LeadStore
     spending: SpendingStore
     departures: DepartureStore
+    stays: StayStore
     memory: MemoryStore
     shadows: ShadowStore
     ledger: LedgerStore

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from agent import config, heal, look, parameters
+from agent import config, heal, look, parameters, standing
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
     Attempt,
@@ -344,7 +344,8 @@ def _open(case: Case, patient: Service, seen: Verdict, world: World) -> Incident
     why = (
         "another would be chosen first, so it was asked for" if case.asked else "treats nothing by itself, so it was asked for"
     )
-    plan = parameters.plan(case.runbook, patient, good_copy=None, settings={}, why=why)
+    around = standing.surroundings(patient, world.store, world.good_copies, now)
+    plan = parameters.plan(case.runbook, patient, good_copy=None, settings={}, why=why, around=around)
     return world.store.incidents.request(patient, seen, plan, by="medic runbook test", now=now).id
 
 

@@ -23,6 +23,11 @@ SPOT_NOTICE = 120
 """Seconds between an interruption notice and the end of the host (EC2 User Guide, "Spot Instance interruption notices")."""
 LONGEST_DRAIN = SPOT_NOTICE - 10
 """A terminate hook does not stop EC2 from taking a spot host: what is not done ten seconds before is lost."""
+BALANCER_DELAY = 45
+"""Seconds for which a host that is taken out of the balancer may finish its requests.
+
+Longer than Medic waits before it ends the containers (`LONGEST_FINISH` of agent/policy/spot.py), which get as long again.
+"""
 HOOK_SECONDS = range(30, 7201)
 """What EC2 Auto Scaling accepts as heartbeat of a lifecycle hook."""
 LONGEST_NAME = 24

@@ -147,5 +147,6 @@ class FakeCloud:
             daily_usd=Decimal(daily),
             price=lambda kind: Decimal("1.006") if kind == "g5.xlarge" else None,
             priced_on="2026-11-01",
+            stack="medic-prod",
             replacements=replacements or ReplacementLimits(),
         )

@@ -54,6 +54,7 @@ from agent.model import (
     Silence,
     Spending,
     Start,
+    Stay,
     StoryEvent,
     StoryKind,
     Streak,
@@ -88,6 +89,7 @@ def memory_store() -> Store:
         leads=MemoryLeads(lock),
         spending=MemorySpending(lock),
         departures=MemoryDepartures(lock),
+        stays=MemoryStays(lock),
         memory=MemoryMemory(lock, audit),
         shadows=MemoryShadows(lock),
         ledger=MemoryLedger(incidents, requests),
@@ -932,6 +934,23 @@ class MemorySpending:
     def of(self, incident: IncidentId) -> tuple[Spending, ...]:
         with self._lock:
             return tuple(sorted((row for row in self._rows.values() if row.incident == incident), key=lambda row: row.at))
+
+
+class MemoryStays:
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._rows: dict[str, Stay] = {}
+
+    def note(self, stays: Sequence[Stay]) -> None:
+        with self._lock:
+            for each in stays:
+                known = self._rows.get(each.instance)
+                self._rows[each.instance] = each if known is None else known.with_(each)
+
+    def since(self, at: datetime) -> tuple[Stay, ...]:
+        with self._lock:
+            found = (row for row in self._rows.values() if row.seen_at >= at)
+            return tuple(sorted(found, key=lambda row: (row.began_at, row.instance)))
 
 
 class MemoryDepartures:

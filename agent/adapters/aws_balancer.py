@@ -16,7 +16,11 @@ class AwsBalancer:
             self._clients.client("elbv2").deregister_targets(TargetGroupArn=self._group, Targets=[{"Id": instance}])
 
     def serves(self, instance: str) -> bool:
-        """Say whether the balancer still has requests with it, new ones or old. Raises OutsideError."""
+        """Say whether the balancer may still have requests with it. Raises OutsideError.
+
+        `draining` stands for the whole deregistration delay, also once no request is left: it is no word about requests.
+        Source: Elastic Load Balancing User Guide, "Deregistration delay".
+        """
         with outside(f"ask the balancer about {instance}"):
             answer = self._clients.client("elbv2").describe_target_health(
                 TargetGroupArn=self._group, Targets=[{"Id": instance}]

@@ -109,6 +109,7 @@ def _member(group: str, row: Mapping[str, Any], known: Mapping[str, Any]) -> Mem
         spot=known.get("InstanceLifecycle") == "spot",
         state=str(row["LifecycleState"]),
         healthy=row.get("HealthStatus", "Healthy").lower() == "healthy",
+        launched_at=known.get("LaunchTime"),
     )
 
 

@@ -12,6 +12,7 @@ from agent.cli import options
 
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
     from agent.drift import Line
+    from agent.savings import SpotBill
     from infra.prices import Estimate
     from infra.settings import FleetSettings
 
@@ -112,6 +113,68 @@ def drift(
     code = {State.SAME: options.WELL, State.DRIFTED: options.SICK, State.UNKNOWN: options.CANNOT_LOOK}[worst(lines)]
     if code:
         raise typer.Exit(code)
+
+
+@app.command("savings")
+def savings(
+    ctx: typer.Context,
+    days: Annotated[int, typer.Option("--days", min=1, max=90, help="How far back; EC2 keeps 90 days of prices.")] = 30,
+    as_json: options.Json = False,
+) -> None:
+    """Say what the fleet's spot hosts really cost, beside what the same hours cost on demand.
+
+    By the hosts that Medic saw, EC2's own price history and the dated price file. Reads only; needs credentials of AWS and the
+    extra `aws`.
+    """
+    from datetime import timedelta
+
+    from agent.cli import screen
+    from agent.wiring import clock, cloud, keeping
+
+    using, until = options.settings(ctx), clock.CLOCK.now()
+    since = until - timedelta(days=days)
+    with keeping.open_store(using) as store:
+        stays = store.stays.since(since)
+    bills = cloud.spot_savings(using, stays, since, until)
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(bills)
+        return
+    _show_savings(bills, len(stays), days)
+
+
+def _show_savings(bills: "tuple[SpotBill, ...]", hosts: int, days: int) -> None:
+    """hosts: of all kinds that were seen in that time."""
+    from datetime import timedelta
+    from decimal import Decimal
+
+    from rich.table import Table
+
+    from agent.cli import screen
+    from agent.policy import restarts
+    from infra import prices
+
+    if not bills:
+        typer.echo(f"no spot host was seen within {days} days, of {hosts} hosts in all")
+        return
+    table = Table("host", "type", "zone", "there", "paid", "on demand", "saved", box=None, pad_edge=False)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for each in bills:
+        sums = [f"{usd:.2f}" for usd in (each.paid, each.on_demand, each.saved)] if each.priced else ["-"] * 3
+        table.add_row(*(screen.plain(cell) for cell in (each.instance, each.kind, each.zone, restarts.span(each.there), *sums)))
+    screen.console().print(table)
+    paid, on_demand = (sum((getattr(each, name) for each in bills), Decimal(0)) for name in ("paid", "on_demand"))
+    share = f" ({(on_demand - paid) / on_demand:.0%})" if on_demand else ""
+    typer.echo(
+        f"{len(bills)} spot hosts within {days} days: paid {paid:.2f} USD, {on_demand:.2f} on demand, saved {on_demand - paid:.2f}{share}"
+    )
+    unpriced = sum((each.there - each.priced for each in bills), timedelta(0))
+    if unpriced:
+        typer.echo(f"{restarts.span(unpriced)} of their time has no price, and counts nowhere above")
+    book = prices.load()
+    typer.echo(
+        f"spot: EC2's price history; on demand: prices of {book.as_of}, {book.region}. Volumes, traffic and the balancer are left out."
+    )
 
 
 def _show_drift(lines: tuple["Line", ...], *, with_published: bool) -> None:

@@ -11,7 +11,7 @@ from agent.model import ContainerFacts, ContainerState, Evidence, Health, Judgem
 
 NAMES = frozenset(
     {"container_state", "exit_code", "oom_killed", "docker_health", "symptom", "changed", "restart_loop"}
-    | {"artefact", "cache_disk", "container_log", "host", "namespace"}
+    | {"artefact", "cache_disk", "container_log", "docker_disk", "host", "namespace"}
     | {f"plane.{plane.value}" for plane in Plane}
 )
 """Every fact name that a rule may use."""

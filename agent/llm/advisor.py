@@ -17,12 +17,12 @@ from decimal import Decimal
 
 from agent import codec
 from agent.errors import OutsideError, StoreError
-from agent.llm import brief, bundle, fence, history, reply, tools
+from agent.llm import brief, bundle, fence, history, reader, reply, tools
 from agent.llm.asking import Asking, exhibits, has_ended, nonce_of, worth_showing
 from agent.llm.brief import Redact
 from agent.llm.budget import Budget, Refused
 from agent.llm.providers import LimitError, Phase, Provider, Providers, UselessError
-from agent.llm.tools import Senses
+from agent.llm.tools import Seen, Senses
 from agent.llm.transcript import Transcript
 from agent.model import (
     Asks,
@@ -78,6 +78,8 @@ class Setup:
     limits: ModelLimits
     asks: Asks
     rules: tuple[Rule, ...]
+    daily_usd: Decimal | None = None
+    """US dollars within 24 hours for hosts and models together; None where Medic buys no hosts."""
 
 
 class ModelAdvisor:
@@ -125,7 +127,9 @@ class ModelAdvisor:
             given = self._given_before(asking.file, asking)
             if given is not None:
                 return given
-            budget = Budget(self._setup.limits, incident, number, self._spending, self._clock, self._on_spent)
+            budget = Budget(
+                self._setup.limits, incident, number, self._spending, self._clock, self._on_spent, self._setup.daily_usd
+            )
             chat = Transcript(incident, number, self._bundles, self._clock, self._redact)
             self._search(asking, chat, budget)
             claim, model = self._verdict(asking, chat, budget)
@@ -161,7 +165,7 @@ class ModelAdvisor:
         with contextlib.suppress(OutsideError):
             chat = Transcript(asking.incident, asking.question.number, self._bundles, self._clock, self._redact)
             chat.noted(asking.verdict, consultation.came_of_it)
-            self._on_asked([entry for entry in chat.entries if entry.phase in (asking.search, asking.verdict)])
+            self._on_asked([entry for entry in chat.entries if entry.phase in (asking.search, asking.reading, asking.verdict)])
 
     # ------------------------------------------------------------------------------------------------------- the search
 
@@ -206,6 +210,8 @@ class ModelAdvisor:
         began = self._clock.monotonic()
         looked_up = sum(line.id.startswith("T") for line in shown)
         seen = tools.use(call, looked_up, asking.question, self._senses)
+        if seen.apart:
+            seen = self._read(seen, looked_up, asking, chat, budget)
         left = max(0, budget.steps_left - KEPT_FOR_VERDICT)
         reminder = (
             f"Your objective: find out why {self._line(asking.question.service.name)} is sick, by lines that show it. So far"
@@ -217,6 +223,27 @@ class ModelAdvisor:
         chat.told(phase, Said(role=Role.TOOL, text=text, answers=call.id), took=took)
         reached = budget.saw(line.text for line in seen.lines)
         return reached is None or self._ends(reached, phase, chat)
+
+    def _read(self, seen: Seen, looked_up: int, asking: Asking, chat: Transcript, budget: Budget) -> Seen:
+        """Have a log read in a dialogue of its own; return what came back of it, or `seen` where nothing usable did."""
+        sheet = reader.sheet(seen.apart, asking.question, self._redact, self._nonce())
+        for schema in (reply.summary_schema(), None):
+            if budget.steps_left <= KEPT_FOR_VERDICT:
+                break
+            chat.told(asking.reading, *sheet.said)
+            try:
+                answer = self._ask(sheet.said, (), Phase.READ, reader.MOST_OUTPUT, schema, asking.reading, chat, budget)
+            except (LimitError, ModelFault) as why:
+                chat.noted(asking.reading, f"nobody read it: {self._line(str(why))}")
+                if isinstance(why, ModelFault) and _is_refused(why):
+                    continue  # not every endpoint takes an answer schema
+                break
+            summary = reply.read_summary(answer.said.text, sheet.shown)
+            if isinstance(summary, reply.Summary):
+                return reader.told(summary, len(seen.apart), looked_up, self._redact)
+            chat.noted(asking.reading, f"its summary cannot be used: {self._line(summary.why)}")
+            break
+        return seen
 
     def _ends(self, reached: LimitReached, phase: str, chat: Transcript) -> bool:
         """Return False where the search is over and a verdict may still be asked for. Raises LimitError where it may not."""

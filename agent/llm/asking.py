@@ -60,6 +60,11 @@ class Asking:
         return f"{Phase.INVESTIGATE.value} {self.key}"
 
     @property
+    def reading(self) -> str:
+        """Name of the dialogues in which a log is read for the search."""
+        return f"{Phase.READ.value} {self.key}"
+
+    @property
     def verdict(self) -> str:
         """Name of the dialogue in which it answers."""
         return f"{Phase.CLASSIFY.value} {self.key}"

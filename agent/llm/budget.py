@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from agent import money
 from agent.model import (
     FaultKind,
     IncidentId,
@@ -29,7 +30,6 @@ from agent.model import (
 )
 from agent.ports import Clock, SpendingStore
 
-DAY = timedelta(hours=24)
 HOUR = timedelta(hours=1)
 REPEATS = 2
 """Refused repeats in one asking before it ends: a model that was told twice will not hear it the third time (one repeated a call
@@ -65,14 +65,16 @@ class Budget:
         spending: SpendingStore,
         clock: Clock,
         on_spent: Callable[[Decimal, datetime], None] = lambda _spent, _now: None,
+        daily_usd: Decimal | None = None,
     ) -> None:
         """Begin or resume an asking; the wall clock starts now. Raises StoreError.
 
         number: of the attempt it is for: the calls of one (incident, number) are one asking, also across a crash.
-        on_spent: told, after each bill, what models cost within the last 24 hours.
+        on_spent: told, after each bill, what models cost within the last 24 hours. daily_usd: the cap over hosts and models together;
+        None where models are all that is bought, and their own limit is all there is.
         """
         self._limits, self._incident, self._asking = limits, incident, f"{incident}-{number} call "
-        self._spending, self._clock, self._on_spent = spending, clock, on_spent
+        self._spending, self._clock, self._on_spent, self._daily = spending, clock, on_spent, daily_usd
         self._began = clock.monotonic()
         mine = [row for row in spending.of(incident) if row.key.startswith(self._asking)]
         self._steps = len(mine)
@@ -123,10 +125,10 @@ class Budget:
         before = self._spending.of(self._incident)
 
         def no_room(spent: Sequence[Spending]) -> str | None:
-            self.reached = no_money(self._limits, spent, wanted, before)
+            self.reached = no_money(self._limits, spent, wanted, before, self._daily)
             return None if self.reached is None else self.reached.because
 
-        refused = self._spending.reserve(wanted, now - DAY, no_room)
+        refused = self._spending.reserve(wanted, now - money.DAY, no_room)
         if refused is None:
             self._steps += 1
             self._reserved, self._asked_at = wanted, self._clock.monotonic()
@@ -177,7 +179,7 @@ class Budget:
             self._tokens += call.usage.input_tokens + call.usage.output_tokens
         self.last_cost = call.amount
         now = self._clock.now()
-        self._on_spent(spent_on_models(self._spending.since(now - DAY)), now)
+        self._on_spent(spent_on_models(self._spending.since(now - money.DAY)), now)
 
     # --------------------------------------------------------------------------------------------------------------- tools
 
@@ -226,12 +228,19 @@ class Budget:
 
 
 def no_money(
-    limits: ModelLimits, spent: Sequence[Spending], wanted: Spending, of_incident: Sequence[Spending]
+    limits: ModelLimits,
+    spent: Sequence[Spending],
+    wanted: Spending,
+    of_incident: Sequence[Spending],
+    daily: Decimal | None = None,
 ) -> LimitReached | None:
-    """Return why one more call does not fit beside what was spent within 24 hours, or None. Pure."""
+    """Return why one more call does not fit beside what was spent within 24 hours, or None. Pure.
+
+    daily: the cap over hosts and models together (`money.no_room`), beside the models' own share of it.
+    """
     calls = [row for row in spent if row.kind is SpendingKind.MODEL]
     mine = {row.key: row for row in (*of_incident, *(row for row in calls if row.incident == wanted.incident))}
-    money, mine_money = spent_on_models(calls), spent_on_models(mine.values())
+    of_models, mine_money = spent_on_models(calls), spent_on_models(mine.values())
     last_hour = sum(row.at > wanted.at - HOUR for row in calls)
     checks = (
         (len(mine) >= limits.calls_per_incident, ModelLimit.CALLS_PER_INCIDENT, f"{len(mine)} calls for this incident"),
@@ -243,12 +252,16 @@ def no_money(
             f"${mine_money:.4f} went to this incident, and this call may cost ${wanted.amount:.4f} of ${limits.money_per_incident}",
         ),
         (
-            money + wanted.amount > limits.money_per_day,
+            of_models + wanted.amount > limits.money_per_day,
             ModelLimit.MONEY_PER_DAY,
-            f"${money:.4f} went to models within a day, and this call may cost ${wanted.amount:.4f} of ${limits.money_per_day}",
+            f"${of_models:.4f} went to models within a day, and this call may cost ${wanted.amount:.4f} of ${limits.money_per_day}",
         ),
     )
-    return next((LimitReached(limit=limit, because=because) for over, limit, because in checks if over), None)
+    own = next((LimitReached(limit=limit, because=because) for over, limit, because in checks if over), None)
+    if own is not None or daily is None:
+        return own
+    because = money.no_room(spent, wanted, daily)
+    return None if because is None else LimitReached(limit=ModelLimit.MONEY_PER_DAY, because=because)
 
 
 def spent_on_models(rows: Iterable[Spending]) -> Decimal:

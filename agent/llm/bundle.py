@@ -24,6 +24,8 @@ def of(runbooks: Sequence[Runbook], rules: Sequence[Rule], models: Sequence[tupl
         brief.investigator(),
         brief.judge(runbooks),
         reply.schema(runbooks),
+        brief.READ,
+        reply.summary_schema(),
         *(codec.dumps(tool) for tool in tools.TOOLS),
         *sorted(codec.dumps(rule) for rule in rules),
         *sorted(f"{runbook.id} {runbook.hash}" for runbook in runbooks),

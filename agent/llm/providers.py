@@ -41,6 +41,7 @@ class Phase(enum.Enum):
     """What a model is asked for: a cheap one may look around, a strong one should judge."""
 
     INVESTIGATE = "investigate"
+    READ = "read"
     CLASSIFY = "classify"
 
 
@@ -57,7 +58,7 @@ class Provider:
     def model(self, phase: Phase) -> str:
         """Return the model for one phase."""
         match phase:
-            case Phase.INVESTIGATE:
+            case Phase.INVESTIGATE | Phase.READ:
                 return self.investigate
             case Phase.CLASSIFY:
                 return self.classify

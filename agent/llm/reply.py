@@ -7,7 +7,7 @@ be told once. Permissions are not decided here: a claim names a runbook, and `pl
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any  # Any: JSON as a model wrote it has no narrower type
+from typing import Annotated, Any, TypeVar  # Any: JSON as a model wrote it has no narrower type
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,13 @@ from agent.model import Cause, LogLine, Runbook, RunbookId, Service
 
 LONGEST = 20_000
 """Characters of an answer. A real one has a thousand."""
+MOST_CITED = 12
+"""Lines of a log that a summary may name: more of them would be the log again."""
 NOBODY = ("inconclusive", "escalate")
 """What stands in place of a runbook where none is proposed."""
+
+
+_Form = TypeVar("_Form", bound=BaseModel)
 
 
 class _Parameter(BaseModel):
@@ -25,6 +30,13 @@ class _Parameter(BaseModel):
 
     name: Annotated[str, Field(max_length=64)]
     value: Annotated[str | int | bool, Field(union_mode="left_to_right")]
+
+
+class _SummaryReply(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    lines: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MOST_CITED)]
+    summary: Annotated[str, Field(max_length=1_000)]
 
 
 class _Reply(BaseModel):
@@ -56,6 +68,16 @@ class Claim:
     summary: str
     objections: tuple[str, ...]
     """Why a part of it counts for nothing, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is brought back of a log that was read in a dialogue of its own."""
+
+    lines: tuple[LogLine, ...]
+    """Those that it names, each of which was shown, in the order of the log and verbatim. None: nothing bears on the trouble."""
+    text: str
+    """In the words of who read it: no evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +119,9 @@ def read(text: str, exhibits: Sequence[LogLine], runbooks: Sequence[Runbook], se
     exhibits: every line that was shown, by id. service: whose declaration, beside the catalogue, is the only place that a
     parameter's value may come from.
     """
-    if len(text) > LONGEST:
-        return Malformed(why=f"it is longer than {LONGEST} characters")
-    try:
-        plain = json.loads(_unwrapped(text), object_pairs_hook=_without_doubles, parse_constant=_refuse_constant)
-        reply = _Reply.model_validate(plain)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return Malformed(why=f"{place[:80] or 'it'}: {first['msg']}")
-    except (ValueError, RecursionError) as exc:
-        return Malformed(why=f"it is no single JSON object: {str(exc)[:120]}")
+    reply = _in_form(text, _Reply)
+    if isinstance(reply, Malformed):
+        return reply
     try:
         cause = Cause(reply.cause)
     except ValueError:
@@ -116,6 +130,44 @@ def read(text: str, exhibits: Sequence[LogLine], runbooks: Sequence[Runbook], se
     if reply.runbook not in known and reply.runbook not in NOBODY:
         return Malformed(why=f"runbook: {reply.runbook[:40]!r} is not in the catalogue")
     return _claim(reply, cause, exhibits, known.get(reply.runbook), service)
+
+
+def summary_schema() -> str:
+    """Return the JSON schema of a summary, as text."""
+    whole: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["lines", "summary"],
+        "properties": {"lines": {"type": "array", "items": {"type": "string"}}, "summary": {"type": "string"}},
+    }
+    return json.dumps(whole, separators=(",", ":"))
+
+
+def read_summary(text: str, shown: Sequence[LogLine]) -> Summary | Malformed:
+    """Return what an answer brings back of a log. shown: every line that was there to be read, by id."""
+    reply = _in_form(text, _SummaryReply)
+    if isinstance(reply, Malformed):
+        return reply
+    named = set(reply.lines)
+    absent = sorted(named - {line.id for line in shown})
+    if absent:
+        return Malformed(why=f"lines: {absent[0]!r} was not shown")
+    return Summary(lines=tuple(line for line in shown if line.id in named), text=reply.summary)
+
+
+def _in_form(text: str, form: type[_Form]) -> _Form | Malformed:
+    """Return an answer in the form that it was asked for in."""
+    if len(text) > LONGEST:
+        return Malformed(why=f"it is longer than {LONGEST} characters")
+    try:
+        plain = json.loads(_unwrapped(text), object_pairs_hook=_without_doubles, parse_constant=_refuse_constant)
+        return form.model_validate(plain)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return Malformed(why=f"{place[:80] or 'it'}: {first['msg']}")
+    except (ValueError, RecursionError) as exc:
+        return Malformed(why=f"it is no single JSON object: {str(exc)[:120]}")
 
 
 def _claim(reply: _Reply, cause: Cause, exhibits: Sequence[LogLine], runbook: Runbook | None, service: Service) -> Claim:

@@ -61,6 +61,9 @@ class Seen:
     """What was seen, each line with an id that may be cited; empty where there is only a note."""
     note: str
     """What is to be said beside it: that data is missing and why, or how it was cut."""
+    apart: tuple[str, ...] = ()
+    """A log, redacted, that is to be read in a dialogue of its own first (`reader`): it does not fit, or another service wrote it.
+    `lines` and `note` are then what is shown where nobody can read it."""
 
     @property
     def text(self) -> str:
@@ -117,6 +120,8 @@ def use(call: ToolCall, seen_before: int, question: Question, senses: Senses) ->
         return Seen(lines=(), note=f"missing data: {fence.line(str(wrong), senses.redact)}")
     except OutsideError as exc:
         return Seen(lines=(), note=f"missing data, which says nothing about the service: {fence.line(str(exc), senses.redact)}")
+    if call.name == "read_logs":
+        return _of_log(texts, seen_before, senses.redact, own=arguments["service"] == question.service.name)
     seen = _bounded(texts, seen_before, senses.redact)
     return replace(seen, note=f"{seen.note}\n{notes}".strip()) if (notes := _notes(call.name, arguments, senses)) else seen
 
@@ -219,7 +224,15 @@ def _logs(service: Service, contains: str, senses: Senses) -> list[str]:
     found = [line for line in lines if line.strip() and needle in line.lower()]
     if not found:
         raise _UnusableError(f"no line of the log contains {contains!r}" if contains else "the log is empty")
-    return found[-MOST_LINES:]
+    return found
+
+
+def _of_log(texts: Sequence[str], seen_before: int, redact: Redact, *, own: bool) -> Seen:
+    """Return lines of a log. Those of the sick service stand in its case anyway, and are shown as far as they fit, the last ones."""
+    seen = _bounded(texts, seen_before, redact, last=True)
+    if own:
+        return seen if len(seen.lines) == len(texts) else replace(seen, apart=tuple(texts))
+    return Seen(lines=(), note="missing data: nobody could read this log in a dialogue of its own", apart=tuple(texts))
 
 
 def _recall(service: Service, senses: Senses) -> list[str]:
@@ -243,14 +256,20 @@ def _runbooks(cause: str, question: Question) -> list[str]:
     return brief.catalogue(treating).splitlines()[1:]
 
 
-def _bounded(texts: Sequence[str], seen_before: int, redact: Redact) -> Seen:
-    """Return the lines that fit, from the end where a log is longer, each redacted before it is cut."""
-    lines: list[LogLine] = []
+def _bounded(texts: Sequence[str], seen_before: int, redact: Redact, *, last: bool = False) -> Seen:
+    """Return the lines that fit, each redacted before it is cut. last: where not all fit, the last ones and not the first."""
+    fits: list[str] = []
     left = MOST_CHARACTERS
-    for number, text in enumerate(texts, start=seen_before + 1):
+    for text in reversed(texts) if last else texts:
         shown = fence.line(text, redact)
         left -= len(shown)
-        if left < 0 or len(lines) == MOST_LINES:
-            return Seen(lines=tuple(lines), note=f"{len(texts) - len(lines)} more lines were left out")
-        lines.append(LogLine(id=f"T{number}", text=shown))
-    return Seen(lines=tuple(lines), note="" if lines else "missing data: nothing was found")
+        if left < 0 or len(fits) == MOST_LINES:
+            break
+        fits.append(shown)
+    kept = fits[::-1] if last else fits
+    lines = tuple(LogLine(id=f"T{number}", text=text) for number, text in enumerate(kept, start=seen_before + 1))
+    left_out = len(texts) - len(lines)
+    return Seen(
+        lines=lines,
+        note="missing data: nothing was found" if not texts else f"{left_out} more lines were left out" if left_out else "",
+    )

@@ -85,6 +85,8 @@ from agent.model.fleet import (
     Member,
     Received,
     ReplacementLimits,
+    SpotPrice,
+    Stay,
     Timetable,
 )
 from agent.model.golden import Decided, Golden
@@ -380,10 +382,12 @@ __all__ = [
     "Spec",
     "Spending",
     "SpendingKind",
+    "SpotPrice",
     "SshAccess",
     "SsmAccess",
     "Standing",
     "Start",
+    "Stay",
     "StopReason",
     "StoryEvent",
     "StoryKind",

@@ -1,7 +1,7 @@
 """A fleet of hosts in the cloud that come and go, and what is known of one that is about to go."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -23,6 +23,8 @@ class Member:
     state: str
     """The group's word: `Pending:Wait`, `InService`, `Terminating:Wait` ..."""
     healthy: bool = True
+    launched_at: datetime | None = None
+    """When the cloud started it, and its bill; None where the cloud does not say."""
 
     @property
     def in_service(self) -> bool:
@@ -33,6 +35,35 @@ class Member:
     def coming(self) -> bool:
         """True while it warms up."""
         return self.state.startswith("Pending")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """One host's time in the fleet, as far as Medic saw it. Key: instance."""
+
+    instance: str
+    group: str
+    kind: str
+    zone: str
+    spot: bool
+    began_at: datetime
+    """When the cloud started it, or when it was first seen."""
+    seen_at: datetime
+    """When it was last seen."""
+
+    def with_(self, other: "Stay") -> "Stay":
+        """Return this stay, lengthened by what was seen of the same host another time."""
+        return replace(self, began_at=min(self.began_at, other.began_at), seen_at=max(self.seen_at, other.seen_at))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotPrice:
+    """What one hour of a type costs in one zone from a moment on, until the next price. usd: US dollars."""
+
+    kind: str
+    zone: str
+    at: datetime
+    usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +197,8 @@ class Departure:
     lost: tuple[str, ...] = ()
     """What the drain could not do, a sentence each."""
     raised_at: datetime | None = None
+    raised_to: int | None = None
+    """The on-demand base that Medic set; a setting of the stack, which `pulumi up` puts back unless it is set there too."""
     ended_at: datetime | None = None
     attempt: int | None = None
     """The attempt of `incident` that gave it up; None: the cloud takes it back."""

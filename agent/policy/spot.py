@@ -6,7 +6,6 @@ Pure: events, rows and `now` in; the next row, a timetable, a sentence out.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from agent.model import (
     Departure,
@@ -18,7 +17,6 @@ from agent.model import (
     HoldCode,
     HostName,
     Member,
-    Spending,
     Timetable,
 )
 
@@ -28,7 +26,10 @@ MARGIN = timedelta(seconds=10)
 """What is not done so long before the end is lost: the host may be slow to the last."""
 LEAVING = 4.0
 """Seconds for telling the balancer: one call with its retry."""
-LONGEST_FINISH, LONGEST_STOP, LONGEST_KEEP = 41.0, 45.0, 15.0
+LONGEST_FINISH, LONGEST_STOP, LONGEST_KEEP = 36.0, 45.0, 15.0
+"""Seconds. The balancer shows a host as draining for its whole delay (`BALANCER_DELAY` of infra/settings.py), also once it has nothing
+with it any more: waiting for that delay's end would tell nothing, and leave the containers less. Source: Elastic Load Balancing,
+"Deregistration delay"."""
 FINISH, STOP, KEEP = 0.40, 0.40, 0.15
 """Shares of the time left, where there is less than all of that takes; the rest is for telling the group."""
 OLD = timedelta(minutes=10)
@@ -123,7 +124,7 @@ def timetable(deadline: datetime, now: datetime, *, balanced: bool) -> Timetable
     """Return until when each part of a drain may go on, so that all of it ends MARGIN before the host does.
 
     balanced: a balancer sends it requests, and those it has may end before its containers are told to. Shape of an answer with
-    120 s: leave 4, finish 45, stop 87, keep 102, complete 110. With 20 s: leave 4, finish 6, stop 9, keep 10, complete 10.
+    120 s: leave 4, finish 40, stop 82, keep 97, complete 110. With 20 s: leave 4, finish 6, stop 9, keep 10, complete 10.
     """
     whole = max((deadline - MARGIN - now).total_seconds(), 0.0)
     leave = min(LEAVING, whole) if balanced else 0.0
@@ -190,14 +191,3 @@ def overdue(departure: Departure, warm_up: timedelta, now: datetime) -> bool:
 def raised_base(size: FleetSize) -> int | None:
     """Return the on-demand base that lets one more host come when spot does not; None where the group cannot take one."""
     return size.on_demand_base + 1 if size.on_demand_base < min(size.wanted, size.largest) else None
-
-
-def no_money(spent: Sequence[Spending], wanted: Spending, daily: Decimal) -> str | None:
-    """Return why one more purchase does not fit into the day's money, which model calls are paid from as well."""
-    already = sum((each.amount for each in spent), Decimal(0))
-    if already + wanted.amount <= daily:
-        return None
-    return (
-        f"one more {wanted.what} on demand would cost up to {wanted.amount:.2f} USD, of {daily:.2f} USD a day"
-        f" {already:.2f} are spent"
-    )

@@ -261,6 +261,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX shadows_at ON shadows (at)",
     ),
+    (  # who was in the fleet, and for how long
+        """CREATE TABLE stays (
+            instance TEXT PRIMARY KEY,
+            seen_at {time} NOT NULL,
+            stay TEXT NOT NULL
+        )""",
+        "CREATE INDEX stays_seen_at ON stays (seen_at)",
+    ),
 )
 
 

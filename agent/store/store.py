@@ -26,6 +26,7 @@ from agent.store.shadows import Shadows
 from agent.store.silences import Silences
 from agent.store.spending import Spendings
 from agent.store.starts import Starts
+from agent.store.stays import Stays
 from agent.store.story import Story
 from agent.store.sweeps import Sweeps
 
@@ -73,6 +74,7 @@ def open_store(
         leads=lead.Leads(database),
         spending=Spendings(database),
         departures=Departures(database),
+        stays=Stays(database),
         memory=Memory(database),
         shadows=Shadows(database),
         ledger=Ledgers(database),

@@ -367,6 +367,14 @@ departures = Table(
     Column("departure", Coded),
 )
 
+stays = Table(
+    "stays",
+    metadata,
+    Column("instance", PlainText, primary_key=True),
+    Column("seen_at", UtcTime),
+    Column("stay", Coded),
+)
+
 notes = Table(
     "notes",
     metadata,

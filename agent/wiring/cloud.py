@@ -14,10 +14,13 @@ from agent.settings import Settings
 from agent.wiring import clock
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
+    from datetime import datetime
+
     from agent.adapters.aws_clients import AwsClients
     from agent.drift import Line
     from agent.fleet import Snapshot
-    from agent.model import Member
+    from agent.model import Member, Stay
+    from agent.savings import SpotBill
     from agent.settings import InventorySource
     from infra.inventory import Inventory
     from infra.quotas import Need
@@ -86,6 +89,28 @@ def stack_drift(wanted: "FleetSettings | None", using: Settings | None = None) -
     published = _published(clients, parameter)
     expected = drift.of_inventory(published) if wanted is None else drift.of_settings(wanted)
     return drift.compare(expected, published, aws_stack.look(clients, published))
+
+
+def spot_savings(using: Settings, stays: Sequence["Stay"], since: "datetime", until: "datetime") -> tuple["SpotBill", ...]:
+    """Return what each spot host among `stays` cost between two moments, by EC2's own price history.
+
+    Raises ConfigError (no `inventory:`, boto3 missing) or OutsideError (AWS does not answer).
+    """
+    from agent import savings
+
+    clients = _aws(_source(using).region)
+    from agent.adapters.aws_prices import AwsSpotPrices
+
+    kinds = sorted({each.kind for each in stays if each.spot})
+    return savings.of(stays, AwsSpotPrices(clients).history(kinds, since, until), _price(), since, until)
+
+
+def _price() -> Callable[[str], Decimal | None]:
+    """Return what tells the price of an hour of a type on demand, by the price file."""
+    from infra import prices
+
+    book = prices.load().on_demand
+    return lambda kind: Decimal(str(book[kind])) if kind in book else None
 
 
 def _published(clients: "AwsClients", parameter: str) -> "Inventory":
@@ -165,8 +190,6 @@ def opened(using: Settings, world: World) -> Iterator[Fleet | None]:
     from infra import prices
 
     stack, clients = using.fleet.inventory, _aws(using.inventory.region)
-    priced = prices.load()
-    book = priced.on_demand
     docker = world.containers
     if not isinstance(docker, DockerEngine):
         raise TypeError("the world of a daemon looks through a Docker engine")
@@ -180,7 +203,8 @@ def opened(using: Settings, world: World) -> Iterator[Fleet | None]:
         warm_up=timedelta(seconds=stack.warm_up_seconds),
         on_drought=using.inventory.on_drought,
         daily_usd=using.inventory.money_per_day,
-        price=lambda kind: Decimal(str(book[kind])) if kind in book else None,
-        priced_on=priced.as_of,
+        price=_price(),
+        priced_on=prices.load().as_of,
+        stack=stack.stack,
         replacements=using.inventory.replacements,
     )

@@ -135,7 +135,13 @@ def _asking(
     from agent.llm.providers import Providers
 
     return ModelAdvisor(
-        Setup(providers=providers, limits=model.limits, asks=model.asks, rules=shipped.rules()),
+        Setup(
+            providers=providers,
+            limits=model.limits,
+            asks=model.asks,
+            rules=shipped.rules(),
+            daily_usd=None if using.inventory is None else using.inventory.money_per_day,
+        ),
         Providers(providers, clock.CLOCK, at_once=model.limits.at_once),
         senses,
         spending=store.spending,

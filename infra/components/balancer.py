@@ -4,10 +4,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.components.network import Network
-from infra.settings import FleetSettings
-
-DRAIN = 45
-"""Seconds for which a host that is taken out may finish its requests; inside the two minutes that a spot host has left."""
+from infra.settings import BALANCER_DELAY, FleetSettings
 
 
 class Balancer(pulumi.ComponentResource):
@@ -34,7 +31,7 @@ class Balancer(pulumi.ComponentResource):
             port=settings.port,
             protocol="HTTP",
             vpc_id=network.vpc.id,
-            deregistration_delay=DRAIN,
+            deregistration_delay=BALANCER_DELAY,
             load_balancing_algorithm_type="least_outstanding_requests",
             health_check=aws.lb.TargetGroupHealthCheckArgs(
                 path=settings.ready_path, matcher="200", interval=10, timeout=5, healthy_threshold=2, unhealthy_threshold=3

@@ -29,6 +29,8 @@ from agent.model import (
     Price,
     Role,
     Said,
+    Spending,
+    SpendingKind,
     StopReason,
     Sureness,
     ToolCall,
@@ -416,3 +418,35 @@ def test_a_whole_incident_is_explained_over_http_as_wiring_joins_it(tmp_path: Pa
     spent = made.store.spending.of(made.incident("web").id)
     assert [row.fault for row in spent if row.usage is None] == ["unreachable"] * (len(spent) - 3)
     assert KEY not in json.dumps([row.fault for row in spent])
+
+
+def test_a_fleet_whose_hosts_took_the_days_money_leaves_no_model_to_ask(tmp_path: Path, server: ModelServer) -> None:
+    """One cap over hosts and models, as wiring joins it."""
+    (tmp_path / "key").write_text(KEY)
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "medic.yaml").write_text(
+        f"state_dir: {tmp_path / 'state'}\n"
+        "inventory: {ssm_parameter: /medic/a/inventory, region: us-east-1, money_per_day: 24}\n"
+        "model:\n"
+        "  ask: doubt\n"
+        f"  providers: [{{model: {OPENAI}, url: '{server.openai_url}', key_file: key}}]\n"
+    )
+    using = config.load(tmp_path / "medic.yaml", {})
+    with contextlib.ExitStack() as closing:
+
+        def advisor(made: Ward) -> Advisor | None:
+            return closing.enter_context(opinions.advisor(using, made.store, made.machine, made.machine, Redactor([KEY])))
+
+        made = Ward(using.state_dir, (service("web"),), runbooks=(), advisor=advisor)
+        now = SystemClock().now()  # wiring joins the real clock
+        host = Spending(key="i", kind=SpendingKind.CLOUD, what="g5.xlarge", at=now, amount=Decimal(24))
+        made.store.spending.reserve(host, now, lambda _: None)
+        made.beat(2)
+        made.machine.boxes["web"].says = HttpSeen(status=500, latency=timedelta(milliseconds=3), body="error")
+        made.beat(3)
+
+    diagnosis = made.incident("web").diagnosis
+    assert diagnosis is not None
+    assert diagnosis.consultation is not None
+    assert "of 24.00 USD a day for hosts and models 24.00 are spent" in diagnosis.consultation.came_of_it
+    assert server.heard == []

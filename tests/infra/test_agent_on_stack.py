@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from moto.autoscaling import models as groups
 from moto.autoscaling.exceptions import AutoscalingClientError
+from typer.testing import CliRunner
 
-from agent import config, drain, drift, fleet, heal
+from agent import config, departing, drain, drift, fleet, heal
 from agent.adapters.aws_balancer import AwsBalancer
 from agent.adapters.aws_bucket import AwsBucket
 from agent.adapters.aws_clients import AwsClients
 from agent.adapters.aws_events import AwsEvents
 from agent.adapters.aws_fleet import AwsFleet
+from agent.cli import main
 from agent.departing import FleetWatch
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
@@ -38,7 +40,7 @@ from agent.model import (
 from agent.ports import Engine, Fleet
 from agent.settings import Settings
 from agent.sweep import Sweep
-from agent.wiring import cloud
+from agent.wiring import cloud, keeping
 from infra import inventory
 from infra import settings as fleet_settings
 from tests.fakes import FakeClock
@@ -299,6 +301,37 @@ def on_gpu(instance: str) -> Service:
     return replace(model(instance), name=ServiceName(f"model-{instance}"))
 
 
+def test_what_spot_saved_is_reckoned_from_ec2s_own_prices_and_the_hosts_that_were_seen(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud
+) -> None:
+    members = cloud.sync_inventory(settings).members
+    now = datetime.now(UTC)
+    ours = [replace(each, launched_at=now - timedelta(hours=10)) for each in members]
+    assert all(each.launched_at for each in members), "EC2 says when a host was started"
+    spot = replace(ours[0], spot=True, kind="g5.xlarge", zone="us-east-1a")
+    with keeping.open_store(settings) as store:
+        store.stays.note(departing.stays([spot, replace(ours[1], spot=False)], now))
+    moto_more.PRICES[:] = [
+        ("g5.xlarge", "us-east-1a", now - timedelta(days=40), "0.400000"),
+        ("g5.xlarge", "us-east-1a", now - timedelta(days=50), "9.000000"),
+        ("g5.xlarge", "us-east-1b", now - timedelta(hours=9), "0.010000"),
+        ("g5.xlarge", "us-east-1a", now - timedelta(hours=5), "0.500000"),
+    ]
+
+    said = medic("--config", str(settings.file), "infra", "savings")
+
+    assert "1 spot hosts within 30 days: paid 4.50 USD, 10.06 on demand, saved 5.56 (55%)" in said
+    assert spot.instance in said
+    assert json.loads(medic("--config", str(settings.file), "infra", "savings", "--json"))[0]["paid"] == "4.5000"
+
+
+def medic(*words: str) -> str:
+    """Run the command line here; what it said."""
+    done = CliRunner().invoke(main.app, list(words))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def test_a_late_completion_is_as_good_and_so_is_a_host_that_is_gone(stack: inventory.Inventory) -> None:
     groups = AwsFleet(AwsClients("us-east-1"), [stack.group])
 
@@ -339,7 +372,7 @@ def test_what_was_changed_behind_pulumis_back_is_drift_with_what_to_do(
         f"bucket {stack.bucket}: public access": "there is none",
     }
     assert found["medic:onDemandBase"].do == (
-        "set `medic:onDemandBase: 2` in `Pulumi.test.yaml` to keep it; `pulumi up --refresh --stack test` puts it back"
+        "`pulumi config set --stack test medic:onDemandBase 2` to keep it; `pulumi up --refresh --stack test` puts it back"
     )
 
 

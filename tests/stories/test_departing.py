@@ -29,6 +29,7 @@ from agent.model import (
 )
 from agent.ports import Engine, Fleet, World
 from agent.sweep import Sweep
+from infra.settings import BALANCER_DELAY
 from tests.fakes_fleet import DRAIN, GROUP, FakeCloud, member
 from tests.memory_engine import Crash
 from tests.stories.world import Ward, service
@@ -102,7 +103,7 @@ def test_a_notice_is_drained_by_the_timetable_and_ends_healed_once_the_replaceme
     assert sky.cloud.done == [
         (0, "leave i-1"),
         (0, "replace i-1"),
-        (7, "stop web within 80 s"),
+        (7, "stop web within 75 s"),
         (9, "keep"),
         (9, f"complete {GROUP} {DRAIN} i-1"),
     ]
@@ -114,6 +115,22 @@ def test_a_notice_is_drained_by_the_timetable_and_ends_healed_once_the_replaceme
     assert (sky.going.state, sky.going.closing) == (IncidentState.CLOSED, Closing.HEALED)
     assert sky.cloud.queue == []
     assert sky.store.departures.standing() == ()
+    assert "Pulumi has nothing to keep" in _last_notice(sky)
+
+
+def test_who_is_in_the_fleet_is_written_down_once_a_minute_for_what_it_costs(sky: Sky) -> None:
+    sky.cloud.here["i-2"] = member("i-2", launched_at=sky.clock.now() - timedelta(hours=3), spot=False)
+    sky.watch.attend()
+    first = sky.clock.now()
+    sky.later(timedelta(seconds=30))
+    assert {each.seen_at for each in sky.store.stays.since(first)} == {first}
+    sky.later(timedelta(seconds=30))
+    del sky.cloud.here["i-1"]
+    sky.later(timedelta(minutes=5))
+
+    gone, here = sorted(sky.store.stays.since(first), key=lambda each: each.instance)
+    assert (gone.began_at, gone.seen_at, gone.spot) == (first, first + timedelta(minutes=1), True)
+    assert (here.began_at, here.seen_at) == (first - timedelta(hours=3), first + timedelta(minutes=6))
 
 
 def test_a_hint_marks_the_host_and_touches_nothing(sky: Sky) -> None:
@@ -143,7 +160,7 @@ def test_however_often_and_in_whatever_order_it_is_said_there_is_one_incident_an
     sky.hear(*kinds)
 
     assert len(sky.incidents()) == 1
-    assert sky.acts.count("replace i-1") == sky.acts.count("stop web within 87 s") == 1
+    assert sky.acts.count("replace i-1") == sky.acts.count("stop web within 82 s") == 1
     assert sky.cloud.queue == []
 
 
@@ -176,7 +193,20 @@ def test_a_notice_with_twenty_seconds_left_still_leaves_stops_and_completes_in_t
         f"complete {GROUP} {DRAIN} i-1",
     ]
     assert sky.cloud.done[-1][0] <= 10
-    assert "requests were still under way" in _story(sky)
+    assert "the balancer had not let go of i-1 after" in _story(sky)
+
+
+def test_a_balancer_that_shows_a_host_as_draining_for_all_of_its_delay_is_no_loss(sky: Sky) -> None:
+    sky.cloud.served_until = sky.clock.now() + timedelta(seconds=BALANCER_DELAY)
+
+    sky.hear(NOTICE, action="terminate")
+
+    stopped_at = next(at for at, what in sky.cloud.done if what.startswith("stop web"))
+    assert stopped_at < BALANCER_DELAY
+    assert "the balancer had not let go of i-1 after 40 s; whether it had requests left is not known" in _story(sky)
+    (going,) = sky.store.departures.standing()
+    assert going.lost == ()
+    assert "lost" not in _story(sky)
 
 
 def test_a_notice_that_comes_too_late_completes_the_hook_and_says_what_was_lost(sky: Sky) -> None:
@@ -184,6 +214,10 @@ def test_a_notice_that_comes_too_late_completes_the_hook_and_says_what_was_lost(
 
     assert sky.acts[-1] == f"complete {GROUP} {DRAIN} i-1"
     assert "there was no time to end the containers of i-1" in _story(sky)
+
+
+def _last_notice(sky: Sky) -> str:
+    return sky.store.outbox.due(sky.clock.now(), limit=100)[-1].notice.body
 
 
 def _story(sky: Sky) -> str:
@@ -292,7 +326,10 @@ def test_without_a_replacement_people_are_asked_with_the_setting_and_its_price(s
     assert sky.going.state is IncidentState.ESCALATED
     assert sky.going.refusal is not None
     assert sky.going.refusal.code is RefusalCode.NO_REPLACEMENT
-    assert "up to 24.14 USD a day) asks first: set `medic:onDemandBase: 2`" in sky.going.refusal.because
+    assert (
+        "up to 24.14 USD a day) asks first: `pulumi config set --stack prod medic:onDemandBase 2` and `pulumi up --stack prod`"
+        in sky.going.refusal.because
+    )
     assert sky.cloud.base == 1
 
 
@@ -301,13 +338,15 @@ def test_where_it_may_the_on_demand_base_is_raised_once_within_the_days_money(sk
     sky.later(timedelta(minutes=1))
 
     assert sky.acts.count("raise to 2") == 1
-    assert "`pulumi up` puts it back unless `medic:onDemandBase: 2` is set" in _story(sky)
+    keeps = "`pulumi config set --stack prod medic:onDemandBase 2` to keep it; `pulumi up --refresh --stack prod` puts it back"
+    assert f"raised the on-demand base from 1 to 2: {keeps}" in _story(sky)
     (bought,) = sky.store.spending.of(sky.going.id)
     assert (bought.kind, bought.what) == (SpendingKind.CLOUD, "g5.xlarge")
     sky.cloud.starts()
     sky.cloud.warm()
     sky.later(timedelta(minutes=4))
     assert sky.going.closing is Closing.HEALED
+    assert f"Medic set the on-demand base to 2: {keeps}." in _last_notice(sky)
 
 
 def test_when_the_days_money_is_spent_people_are_asked(sky: Sky) -> None:
@@ -319,7 +358,7 @@ def test_when_the_days_money_is_spent_people_are_asked(sky: Sky) -> None:
     assert sky.cloud.base == 1
     assert sky.going.state is IncidentState.ESCALATED
     assert sky.going.refusal is not None
-    assert "of 100.00 USD a day 100.00 are spent" in sky.going.refusal.because
+    assert "of 100.00 USD a day for hosts and models 100.00 are spent" in sky.going.refusal.because
 
 
 def test_a_raised_base_that_brings_nobody_goes_to_people_and_is_not_raised_again(sky: Sky) -> None:

@@ -86,6 +86,9 @@ def test_a_disk_is_full_of_bytes_or_of_inodes(usage: tuple[float, float], value:
     web = replace(WEB, cache_paths=("/srv/a", "/srv/b"))
     assert seen(web, None, Files(usage=usage)) == [("cache_disk", value), ("cache_disk", value)]
     assert seen(web, None, Files(usage=None)) == []
+    # Where a container's log is, its image is.
+    assert seen(WEB, BOX, Files(usage=usage)) == [("docker_disk", value)]
+    assert seen(WEB, BOX, Files(usage=None)) == []
 
 
 @pytest.mark.parametrize(("digest", "value"), [("ab" * 32, "sound"), ("cd" * 32, "damaged"), (None, "damaged")])

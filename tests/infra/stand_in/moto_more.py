@@ -7,18 +7,21 @@
 - a group that ends a host starts its replacement at once;
 - only a host in service stands in the target group: not one that warms up, and not one that is ended (same guide, "Elastic Load
   Balancing and Amazon EC2 Auto Scaling");
+- a spot price stands until the next one of its pool;
 - EC2 signs the messages of a host's role with the instance's id (`SenderId` of SQS).
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.autoscaling import models as groups
 from moto.autoscaling import responses as group_answers
 from moto.autoscaling.exceptions import ValidationError
-from moto.core.responses import EmptyResult
+from moto.core.responses import ActionResult, EmptyResult
+from moto.ec2.responses import spot_instances as spot_answers
 from moto.events.models import events_backends
 from moto.servicequotas import models as quotas
 
@@ -38,6 +41,8 @@ class Waiting:
 
 
 waiting: list[Waiting] = []
+PRICES: list[tuple[str, str, datetime, str]] = []
+"""The history of spot prices: type, zone, since when, USD. moto knows one price, of 2006."""
 _installed = False
 
 
@@ -74,6 +79,7 @@ def install() -> None:
     group_answers.AutoScalingResponse.complete_lifecycle_action = _complete
     group_answers.AutoScalingResponse.record_lifecycle_action_heartbeat = lambda self: (_found(self), EmptyResult())[1]
     quotas.ServiceQuotasBackend.get_service_quota = _quota
+    spot_answers.SpotInstances.describe_spot_price_history = _price_history
 
 
 def _spread(group: Any, before: int) -> None:
@@ -172,6 +178,34 @@ def _complete(answer: Any) -> Any:
 
 def _quota(_backend: Any, service_code: str, quota_code: str) -> Any:
     return {"ServiceCode": service_code, "QuotaCode": quota_code, "QuotaName": quota_code, "Value": QUOTAS[quota_code]}
+
+
+def _price_history(answer: Any) -> Any:
+    """Answer as EC2 does: newest first, with the last change before StartTime (EC2 API, DescribeSpotPriceHistory)."""
+    kinds = answer._get_param("InstanceTypes", [])
+    start, end = (_utc(answer._get_param(name)) for name in ("StartTime", "EndTime"))
+    rows = []
+    for kind, zone in {(kind, zone) for kind, zone, _, _ in PRICES if kind in kinds}:
+        pool = sorted((at, usd) for kind_, zone_, at, usd in PRICES if (kind_, zone_) == (kind, zone) and at <= end)
+        rows += [(at, kind, zone, usd) for at, usd in pool if at > start] + [
+            (at, kind, zone, usd) for at, usd in pool if at <= start
+        ][-1:]
+    history = [
+        {
+            "InstanceType": kind,
+            "ProductDescription": "Linux/UNIX",
+            "SpotPrice": usd,
+            "AvailabilityZone": zone,
+            "Timestamp": at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        }
+        for at, kind, zone, usd in sorted(rows, reverse=True)
+    ]
+    return ActionResult({"SpotPriceHistory": history})
+
+
+def _utc(asked: str | datetime) -> datetime:
+    at = datetime.fromisoformat(asked) if isinstance(asked, str) else asked
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def signed_by(instance: str, put: Callable[[], object]) -> None:

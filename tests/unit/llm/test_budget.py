@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent import money
 from agent.llm import budget
 from agent.llm.budget import Budget, Refused
 from agent.model import (
@@ -126,8 +127,8 @@ def test_a_restart_in_the_middle_forgets_no_call(desk: Desk, limit: ModelLimit) 
 @pytest.mark.parametrize(
     ("limit", "over"),
     [
-        (ModelLimit.MONEY_PER_DAY, budget.DAY),
-        (ModelLimit.CALLS_PER_DAY, budget.DAY),
+        (ModelLimit.MONEY_PER_DAY, money.DAY),
+        (ModelLimit.CALLS_PER_DAY, money.DAY),
         (ModelLimit.CALLS_PER_HOUR, budget.HOUR),
     ],
 )
@@ -224,11 +225,25 @@ def test_machines_are_on_the_same_ledger_and_not_on_the_bill_of_the_models(desk:
     assert desk.told == [CENT]
 
 
+def test_a_host_that_took_the_days_money_leaves_none_for_a_model(desk: Desk) -> None:
+    machine = Spending(key="i-1", kind=SpendingKind.CLOUD, what="g5.xlarge", at=desk.clock.now(), amount=Decimal(24))
+    desk.spending.reserve(machine, desk.clock.now(), lambda _: None)
+    asking = Budget(WIDE, IncidentId("I1"), 1, desk.spending, desk.clock, daily_usd=Decimal("24.015"))
+
+    reached = [desk.call(asking), desk.call(asking)]
+
+    assert reached[0] is None
+    assert reached[1] == LimitReached(
+        limit=ModelLimit.MONEY_PER_DAY,
+        because="one more call of small may cost up to 0.0100 USD, and of 24.02 USD a day for hosts and models 24.01 are spent",
+    )
+
+
 def test_every_bill_says_what_models_cost_within_a_day(desk: Desk) -> None:
     asking = desk.asking(WIDE)
     desk.call(asking)
     desk.call(asking)
-    desk.clock.move(budget.DAY + SECOND)
+    desk.clock.move(money.DAY + SECOND)
     desk.call(asking)
     assert desk.told == [CENT, 2 * CENT, CENT]
 
