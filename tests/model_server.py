@@ -172,7 +172,7 @@ class ModelServer:
     def play(self, script: Script) -> None:
         """Play a function of what is heard. Forgets what was heard."""
         with self._lock:
-            self._script, self.heard, self.refused = script, [], []
+            self._script, self.heard, self.refused, self._calls = script, [], [], 0
 
     def answer(self, asked: BaseHTTPRequestHandler) -> None:
         length = int(asked.headers.get("content-length") or 0)

@@ -324,12 +324,17 @@ class ModelAdvisor:
         if isinstance(claim, reply.Malformed):
             return self._in_vain(f"its answer cannot be used: {claim.why}", asking, model=model)
         ruled, summary = asking.question.ruled, fence.line(claim.summary, self._redact, MOST_SUMMARY)
-        names = claim.proven and claim.cause is not Cause.INCONCLUSIVE
+        claims = claim.cause is not Cause.INCONCLUSIVE  # that nothing shows the cause needs no line that shows it
+        names = claim.proven and claims
         proposal = self._proposal(claim, asking.version) if names else None
-        unproven = (*(() if claim.proven else (f"{claim.cause.value}: {summary}",)), *(self._line(o) for o in claim.objections))
+        unproven = (
+            *(() if claim.proven or not claims else (f"{claim.cause.value}: {summary}",)),
+            *(self._line(objection) for objection in claim.objections),
+        )
+        shown = ", ".join(line.id for line in claim.lines)
         came_of_it = (
-            f"model {self._line(model)} says {claim.cause.value} with confidence {claim.confidence:.2f},"
-            f" {'shown by ' + ', '.join(line.id for line in claim.lines) if claim.proven else 'and does not show it'};"
+            f"model {self._line(model)} says {claim.cause.value} with confidence {claim.confidence:.2f}"
+            f"{f', shown by {shown}' if claim.proven else ', and does not show it' if claims else ''};"
             f" {f'it proposes {proposal.runbook}' if proposal else 'it says that a person has to do it' if claim.escalates else 'it proposes no runbook'}"
         )
         consultation = replace(

@@ -177,7 +177,7 @@ def _claim(reply: _Reply, cause: Cause, exhibits: Sequence[LogLine], runbook: Ru
     objections = []
     if absent:
         objections.append(f"it cites {', '.join(repr(id_) for id_ in absent[:5])}, which it was never shown")
-    if not cited:
+    if not cited and cause is not Cause.INCONCLUSIVE:
         objections.append("it cites nothing")
     given = tuple((each.name, _text(each.value)) for each in reply.parameters)
     tainted = (

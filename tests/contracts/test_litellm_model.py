@@ -40,6 +40,7 @@ from agent.ports import Advisor, Model
 from agent.redact import Redactor
 from agent.wiring import opinions
 from tests.fakes_model import ScriptedModel, fault
+from tests.lab import dialogues
 from tests.model_server import Drips, Fails, Hangs, Heard, ModelServer, Raw, Resets, Says
 from tests.stories.world import Ward, service
 
@@ -361,6 +362,19 @@ def test_every_model_raises_its_faults_by_kind(port: Callable[[Said | ModelFault
     assert (caught.value.kind, caught.value.transient) == (kind, kind.passes)
 
 
+# ---------------------------------------------------------------------------------------------- whole dialogues, recorded
+
+
+@pytest.mark.parametrize("name", dialogues.DIALOGUES)
+def test_a_recorded_dialogue_is_what_is_said_over_http_today(
+    server: ModelServer, workers: Workers, tmp_path: Path, name: str
+) -> None:
+    """The recordings that `tests/stories/test_recorded_dialogues.py` replays offline were made by nobody's hand."""
+    endpoint = Endpoint(url=server.openai_url, key="none", prices=dialogues.PRICES)
+    made = dialogues.record(name, server, LitellmModel(endpoint, workers, SystemClock(), Redactor()), tmp_path)
+    assert made.read_text(encoding="utf-8") == (dialogues.FOLDER / f"{name}.jsonl").read_text(encoding="utf-8")
+
+
 # ------------------------------------------------------------------------------------- all of it, as wiring joins it
 
 
@@ -422,6 +436,7 @@ def test_a_whole_incident_is_explained_over_http_as_wiring_joins_it(tmp_path: Pa
 
 def test_a_fleet_whose_hosts_took_the_days_money_leaves_no_model_to_ask(tmp_path: Path, server: ModelServer) -> None:
     """One cap over hosts and models, as wiring joins it."""
+    server.script(Says("never"))
     (tmp_path / "key").write_text(KEY)
     (tmp_path / "key").chmod(0o600)
     (tmp_path / "medic.yaml").write_text(

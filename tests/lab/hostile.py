@@ -17,7 +17,7 @@ from typing import Any
 
 from agent import look, recall
 from agent.adapters.bundles import BundleFiles
-from agent.llm import tools
+from agent.llm import fence, tools
 from agent.llm.advisor import ModelAdvisor, Setup
 from agent.llm.providers import Provider, Providers
 from agent.model import (
@@ -118,6 +118,7 @@ class Bed(Ward):
     model: Model | None = None
     limits: ModelLimits = field(default_factory=ModelLimits)
     rules: tuple[Rule, ...] = RULES
+    nonce: Callable[[], str] = fence.word
     looked: list[str] = field(default_factory=list)
     """Every question that a tool of the model asked of the outside."""
 
@@ -157,6 +158,7 @@ class Bed(Ward):
             clock=self.clock,
             redact=RED,
             has_passed=lambda _: True,
+            nonce=self.nonce,
         )
 
     def _look(self, each: Service) -> Verdict:
@@ -177,6 +179,7 @@ def bed(
     rules: tuple[Rule, ...] = RULES,
     nginx: bool = False,
     clock: FakeClock | None = None,
+    nonce: Callable[[], str] = fence.word,
 ) -> Bed:
     """Return a bed with a patient and a neighbour, both well."""
     route = NginxCheck(name="route", every=EVERY, thresholds=Thresholds(), nginx="front", port=8000, server_name="web.example")
@@ -192,6 +195,7 @@ def bed(
         limits=limits or ModelLimits(),
         rules=rules,
         clock=clock or FakeClock(),
+        nonce=nonce,
     )
     if nginx:
         made.machine.add("front")
