@@ -75,17 +75,15 @@ def at_all(
 
     observed: what `hosts` saw.
     """
+    facts = {service.name: container_of(service, observed) for service in services}
     questions: list[ProbeRequest] = []
     for service in services:
-        facts = container_of(service, observed)
         for check in due[service.name]:
-            questions.extend(checks.requests(check, service, facts))
+            questions.extend(checks.requests(check, service, facts[service.name]))
     asked = [question for question in dict.fromkeys(questions) if question not in observed]
     answers = {**observed, **(prober.ask(asked, DEADLINE) if asked else {})}
     return {
-        service.name: tuple(
-            checks.judge(check, service, container_of(service, answers), answers) for check in due[service.name]
-        )
+        service.name: tuple(checks.judge(check, service, facts[service.name], answers) for check in due[service.name])
         for service in services
     }
 

@@ -223,14 +223,18 @@ class Sweep:
         }
         self._tally.looked([judgement.health for judged in judgements.values() for judgement in judged])
         verdicts, streaks = {}, self._world.store.services.all_streaks()
+        facts = {service.name: look.container_of(service, observed) for service in services}
         for service in services:
+            asked = {judgement.check: at for judgement, at in self._latest(service)}
             for check, judgement in zip(due[service.name], judgements[service.name], strict=True):
                 self._asked_at[service.name, check.name] = now
                 self._judged[service.name, check.name] = judgement
-            verdicts[service.name] = self._settle(service, streaks.get(service.name, ()), judgements[service.name], now)
-            facts = look.container_of(service, observed)
-            self._learning.seen(service, verdicts[service.name], facts, self._latest(service), now)
-        opened = self._watch_breakers(verdicts, unclosed, services, observed, now)
+            latest = self._latest(service)
+            verdicts[service.name] = self._settle(
+                service, streaks.get(service.name, ()), judgements[service.name], asked, latest, now
+            )
+            self._learning.seen(service, verdicts[service.name], facts[service.name], latest, now)
+        opened = self._watch_breakers(verdicts, unclosed, facts, now)
         records = {record.service: record for record in self._world.store.services.records()}
         for service in dependencies.parents_first(services):
             verdict, incident = verdicts[service.name], unclosed.get(service.name)
@@ -238,11 +242,10 @@ class Sweep:
                 continue  # one incident tells of Medic's own network, not one per service
             if incident is None and verdict.health is not Health.WELL and _saw_nothing_wrong(judgements[service.name]):
                 continue
-            facts = look.container_of(service, observed)
-            fresh = self._act(service, verdict, facts, incident, records.get(service.name), now)
+            fresh = self._act(service, verdict, facts[service.name], incident, records.get(service.name), now)
             if fresh is not None:
                 opened.append(fresh)
-                self._count_detection(facts)
+                self._count_detection(facts[service.name])
         return verdicts, opened
 
     def _count_detection(self, facts: ContainerFacts | Blind) -> None:
@@ -254,13 +257,11 @@ class Sweep:
         self,
         verdicts: Mapping[ServiceName, Verdict],
         unclosed: Mapping[ServiceName, Incident],
-        services: Sequence[Service],
-        observed: Observed,
+        facts: Mapping[ServiceName, ContainerFacts | Blind],
         now: datetime,
     ) -> list[IncidentId]:
         """Before anything is acted on: stop healing where much fails together, in one incident that names it all."""
         world = self._world
-        facts = {each.name: look.container_of(each, observed) for each in services}
         seen = {name: found for name, found in facts.items() if isinstance(found, ContainerFacts)}
         breakers.trip(
             verdicts,
@@ -321,12 +322,19 @@ class Sweep:
             self._open(_as_service(MEDIC, self._place), _blind_verdict(MEDIC, Blind(why=silent), now, "control"), now)
         return silent
 
-    def _settle(self, service: Service, before: Sequence[Streak], fresh: Sequence[Judgement], now: datetime) -> Verdict:
-        store = self._world.store.services
-        streaks = streak_rules.advance(before, service.checks, fresh, now)
+    def _settle(
+        self,
+        service: Service,
+        before: Sequence[Streak],
+        fresh: Sequence[Judgement],
+        asked: Mapping[str, datetime],
+        latest: Sequence[tuple[Judgement, datetime]],
+        now: datetime,
+    ) -> Verdict:
+        streaks = streak_rules.advance(before, service.checks, fresh, now, asked)
         if streaks != before:
-            store.keep_streaks(service.name, streaks)
-        return streak_rules.settled(service, streaks, [judgement for judgement, _ in self._latest(service)], now)
+            self._world.store.services.keep_streaks(service.name, streaks)
+        return streak_rules.settled(service, streaks, [judgement for judgement, _ in latest], now)
 
     # ------------------------------------------------------------------------------------------------- acting on it
 
@@ -571,9 +579,11 @@ def _saw_nothing_wrong(fresh: Sequence[Judgement]) -> bool:
 
 def _missing(services: Sequence[Service], observed: Observed, world: World) -> tuple[str, ...]:
     """Services recorded as running whose container the host does not have."""
-    stopped = {record.service for record in world.store.services.records() if record.status is Recorded.STOPPED}
-    facts = {service.name: look.container_of(service, observed) for service in services if service.name not in stopped}
-    return tuple(n for n, f in facts.items() if isinstance(f, ContainerFacts) and f.state is ContainerState.MISSING)
+    facts = {service.name: look.container_of(service, observed) for service in services}
+    gone = [n for n, f in facts.items() if isinstance(f, ContainerFacts) and f.state is ContainerState.MISSING]
+    records = world.store.services.records() if gone else ()
+    stopped = {record.service for record in records if record.status is Recorded.STOPPED}
+    return tuple(name for name in gone if name not in stopped)
 
 
 def _unrecorded(services: Sequence[Service], observed: Observed) -> tuple[str, ...]:
@@ -583,8 +593,10 @@ def _unrecorded(services: Sequence[Service], observed: Observed) -> tuple[str, .
     for request in observed:
         if isinstance(request, ContainersRequest):
             for facts in _containers(request.host, observed):
+                if (request.host, facts.name) in known:
+                    continue
                 found = labels.read(facts, request.host)
-                if found is not None and (request.host, facts.name) not in known:
+                if found is not None:
                     unrecorded.append(found if isinstance(found, str) else facts.name)  # a sentence names the container
     return tuple(unrecorded)
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from agent.checks import frame, http, place
 from agent.model import (
@@ -179,7 +178,7 @@ def _request(check: CompletionCheck, service: Service, facts: ContainerFacts | B
                 body_limit=BODY_LIMIT,
                 payload=payload(check),
                 timed=True,
-                via=place.via(urlsplit(check.url).hostname or "", service),
+                via=place.via(place.named_in(check.url), service),
             )
         case nowhere:
             return nowhere

@@ -90,13 +90,13 @@ def at(url: str, facts: ContainerFacts | Blind, name: str | None = None) -> tupl
 
     The host `container` becomes the container's address. name: whom to ask for at whatever address the URL has.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    host = place.named_in(url)
     match place.find(host, facts):
         case str(found):
             wanted = name or (found if found != host else None)
             if wanted is None:
                 return url, None
+            parts = urlsplit(url)
             port = f":{parts.port}" if parts.port else ""
             return urlunsplit(parts._replace(netloc=f"{place.bracketed(wanted)}{port}")), found if name else None
         case nowhere:
@@ -201,7 +201,7 @@ def _request(check: HttpCheck, service: Service, facts: ContainerFacts | Blind) 
                 headers=check.headers,
                 body_limit=check.body_limit,
                 address=address,
-                via=place.via(urlsplit(check.url).hostname or "", service),
+                via=place.via(place.named_in(check.url), service),
                 ca_file=check.ca_file,
                 keep=tuple(dict.fromkeys(keep)),
                 certificate=check.certificate_left is not None,

@@ -1,7 +1,9 @@
 """Where a network check looks: the host it names, or the container's own address where it says `container`."""
 
+import functools
 import re
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from agent.model import Blind, ContainerFacts, ContainerState, Health, HostName, Judgement, Plane, Service
 
@@ -19,6 +21,12 @@ class Gone:
     """There is nothing to ask: the container that should have the address does not run."""
 
     why: str
+
+
+@functools.lru_cache(maxsize=20_000)
+def named_in(url: str) -> str:
+    """Return the host that a URL names, empty where it names none. Remembered: the same ones are asked at every beat."""
+    return urlsplit(url).hostname or ""
 
 
 def find(host: str, facts: ContainerFacts | Blind) -> str | Gone | Blind:

@@ -4,9 +4,10 @@ In: what the last beats saw and what this one saw. Out: streaks, a `Verdict` aft
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from agent.model import (
     Check,
@@ -27,9 +28,6 @@ LATE_BEAT = timedelta(seconds=0.5)
 just before a check's moment must not put it off by a whole interval."""
 
 
-REFRESH = timedelta(seconds=30)
-"""How old the kept time of a full streak may get, well under ASLEEP."""
-
 ASLEEP = timedelta(minutes=2)
 """Two looks further apart than this, and than three times `every`, are not in a row: the machine slept, Medic was stopped or
 starved, or the clock stepped. What was seen before that says nothing about a service that has just woken up as well."""
@@ -43,19 +41,26 @@ def due(check: Check, last_at: datetime | None, now: datetime, *, spread_by: str
     """
     if last_at is None or last_at > now:
         return True
+    if now - last_at >= check.every - min(LATE_BEAT, check.every / 10):
+        return True
     seed = hashlib.sha256(f"{spread_by}\n{check.name}".encode()).digest()
     offset = check.every * (int.from_bytes(seed[:4], "big") / 2**32)
-    moments_passed = (now - _EPOCH - offset) // check.every - (last_at - _EPOCH - offset) // check.every
-    return moments_passed > 0 or now - last_at >= check.every - min(LATE_BEAT, check.every / 10)
+    return (now - _EPOCH - offset) // check.every > (last_at - _EPOCH - offset) // check.every
 
 
 def advance(
-    previous: Sequence[Streak], checks: Sequence[Check], judgements: Sequence[Judgement], now: datetime
+    previous: Sequence[Streak],
+    checks: Sequence[Check],
+    judgements: Sequence[Judgement],
+    now: datetime,
+    asked: Mapping[str, datetime] = MappingProxyType({}),
 ) -> tuple[Streak, ...]:
     """Return the streaks after one look, in the order of `checks`. A pause (`ASLEEP`) ends a streak, not what it settled.
 
     judgements: those of the checks that were due; a check without one keeps its streak. A check that is gone from `checks`
     loses its streak.
+    asked: when each check was last asked before this look, as far as is remembered. A full streak that goes on stays as it
+    is, so that a look which shows nothing new writes nothing, and its own time says only when it last changed.
     """
     before = {streak.check: streak for streak in previous}
     seen = {judgement.check: judgement.health for judgement in judgements}
@@ -63,7 +68,7 @@ def advance(
     for check in checks:
         streak = before.get(check.name)
         if check.name in seen:
-            streak = _longer(streak, check, seen[check.name], now)
+            streak = _longer(streak, check, seen[check.name], now, asked.get(check.name))
         if streak is not None:
             after.append(streak)
     return tuple(after)
@@ -106,15 +111,16 @@ def fingerprint(service: ServiceName, symptoms: Iterable[Symptom]) -> str:
     return f"{service}:{words}:{hashlib.sha256(f'{service}:{words}'.encode()).hexdigest()[:8]}"
 
 
-def _longer(streak: Streak | None, check: Check, health: Health, now: datetime) -> Streak:
+def _longer(streak: Streak | None, check: Check, health: Health, now: datetime, asked: datetime | None) -> Streak:
     if streak is None:
         # Nothing to weigh a first look against: WELL counts at once, one red probe is not yet a sick service.
         first = Streak(check=check.name, health=health, length=1, settled=Health.UNKNOWN, at=now)
         return replace(first, settled=health if health is Health.WELL else _settle(first, check.thresholds))
-    goes_on = streak.health is health and _in_a_row(streak.at, check.every, now)
-    # Nobody asks how much longer than its threshold a streak is: one that goes on costs a write now and then, for its time.
+    last_at = max((at for at in (streak.at, asked) if at is not None), default=None)
+    goes_on = streak.health is health and _in_a_row(last_at, check.every, now)
+    # Nobody asks how much longer than its threshold a streak is.
     length = min(streak.length + 1, _needed(health, check.thresholds)) if goes_on else 1
-    if goes_on and length == streak.length and streak.at is not None and now - streak.at < REFRESH:
+    if goes_on and length == streak.length:
         return streak
     longer = replace(streak, health=health, length=length, at=now)
     return replace(longer, settled=_settle(longer, check.thresholds))

@@ -69,6 +69,17 @@ def test_one_red_look_before_a_sleep_and_one_after_it_heal_nothing(ward: Ward, s
     assert ward.incidents() == ()
 
 
+def test_hours_of_beats_that_show_nothing_new_write_no_streak_and_are_no_sleep(ward: Ward) -> None:
+    before = ward.store.services.all_streaks()
+    ward.beat(int(HOUR / EVERY))
+    assert ward.store.services.all_streaks() == before
+    ward.machine.boxes["web"].answers = False
+    ward.beat()
+    ward.machine.boxes["web"].answers = True
+    ward.beat()
+    assert ward.incidents() == (), "one red look after an hour of good ones"
+
+
 @pytest.mark.abuse("18")
 def test_what_is_still_sick_after_a_sleep_is_healed_on_two_fresh_looks(ward: Ward) -> None:
     ward.machine.boxes["web"].answers = False

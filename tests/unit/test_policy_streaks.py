@@ -132,6 +132,27 @@ def test_a_streak_that_goes_on_stays_as_it_is_so_that_a_well_beat_writes_nothing
     assert [streak.length for streak in run([S] * 4 + [W], limits)] == [1, 2, 2, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("asked_before", "goes_on"),
+    [
+        pytest.param(timedelta(seconds=5), True, id="asked a moment ago"),
+        pytest.param(timedelta(seconds=119), True, id="asked two minutes ago"),
+        pytest.param(timedelta(seconds=121), False, id="asked before a sleep"),
+        pytest.param(timedelta(hours=-1), False, id="asked in the future: the clock was set back"),
+        pytest.param(None, False, id="never asked since Medic started"),
+    ],
+)
+def test_a_full_streak_of_long_ago_goes_on_where_the_looks_in_between_are_remembered(
+    asked_before: timedelta | None, goes_on: bool
+) -> None:
+    full, now = run([S] * 2)[-1], NOW + timedelta(hours=3)
+    asked = {} if asked_before is None else {"up": now - asked_before}
+    (after,) = streak_rules.advance((full,), (check(),), [judgement(S)], now, asked)
+    assert (after == full) is goes_on, "a streak that goes on is not written again"
+    assert after.length == (2 if goes_on else 1)
+    assert after.settled is S, "what it settled stays in any case"
+
+
 def test_a_check_that_was_not_due_keeps_its_streak_and_one_that_is_gone_loses_it() -> None:
     kept = Streak(check="kept", health=S, length=3, settled=S)
     gone = Streak(check="gone", health=S, length=3, settled=S)
