@@ -229,7 +229,8 @@ class NginxShape(Timing):
     name: Name | None = None
     nginx: Name | None = None
     on_host: bool = False
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    socket: Annotated[str, matching(words.absolute_path)] | None = None
     server_name: Text | None = None
     location: Text = "/"
 
@@ -237,6 +238,10 @@ class NginxShape(Timing):
     def _has_one_place(self) -> "NginxShape":
         if (self.nginx is None) is not self.on_host:
             raise ValueError("needs either `nginx:`, the container that nginx runs in, or `on_host: true`")
+        if (self.port is None) is (self.socket is None):
+            raise ValueError(
+                "needs either `port:`, which the service listens on in its container, or `socket:`, as nginx writes it"
+            )
         return self
 
 

@@ -252,7 +252,7 @@ def _declared(source: ParameterSource, service: Service, around: Surroundings) -
 def _upstream(service: Service, around: Surroundings) -> codec.JSON:
     """Return the upstream block that a service declares, None without one."""
     check = next((check for check in service.checks if isinstance(check, NginxCheck)), None)
-    if check is None or service.upstream_file is None:
+    if check is None or check.port is None or service.upstream_file is None:
         return None
     members: list[codec.JSON] = [member for member in around.members if _CONTAINER.fullmatch(member)]
     return {"name": service.group or service.name, "file": service.upstream_file, "port": check.port, "members": members}

@@ -191,7 +191,8 @@ def _passed(
     scheme, separator, rest = written.partition("://")
     place = rest if separator else written
     if place.startswith("unix:"):
-        return (NginxTarget(host=place, port=0),)
+        # What follows a second colon is the path that the socket's owner is asked for.
+        return (NginxTarget(host=f"unix:{place.removeprefix('unix:').partition(':')[0]}", port=0),)
     authority = _PATH_IN_VARIABLE.sub("", place.partition("/")[0])
     if "$" in authority or "$" in scheme:
         return (NginxTarget(host=written, port=0),)

@@ -59,7 +59,7 @@ def judge(
         case NginxSeen(routes=routes):
             if facts.state not in place.ADDRESSED:
                 return place.not_asked(check.name, check.plane, place.Gone(why=f"the container is {facts.state.value}"))
-            view = View(own=facts, port=check.port, nginx=nginx, containers=listed.containers)
+            view = View(own=facts, port=check.port, nginx=nginx, containers=listed.containers, socket=check.socket)
             found, certain = nginx_routes.matching(routes, check.server_name, check.location)
             judgement = _judge_routes(check, view, found)
             if judgement.health is Health.SICK and not certain:
@@ -98,16 +98,18 @@ def _judge_routes(check: NginxCheck, view: View, routes: Sequence[NginxRoute]) -
     here = [pair for pair in behind if any(leads is Leads.HERE for _, leads in pair[1])]
     judged = here if here and check.server_name is None else behind
     targets = [found for _, found_targets in judged for found in found_targets]
+    right = f"{view.own.name}:{view.port}" if view.socket is None else f"unix:{view.socket}"
     for word, wanted, says in (
-        ("nginx-wrong-service", Leads.WRONG_PORT, f"a port that {view.own.name} does not serve ({view.port} is right)"),
+        ("nginx-wrong-service", Leads.WRONG_PORT, f"a port that {view.own.name} does not serve ({right} is right)"),
         ("nginx-wrong-service", Leads.ELSEWHERE, "another container"),
+        ("nginx-wrong-service", Leads.OTHER_SOCKET, f"another socket ({right} is right)"),
         ("nginx-ghost-route", Leads.NOWHERE, "an address or name that no container has"),
     ):
         wrong = [target for target, leads in targets if leads is wanted]
-        if wrong and _is_ours(word, check, view, here):
+        if wrong and not (here and wanted is Leads.OTHER_SOCKET) and _is_ours(word, check, view, here):
             return _sick(check, word, f"{_route_name(check)} leads to {_written(wrong)}: {says}")
     if here:
-        return _judgement(check, Health.WELL, f"{_route_name(check)} leads to {view.own.name}:{view.port}")
+        return _judgement(check, Health.WELL, f"{_route_name(check)} leads to {right}")
     unknown = [target for target, leads in targets if leads is Leads.UNKNOWN]
     if unknown:
         return _judgement(check, Health.UNKNOWN, f"{_route_name(check)} leads to {_written(unknown)}: cannot compare")

@@ -28,10 +28,12 @@ class Leads(enum.Enum):
     """Another container of the same thing: a replica."""
     ELSEWHERE = "elsewhere"
     """A container of something else."""
+    OTHER_SOCKET = "other-socket"
+    """A Unix socket that is not the declared one: a replica's or anybody's."""
     NOWHERE = "nowhere"
     """No container has that address or name."""
     UNKNOWN = "unknown"
-    """A variable or a Unix socket: nothing to compare with."""
+    """A variable, or a Unix socket where none is declared: nothing to compare with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +41,17 @@ class View:
     """The containers of one host, with the two that the question is about."""
 
     own: ContainerFacts
-    port: int
+    port: int | None
     nginx: ContainerFacts | None
     """None: nginx runs on the host itself."""
     containers: tuple[ContainerFacts, ...]
+    socket: str | None = None
+    """The Unix socket that the service listens on, in place of a port."""
 
     def leads(self, target: NginxTarget) -> Leads:
         """Say where one target leads."""
+        if self.socket is not None and target.host.startswith("unix:") and "$" not in target.host:
+            return Leads.HERE if target.host == f"unix:{self.socket}" else Leads.OTHER_SOCKET
         if "$" in target.host or target.host.startswith("unix:") or target.port == 0:
             return Leads.UNKNOWN
         if self._is_host(target.host):

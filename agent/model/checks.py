@@ -280,8 +280,10 @@ class NginxCheck:
     thresholds: Thresholds
     nginx: str | None
     """Name of the container that nginx runs in; None: nginx runs on the host itself."""
-    port: int
-    """The port this service listens on inside its container: upstream targets must use it."""
+    port: int | None = None
+    """The port this service listens on inside its container: upstream targets must use it. None: it listens on `socket`."""
+    socket: str | None = None
+    """The Unix socket this service listens on, as nginx writes its path. Exactly one of `port` and `socket` is there."""
     server_name: str | None = None
     location: str = "/"
 

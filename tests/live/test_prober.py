@@ -62,10 +62,17 @@ class Lab:
         self._made: list[str] = []
         self._network = client.create_network(self.name, labels=LABELS)["Id"]
 
-    def run(self, role: str, command: list[str], files: dict[str, str] | None = None) -> str:
+    def run(self, role: str, command: list[str], files: dict[str, str] | None = None, volume: str | None = None) -> str:
         name = f"{self.name}-{role}"
         networks = self.client.create_networking_config({self.name: self.client.create_endpoint_config(aliases=[role])})
-        made = self.client.create_container(self._image, command, name=name, labels=LABELS, networking_config=networks)["Id"]
+        made = self.client.create_container(
+            self._image,
+            command,
+            name=name,
+            labels=LABELS,
+            networking_config=networks,
+            host_config=self.client.create_host_config(binds=[volume] if volume else None),
+        )["Id"]
         self._made.append(made)
         self.write(name, files or {})
         self.client.start(made)
@@ -85,9 +92,11 @@ class Lab:
         return str(self.client.inspect_container(name)["NetworkSettings"]["Networks"][self.name]["IPAddress"])
 
     def close(self) -> None:
-        for made in self._made:
-            self.client.remove_container(made, force=True, v=True)
-        self.client.remove_network(self._network)
+        while self._made:
+            self.client.remove_container(self._made.pop(), force=True, v=True)
+        if self._network:
+            self.client.remove_network(self._network)
+            self._network = ""
 
 
 @pytest.fixture
@@ -253,6 +262,80 @@ def test_a_routed_probe_proves_which_of_three_services_answers(lab: Lab, see: Ca
     by_name = {judgement.check: judgement.health for judgement in verdict.judgements}
     assert by_name == {"route": Health.UNKNOWN, "routed": Health.SICK}
     assert words(verdict) == {"nginx-wrong-service"}
+
+
+LISTEN = """
+import http.server, os, socketserver
+class Here(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("X-Service", "shop")
+        self.end_headers()
+    def address_string(self): return "nginx"
+server = socketserver.UnixStreamServer("/run/shop/web.sock", Here)
+os.chmod("/run/shop/web.sock", 0o666)
+server.serve_forever()
+"""
+BEHIND_A_SOCKET = """
+upstream shop { server unix:/run/shop/web.sock; server unix:/run/shop/web-2.sock backup; }
+server { listen 80; server_name shop.example; location / { proxy_pass http://shop/; } }
+server { listen 80; server_name direct.example; location / { proxy_pass http://unix:/run/shop/web.sock:/; } }
+server { listen 80; server_name astray.example; location / { proxy_pass http://unix:/run/shop/blog.sock; } }
+"""
+
+
+def test_a_service_behind_a_unix_socket_is_told_by_the_route_and_by_its_header(
+    lab: Lab, see: Callable[[Service], Verdict], docker_client: docker.APIClient
+) -> None:
+    volume = docker_client.create_volume(f"{lab.name}-run", labels=LABELS)["Name"]
+    try:
+        web = lab.run("web", ["python3", "-c", LISTEN], volume=f"{volume}:/run/shop")
+        files = {"nginx.conf": CONFIG, "conf.d/shop.conf": BEHIND_A_SOCKET}
+        front = lab.run("front", ["nginx", "-g", "daemon off;"], files, volume=f"{volume}:/run/shop")
+        limits = Thresholds()
+
+        def asked(host: str) -> Service:
+            return of(
+                web,
+                NginxCheck(
+                    name="route", every=SECOND, thresholds=limits, nginx=front, socket="/run/shop/web.sock", server_name=host
+                ),
+                HttpCheck(
+                    name="routed",
+                    every=SECOND,
+                    thresholds=limits,
+                    plane=Plane.NGINX,
+                    url=f"http://{lab.address(front)}/",
+                    timeout=2 * SECOND,
+                    headers=(("Host", host),),
+                    identity=Identity(text="shop", header="x-service"),
+                ),
+            )
+
+        for host in ("shop.example", "direct.example"):
+            verdict = see(asked(host))
+            assert (verdict.health, verdict.reasons) == (Health.WELL, ()), host
+        assert words(see(asked("astray.example"))) == {"nginx-wrong-service", "http-status"}
+    finally:
+        lab.close()
+        docker_client.remove_volume(volume, force=True)
+
+
+REPLICAS = "upstream shop { server %s:8000; server %s:8000; } server { listen 80; location / { proxy_pass http://shop; } }"
+
+
+def test_replicas_in_one_upstream_are_each_others_and_a_strangers_address_is_not(
+    lab: Lab, see: Callable[[Service], Verdict]
+) -> None:
+    one, two, blog = (lab.run(role, serving("shop")) for role in ("shop-1", "shop-2", "blog"))
+    files = {"nginx.conf": CONFIG, "conf.d/shop.conf": REPLICAS % (lab.address(one), lab.address(two))}
+    front = lab.run("front", ["nginx", "-g", "daemon off;"], files)
+    shop = of(one, NginxCheck(name="route", every=SECOND, thresholds=Thresholds(), nginx=front, port=8000))
+    assert see(shop).health is Health.WELL
+    lab.client.stop(two, timeout=0)
+    assert see(shop).health is Health.WELL  # its address is nobody's now; nginx goes on to the other
+    lab.write(front, {"conf.d/shop.conf": REPLICAS % (lab.address(one), lab.address(blog))})
+    assert words(see(shop)) == {"nginx-wrong-service"}
 
 
 def test_what_runs_inside_a_container_is_ended_there(

@@ -72,7 +72,7 @@ def test_a_real_dump_gives_every_route_with_every_target() -> None:
         ("^~ /tls/", ("secure", 443)),
         ("/tls/inner/", ("fd00::7", 9000)),
         ("~ \\.php$", ("php", 9000)),
-        ("/sock/", ("unix:/run/app.sock:/path", 0)),
+        ("/sock/", ("unix:/run/app.sock", 0)),
         ("/variable/", ("web", 8000)),
         ("/half/", ("http://web-$slot:8000/", 0)),
         ("/if/", ("writer", 8000), ("reader", 8000)),

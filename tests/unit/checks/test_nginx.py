@@ -281,3 +281,39 @@ def test_nginx_on_the_host_reaches_addresses_and_published_ports(target: str, ex
 def test_nginx_on_the_host_that_does_not_run_is_down() -> None:
     answer = NginxSeen(valid=True, running=False, routes=(route("127.0.0.1:18000"),))
     assert found(judge(check=ON_HOST, running=(WEB,), answer=answer)) == (S, ["nginx-down"])
+
+
+BY_SOCKET = replace(CHECK, port=None, socket="/run/shop/web.sock")
+
+
+@pytest.mark.parametrize(
+    ("targets", "server_name", "expected"),
+    [
+        (("unix:/run/shop/web.sock:0",), "shop.example", (W, [])),
+        (("unix:/run/shop/web.sock:0", "unix:/run/shop/web-2.sock:0"), "shop.example", (W, [])),
+        (("unix:/run/shop/blog.sock:0",), "shop.example", (S, ["nginx-wrong-service"])),
+        (("unix:/run/shop/blog.sock:0",), None, (S, ["nginx-missing-route"])),
+        (("blog:80",), "shop.example", (S, ["nginx-wrong-service"])),
+        (("web:8000",), "shop.example", (S, ["nginx-wrong-service"])),
+        (("$backend:0",), "shop.example", (U, [])),
+        (("unix:$socket:0",), "shop.example", (U, [])),
+    ],
+    ids=[
+        "its own",
+        "and a replica's",
+        "another's",
+        "another site's",
+        "a container",
+        "its container by port",
+        "variable",
+        "part variable",
+    ],
+)
+def test_a_service_behind_a_socket(
+    targets: tuple[str, ...], server_name: str | None, expected: tuple[Health, list[str]]
+) -> None:
+    assert found(judge(route(*targets), check=replace(BY_SOCKET, server_name=server_name))) == expected
+
+
+def test_a_socket_where_a_port_is_declared_cannot_be_compared() -> None:
+    assert found(judge(route("unix:/run/shop/web.sock:0"))) == (U, [])
