@@ -37,9 +37,6 @@ SOLE_EXECUTOR = "local"
 RECOVERIES = 20
 """A heal whose process died this often stops being resumed; the sweep then starts its next round, and the ledger still counts."""
 
-QUEUE_POLL = timedelta(minutes=2)
-"""How often DBOS looks at a queue that stays empty. Its two polls together cost more than half of an idle Medic (3.4.0)."""
-
 SLICE = 0.1
 """Seconds between looks at the stop flag while sleeping."""
 
@@ -121,16 +118,17 @@ class DbosEngine:
             raise OutsideError(f"cannot start the durable engine: {exc}", transient=False) from exc
         # Once a second it looks for delayed workflows and for those past DBOS's own deadline; heals are neither.
         self._dbos._background_jobs_stop_event.set()  # noqa: SLF001  there is no option for it
-        self._poll_rarely()
+        self._poll_no_more()
 
-    def _poll_rarely(self) -> None:
-        """Let DBOS look at its queue rarely once nothing is left there: only what a launch recovers ever goes through it.
+    def _poll_no_more(self) -> None:
+        """End DBOS's polls of queues and schedules once nothing is left there: only what a launch recovers ever goes through
+        them, and they cost more than all else of an idle Medic beside its beat (3.4.0).
 
-        Never where another Medic's heals may be adopted at any moment: those go through it too.
+        Never where another Medic's heals may be adopted at any moment: those go through the queue too.
         """
         if self._executor == SOLE_EXECUTOR and not self.running():
-            queue = self._dbos._registry.get_internal_queue()  # noqa: SLF001  there is no option for it
-            queue._polling_interval_sec = QUEUE_POLL.total_seconds()  # noqa: SLF001
+            for polls in self._dbos.background_thread_stop_events:
+                polls.set()
 
     def stop(self, within: timedelta) -> None:
         """Suspend every heal at its next step, wait up to `within` for running steps, and close the database."""
@@ -189,6 +187,8 @@ class DbosEngine:
         DBOS resumes at launch what the same executor left. This takes over what another left, and what an executor that was
         stopped and let go again has picked up since: it lost the lease, so nobody but us may carry on with it.
         """
+        if self._executor == SOLE_EXECUTOR:
+            return 0  # there is no other
         with _outside("take over the heals of another Medic"):
             rows = DBOS.list_workflows(status="PENDING", name="heal", load_input=False, load_output=False)
             others = sorted({row.executor_id for row in rows if row.executor_id and row.executor_id != self._executor})
@@ -200,7 +200,7 @@ class DbosEngine:
 
         A thousand of each at most in one call. Raises OutsideError.
         """
-        self._poll_rarely()
+        self._poll_no_more()
         done = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
         with _outside("delete old heals"):
             list_ = functools.partial(DBOS.list_workflows, status=done, limit=1000, load_input=False, load_output=False)

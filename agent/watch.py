@@ -187,11 +187,16 @@ def _attend(parts: Parts, told: int, nudges: "queue.SimpleQueue[ServiceName | No
 
 def _deliver(parts: Parts) -> None:
     """Send notices from a thread of their own: a slow channel must not keep a request waiting."""
+    store, empty_at = parts.world.store, None
     while True:
         stopping = parts.stop.wait(DELIVER_EVERY.total_seconds())
         try:
             parts.distress.tell()
-            outbox.deliver_due(parts.world.store.outbox, parts.notifiers, parts.world.clock)
+            stamp = store.changes.stamp()
+            if stopping or stamp is None or stamp != empty_at:
+                outbox.deliver_due(store.outbox, parts.notifiers, parts.world.clock)
+                # While nothing is on its way and nobody writes, nothing can become due.
+                empty_at = None if store.outbox.undelivered() else stamp
         except MedicError as exc:
             parts.tally.stumbled("outbox")
             logger.error("cannot deliver notices", extra={"cause": str(exc)})

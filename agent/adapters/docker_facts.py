@@ -17,6 +17,8 @@ Object = Mapping[str, object]
 _SYSTEM = ("/dev", "/etc", "/proc", "/run", "/sys", "/var/run")
 """Folders of the host that containers of all kinds mount (a socket, a time zone): sharing one ties nobody to anybody."""
 
+_STATES = {state.value: state for state in ContainerState}
+
 _ZERO_TIME = "0001-01-01"
 """How Docker writes "never"."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -166,7 +168,7 @@ def event(said: Object) -> ContainerEvent | None:
 
 def _state(word: object) -> ContainerState:
     # A word this version does not know must neither look well nor be healed as dead; "removing" is left alone by everyone.
-    return ContainerState(word) if word in {state.value for state in ContainerState} else ContainerState.REMOVING
+    return _STATES.get(_text(word), ContainerState.REMOVING)
 
 
 def _own_name(names: object) -> str:

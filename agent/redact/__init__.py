@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
-from agent.model import CommandCheck, CompletionCheck, HttpCheck, Plan, Request, RunSpec, Service, Spec
+from agent.model import CommandCheck, CompletionCheck, HttpCheck, Plan, Request, RunSpec, Service, Spec, SweepReport
 from agent.redact import literals as known
 from agent.redact import private_keys, visible
 from agent.redact.rules import RULES, Rule
@@ -133,6 +133,8 @@ def _within(value: object, redact: Callable[[str], str]) -> object:
             return redact(value)
         case Service() | Plan() | Request():
             return value
+        case SweepReport():  # names of declared services, beside what containers say of themselves
+            return dataclasses.replace(value, unrecorded=tuple(map(redact, value.unrecorded)))
         case (str(name), str(text)) if isinstance(value, tuple):
             return pair(name, text, redact)
         case tuple() | list():
