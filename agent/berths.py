@@ -6,7 +6,7 @@ drain carries out like any other host that goes (`drain`, `departing`). Nothing 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agent import money
 from agent.errors import OutsideError
@@ -14,11 +14,13 @@ from agent.model import (
     Berth,
     Departure,
     DepartureStage,
+    FleetAct,
     Health,
     Hold,
     HoldCode,
     HostName,
     Incident,
+    Member,
     Plan,
     Refusal,
     RefusalCode,
@@ -27,7 +29,8 @@ from agent.model import (
     SpendingKind,
     Streak,
 )
-from agent.policy import giving_up, spot
+from agent.policy import giving_up, idleness, spot
+from agent.policy.idleness import HostLoad
 from agent.ports import Clock, Fleet, Store
 
 SOON = timedelta(seconds=30)
@@ -56,7 +59,7 @@ def _berth(host: HostName, fleet: Fleet, store: Store) -> Berth | None:
             member=member,
             others=others,
             sick=_sick(store),
-            size=fleet.groups.size(),
+            size=fleet.groups.size(member.group),
             price=fleet.price(member.kind),
             priced_on=fleet.priced_on,
             warm_up=fleet.warm_up,
@@ -106,9 +109,14 @@ def hand_over(
         return Refusal(code=RefusalCode.NO_TARGET, because=f"{host} is no host of the fleet any more")
     limits = None if incident.requested is not None else fleet.replacements
     now = clock.now()
-    refusal = giving_up.objection(found, limits, serves=serves, now=now) or _no_money(
-        incident, number, found, fleet, store, clock
-    )
+    refusal = giving_up.objection(found, limits, serves=serves, now=now, act=plan.fleet)
+    if refusal is None and plan.fleet is FleetAct.RETIRE:
+        load = _load(found.member, fleet, clock)
+        if isinstance(load, Hold):
+            return load
+        refusal = giving_up.in_use(found.member.instance, load)
+    elif refusal is None:
+        refusal = _no_money(incident, number, found, fleet, store, clock)
     if refusal is not None:
         return refusal
     member = found.member
@@ -128,6 +136,7 @@ def hand_over(
         after_round=incident.round,
         before=tuple(each.instance for each in found.others),
         serves=serves,
+        retired=plan.fleet is FleetAct.RETIRE,
     )
     stands, refusal = store.departures.give_up(going, lambda rows: _as_of(rows, found, limits, going))
     return refusal or _gone(stands)
@@ -135,7 +144,24 @@ def hand_over(
 
 def _as_of(rows: Sequence[Departure], found: Berth, limits: ReplacementLimits | None, going: Departure) -> Refusal | None:
     """Ask once more inside the transaction that writes: another host may have been given up since."""
-    return giving_up.objection(_seen(found, rows), limits, serves=going.serves, now=going.heard_at)
+    act = FleetAct.RETIRE if going.retired else FleetAct.REPLACE
+    return giving_up.objection(_seen(found, rows), limits, serves=going.serves, now=going.heard_at, act=act)
+
+
+def _load(member: Member, fleet: Fleet, clock: Clock) -> HostLoad | Hold | None:
+    """Return what a host that is to be retired has to do now: a person's word may be hours old."""
+    try:
+        return next(iter(loads([member], fleet, clock.now())), None)
+    except OutsideError as exc:
+        return Hold(code=HoldCode.MONITOR_BLIND, because=str(exc), until="its figures can be read", look_again=SOON)
+
+
+def loads(members: Sequence[Member], fleet: Fleet, now: datetime) -> tuple[HostLoad, ...]:
+    """Return what every host in service had to do; none where nobody tells what the cards do. Raises OutsideError."""
+    if fleet.meter is None:
+        return ()
+    here = [each.instance for each in members if each.in_service]
+    return idleness.judge(members, fleet.meter.use(here, now - fleet.idle.within, now), fleet.idle, fleet.price)
 
 
 def _no_money(incident: Incident, number: int, found: Berth, fleet: Fleet, store: Store, clock: Clock) -> Refusal | None:

@@ -51,7 +51,8 @@ def close(
     )
     text += f"; {in_stack}" if in_stack else ""
     store.story.tell(incident.id, incident.service, _KIND[how], text, now=now, key="closed")
-    if incident.origin is Origin.HEARTBEAT and not _untold(incident):  # nobody was told that a person's own run began
+    # Nobody was told that a person's own run began; where a host of a fleet went, all are told what that changed.
+    if (incident.origin is Origin.HEARTBEAT and not _untold(incident)) or in_stack:
         store.outbox.post(notices.resolved(incident, how, now=now, in_stack=in_stack), channels)
     return moved
 

@@ -47,6 +47,7 @@ from agent.model import (
     HostName,
     HttpCheck,
     Identity,
+    IdleRule,
     Inventory,
     Limits,
     LogCheck,
@@ -409,6 +410,7 @@ def _stack(shape: config_shape.StackShape | None, place: _Place) -> InventorySou
         on_drought=Mode(shape.on_drought),
         money_per_day=Decimal(str(shape.money_per_day)),
         gpus=shape.gpus,
+        idle=IdleRule(under=shape.idle.under, within=shape.idle.within),
         replacements=ReplacementLimits(
             of_fleet=shape.replacements.of_fleet, of_pool=shape.replacements.of_pool, within=shape.replacements.within
         ),

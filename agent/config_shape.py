@@ -12,7 +12,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from agent import words
 from agent.check_shapes import CheckShape
-from agent.model import BreakerRule, Budget, Limits, MemoryRule, ModelLimits, Permissions, ReplacementLimits, RunbookRule
+from agent.model import (
+    BreakerRule,
+    Budget,
+    IdleRule,
+    Limits,
+    MemoryRule,
+    ModelLimits,
+    Permissions,
+    ReplacementLimits,
+    RunbookRule,
+)
 from agent.settings import DAYS, Day, InventorySource, LogFormat, Retention
 from agent.shapes import Count, Keys, Name, Text, Timing, empty, matching, span, wait
 
@@ -299,6 +309,13 @@ class ReplacementsShape(Keys):
     within: Annotated[timedelta, span("10m", "30d")] = ReplacementLimits().within
 
 
+class IdleShape(Keys):
+    """`inventory.idle:`."""
+
+    under: Annotated[float, Field(gt=0, le=100)] = IdleRule().under
+    within: Annotated[timedelta, span("10m", "7d")] = IdleRule().within
+
+
 class StackShape(Keys):
     """`inventory:`."""
 
@@ -309,6 +326,7 @@ class StackShape(Keys):
     money_per_day: Annotated[float, Field(ge=0, le=100_000)] = float(InventorySource.MONEY_PER_DAY)
     gpus: bool = True
     replacements: ReplacementsShape = ReplacementsShape()
+    idle: IdleShape = IdleShape()
 
 
 class RetentionShape(Keys):

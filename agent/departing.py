@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent import audit, closing, drift, gate, look, money, notices
+from agent import audit, closing, drift, gate, idle, look, money, notices
 from agent.errors import OutsideError
 from agent.model import (
     AuditKind,
@@ -53,6 +53,8 @@ PREFIX = "spot:"
 LISTEN = timedelta(seconds=5)
 """One long poll of the queue: short enough for a daemon that is told to stop."""
 SYNC_EVERY = timedelta(seconds=15)
+IDLE_EVERY = timedelta(minutes=5)
+"""Between two looks at who has nothing to do: one call of the cloud for the whole fleet."""
 NOTE_EVERY = timedelta(minutes=1)
 """How often it is written down who is there: a host that goes is missing by no more from what it cost."""
 HOURS = 24
@@ -171,7 +173,9 @@ def _look_for_replacement(going: Departure, members: Sequence[Member], world: Wo
         elif late:
             _ask(going, incident, f"the group says that {going.instance} is replaced, but {seen}", world)
         return
-    if late:
+    if late and going.retired:
+        _ask(going, incident, f"{going.instance} was drained to be retired, and its group still has it", world)
+    elif late:
         _help_out(going, incident, world, fleet)
     elif _is_vain(going, incident, world, fleet):
         _ask(going, incident, "the on-demand base was raised, and still no host became warm", world)
@@ -214,6 +218,8 @@ def _replaced(
     warm = [each.instance for each in spot.warm(going, members)]
     looked = f"; seen well: {', '.join(each.service for each in seen)}" if seen else ""
     text = f"{len(warm)} of {going.wanted} hosts are warm: {', '.join(warm)}{looked}"
+    if going.retired:
+        text = f"{going.instance} is gone, and its group is one smaller: {', '.join(warm)} serve"
     now = world.clock.now()
     world.store.story.tell(incident.id, incident.service, StoryKind.SEEN_AGAIN, text, now=now, key="replaced")
     if going.attempt is not None:
@@ -228,6 +234,9 @@ def _replaced(
 
 def _in_stack(going: Departure, fleet: Fleet) -> str:
     """Return what this departure changed of what Pulumi owns, and the commands that keep it or put it back."""
+    if going.retired:
+        least = drift.change(fleet.stack, "min_size", (going.wanted or 0) + 1)
+        return f"Pulumi has nothing to keep: how large the group is belongs to the autoscaler; {least} keep that many at least"
     if going.raised_to is None:
         return "Pulumi has nothing to keep: the group replaced the host, and no setting of the stack names a single one"
     return f"Medic set the on-demand base to {going.raised_to}: {drift.keep(fleet.stack, 'on_demand_base', going.raised_to)}"
@@ -260,7 +269,7 @@ def _receipt(going: Departure, incident: Incident, seen: Sequence[Verdict]) -> R
 def _sized(going: Departure, world: World, fleet: Fleet) -> Departure:
     """Return the row with how large the group is to be, where it says so now: without it nothing counts as replaced."""
     try:
-        wanted = fleet.groups.size().wanted
+        wanted = fleet.groups.size(going.group).wanted
     except OutsideError as exc:
         logger.debug("cannot tell how large the fleet is to be", extra={"cause": str(exc)})
         return going
@@ -385,6 +394,7 @@ class FleetWatch:
         self._members: Sequence[Member] = ()
         self._synced: float | None = None
         self._noted: float | None = None
+        self._looked_idle: float | None = None
         self._changed = False
         self._kept: dict[str, Received] = {}
 
@@ -408,6 +418,10 @@ class FleetWatch:
         if any(each.drained_at is not None for each in self._world.store.departures.standing()):
             self._look()  # what is called warm must be so now
         follow_up(self._members, self._world, self._workflows, self._fleet)
+        now = self._world.clock.monotonic()
+        if self._looked_idle is None or now - self._looked_idle >= IDLE_EVERY.total_seconds():
+            self._looked_idle = now
+            idle.ask(self._members, self._world, self._workflows, self._fleet)
         return self._changed
 
     def _look(self) -> None:

@@ -175,7 +175,7 @@ def _intend(going: Departure, world: World, fleet: Fleet) -> Timetable:
 def _wanted(going: Departure, fleet: Fleet) -> int | None:
     """Return how large the group is to be; None where it does not say now, and `departing` asks again."""
     try:
-        return fleet.groups.size().wanted
+        return fleet.groups.size(going.group).wanted - (1 if going.retired else 0)
     except OutsideError as exc:
         logger.warning("cannot tell how large the fleet is to be", extra={"instance": going.instance, "cause": str(exc)})
         return None
@@ -196,6 +196,10 @@ def _replace(going: Departure, world: World, fleet: Fleet) -> tuple[str, ...]:
         return _failed(going, exc, world)
     # A host that people gave up goes whatever warms up beside it.
     must_go = spot.needs_replacement if going.attempt is None else spot.stands
+    if going.retired and must_go(going, members):
+        return _done(going, "its group becomes one smaller", lambda: fleet.groups.retire(going.instance), world)
+    if going.retired:
+        return ()  # a crash came between the call and its being remembered
     if must_go(going, members):
         return _done(going, "its replacement is starting", lambda: fleet.groups.replace(going.instance), world)
     _tell(going, StoryKind.TASK, "a replacement is on its way already", world, "replace")
@@ -310,6 +314,9 @@ def _drained(going: Departure, lost: Sequence[str], world: World) -> None:
 
 
 def _awaits(going: Departure, fleet: Fleet) -> Hold:
+    if going.retired:
+        because, until = f"{going.instance} is drained; its end is awaited", "it is gone from its group"
+        return Hold(code=HoldCode.HOST_DOOMED, because=because, until=until, look_again=fleet.warm_up)
     return Hold(
         code=HoldCode.HOST_DOOMED,
         because=f"{going.instance} is drained; its replacement is awaited",

@@ -403,8 +403,8 @@ def _choice(chosen: Plan, service: Service, world: World) -> Choice | None:
     took = [start.took for start in world.store.starts.of(service.name)]
     usual = starting.percentile_95(took) if took else stands.warm_up
     return Choice(
-        options=giving_up.options(service, stands, usual),
-        outlook=giving_up.outlook(stands, balanced=world.fleet.balancer is not None),
+        options=giving_up.options(chosen.fleet, service, stands, usual),
+        outlook=giving_up.outlook(chosen.fleet, stands, balanced=world.fleet.balancer is not None),
     )
 
 
@@ -456,9 +456,9 @@ def _apply(incident_id: IncidentId, number: int, chosen: Plan, service: Service,
 def _why_not_any_more(incident: Incident, number: int, chosen: Plan, service: Service, world: World) -> str | None:
     """Return what has come between the plan and its first change: an edit, and where no person asked, what only holds those."""
     changed = world.catalogue.changed(chosen)
-    if changed is not None or incident.requested is not None:
-        return changed
     now = world.clock.now()
+    if changed is not None or incident.requested is not None:
+        return changed or permission.lapsed(chosen, number, world.store.approvals.of(incident.id), now)
     open_ = breaker.over(service, world.store.breakers.standing())
     silence = standing.silence(service.name, world.store, now)
     window = standing.window(service, world.fleet_limits, now)

@@ -33,9 +33,11 @@ from agent.model import (
     FleetLimits,
     FleetSize,
     ForeignRestart,
+    GpuUse,
     Harm,
     Hold,
     HostName,
+    IdleRule,
     Incident,
     IncidentId,
     Lead,
@@ -212,11 +214,14 @@ class FleetGroups(Protocol):
     def members(self) -> tuple[Member, ...]:
         """Return every host of the groups, by instance id. Raises OutsideError."""
 
-    def size(self) -> FleetSize:
-        """Return how large the spot group is to be. Raises OutsideError."""
+    def size(self, group: str = "") -> FleetSize:
+        """Return how large a group is to be; without a name, the spot group. Raises OutsideError."""
 
     def replace(self, instance: str) -> None:
         """Let the group end one host and start another. One that is on its way out already is as good. Raises OutsideError."""
+
+    def retire(self, instance: str) -> None:
+        """Let the group end one host and become one smaller. Not safe to repeat: asked only of one in service. Raises OutsideError."""
 
     def complete(self, group: str, hook: str, instance: str) -> bool:
         """Let a host that waits in a hook go on; False where it does not wait there any more. Raises OutsideError."""
@@ -245,6 +250,13 @@ class Balancer(Protocol):
         """Say whether it may still have requests, new ones or old; True for all of its delay. Raises OutsideError."""
 
 
+class GpuMeter(Protocol):
+    """What the cards of hosts do, by figures that the hosts themselves send."""
+
+    def use(self, instances: Sequence[str], since: datetime, until: datetime) -> Mapping[str, GpuUse]:
+        """Return what the cards of each host did between two moments. Raises OutsideError."""
+
+
 class LastWords(Protocol):
     """Where a host's last words outlive it."""
 
@@ -266,6 +278,7 @@ class Fleet:
     balancer: None where none sends requests. warm_up: within which a replacement has to be warm. on_drought: whether the
     on-demand base is raised (ACT) or people are asked. daily_usd: for hosts and models together. price: USD an hour, on demand.
     priced_on: the day the price file was written. stack: the full name of the stack that made it, such as medic-prod.
+    meter: None where nobody tells what the cards do. idle: from when on a host counts as idle.
     """
 
     groups: FleetGroups
@@ -280,6 +293,8 @@ class Fleet:
     price: Callable[[str], Decimal | None]
     priced_on: str = ""
     stack: str = ""
+    meter: GpuMeter | None = None
+    idle: IdleRule = field(default_factory=IdleRule)
     replacements: ReplacementLimits = field(default_factory=ReplacementLimits)
 
 

@@ -253,7 +253,7 @@ class RunbookShape(_Keys):
         if self.fleet is not None and (self.risk is not Risk.DESTRUCTIVE or "fleet-member" not in self.when.needs):
             raise ValueError("fleet: a host is given up by a destructive runbook only, whose when.needs names 'fleet-member'")
         if (self.fleet is None) is not bool(self.playbook):
-            raise ValueError("playbook: must be there, but for fleet 'replace', which the group carries out")
+            raise ValueError("playbook: must be there, but for fleet 'replace' and 'retire', which the group carries out")
         if self.undo == self.id:
             raise ValueError("undo names the runbook itself")
         return self

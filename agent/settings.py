@@ -33,6 +33,7 @@ from agent.model import (
     Host,
     HostCheck,
     HttpCheck,
+    IdleRule,
     Limits,
     LogCheck,
     MemoryRule,
@@ -160,6 +161,8 @@ class InventorySource:
     """US dollars within 24 hours, for hosts that Medic adds and for models together."""
     gpus: bool = True
     """Whether the cards of its hosts are looked at."""
+    idle: IdleRule = field(default_factory=IdleRule)
+    """From when on a host counts as idle, and people are asked whether it may be retired."""
     replacements: ReplacementLimits = field(default_factory=ReplacementLimits)
     """From how many replacements by Medic on it stops, and hands over."""
 
@@ -279,6 +282,7 @@ def _inventory(source: InventorySource) -> dict[str, object]:
         on_drought=source.on_drought.value,
         money_per_day=float(source.money_per_day),
         gpus=source.gpus,
+        idle={"under": source.idle.under, "within": spans.text(source.idle.within)},
         replacements={
             "of_fleet": source.replacements.of_fleet,
             "of_pool": source.replacements.of_pool,

@@ -492,13 +492,13 @@ class Sweep:
             self._workflows.start(incident.id, incident.round + 1)
 
     def _go_on_with_requests(self, now: datetime) -> None:
-        """Start the next round of what a person asked for and a halt held, with an undo that is owed or before any change."""
+        """Start the next round of what was asked for and held: by a halt, with an undo that is owed, or until a person answered."""
         halted = self._world.kill_switch.halted() is not None
         for incident in self._world.store.incidents.unclosed():
             if incident.requested is None or incident.state is not IncidentState.HELD:
                 continue
             over = incident.hold_until is None or now >= incident.hold_until
-            if over or (_is_held(incident, HoldCode.HALTED) and not halted):
+            if over or (_is_held(incident, HoldCode.HALTED) and not halted) or self._is_answered(incident):
                 self._next_round(incident)
 
     def _is_answered(self, incident: Incident) -> bool:

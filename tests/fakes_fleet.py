@@ -3,13 +3,13 @@
 Beside the real one (agent/adapters/aws_*.py on moto, tests/infra/test_aws_adapters.py), never in its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from agent.errors import OutsideError
-from agent.model import FleetEvent, FleetSize, HostName, Member, Mode, Received, ReplacementLimits
+from agent.model import FleetEvent, FleetSize, GpuUse, HostName, Member, Mode, Received, ReplacementLimits
 from agent.ports import Clock, Fleet
 
 GROUP, DRAIN = "g", "drain"
@@ -28,6 +28,9 @@ class FakeCloud:
     here: dict[str, Member] = field(default_factory=dict)
     wanted: int = 2
     base: int = 1
+    smallest: int = 1
+    busy: dict[str, float] = field(default_factory=dict)
+    """The use of each host's busiest card, in percent; who is not named sends no figures."""
     comes: bool = True
     """Whether a replacement comes when a host goes; it warms up until `warm` is called."""
     queue: list[Received] = field(default_factory=list)
@@ -58,9 +61,21 @@ class FakeCloud:
         self._do("members")
         return tuple(self.here[each] for each in sorted(self.here))
 
-    def size(self) -> FleetSize:
+    def size(self, group: str = "") -> FleetSize:
         self._do("size")
-        return FleetSize(wanted=self.wanted, largest=4, on_demand_base=self.base, on_demand_percent=0)
+        return FleetSize(wanted=self.wanted, largest=4, on_demand_base=self.base, on_demand_percent=0, smallest=self.smallest)
+
+    def retire(self, instance: str) -> None:
+        self._do("retire", f"retire {instance}")
+        self.here[instance] = replace(self.here[instance], state="Terminating:Wait")
+        self.wanted -= 1
+
+    # meter
+
+    def use(self, instances: Sequence[str], since: datetime, until: datetime) -> dict[str, GpuUse]:
+        self._do("use")
+        minutes = round((until - since).total_seconds() / 60)
+        return {each: GpuUse(busiest=self.busy[each], minutes=minutes) for each in instances if each in self.busy}
 
     def replace(self, instance: str) -> None:
         self._do("replace", f"replace {instance}")
@@ -148,5 +163,6 @@ class FakeCloud:
             price=lambda kind: Decimal("1.006") if kind == "g5.xlarge" else None,
             priced_on="2026-11-01",
             stack="medic-prod",
+            meter=self,
             replacements=replacements or ReplacementLimits(),
         )

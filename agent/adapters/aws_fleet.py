@@ -30,13 +30,15 @@ class AwsFleet:
         members = (_member(group, each, known.get(each["InstanceId"], {})) for group, each in rows)
         return tuple(sorted(members, key=lambda it: it.instance))
 
-    def size(self) -> FleetSize:
-        """Return how large the spot group is to be. Raises OutsideError."""
-        (row,) = (each for each in self._described() if each["AutoScalingGroupName"] == self._groups[0])
+    def size(self, group: str = "") -> FleetSize:
+        """Return how large a group is to be; without a name, the spot group. Raises OutsideError."""
+        name = group if group in self._groups else self._groups[0]
+        (row,) = (each for each in self._described() if each["AutoScalingGroupName"] == name)
         spread = (row.get("MixedInstancesPolicy") or {}).get("InstancesDistribution") or {}
         return FleetSize(
             wanted=int(row["DesiredCapacity"]),
             largest=int(row["MaxSize"]),
+            smallest=int(row["MinSize"]),
             on_demand_base=int(spread.get("OnDemandBaseCapacity", 0)),
             on_demand_percent=int(spread.get("OnDemandPercentageAboveBaseCapacity", 100)),
         )
@@ -45,6 +47,11 @@ class AwsFleet:
         """Let the group end one host and start another. One that is on its way out already is as good. Raises OutsideError."""
         with outside(f"replace {instance}"), _as_good(GONE):
             self._client().terminate_instance_in_auto_scaling_group(InstanceId=instance, ShouldDecrementDesiredCapacity=False)
+
+    def retire(self, instance: str) -> None:
+        """Let the group end one host and become one smaller. Raises OutsideError."""
+        with outside(f"retire {instance}"), _as_good(GONE):
+            self._client().terminate_instance_in_auto_scaling_group(InstanceId=instance, ShouldDecrementDesiredCapacity=True)
 
     def complete(self, group: str, hook: str, instance: str) -> bool:
         """Let a host that waits in a lifecycle hook go on; False where it does not wait there any more. Raises OutsideError."""

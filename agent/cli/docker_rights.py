@@ -70,6 +70,7 @@ RUNBOOKS: Mapping[str, tuple[str, ...]] = {
     "restart-replica": ("restart", "exec"),
     "quarantine-gpu-host": (),
     "replace-host": (),  # it ends containers where it may; where it may not, they end with their host
+    "retire-host": (),
     "sync-clock": (),
     "restart-fabric-manager": (),
     "rotate-logs": ("start",),

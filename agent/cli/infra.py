@@ -115,6 +115,35 @@ def drift(
         raise typer.Exit(code)
 
 
+@app.command("idle")
+def idle(ctx: typer.Context, as_json: options.Json = False) -> None:
+    """Say which GPU hosts had nothing to do of late, and what each costs.
+
+    By the figures that each host sends once a minute and `inventory.idle`; a host that was not heard of is unknown. Stops nothing:
+    the runbook retire-host does, and asks first. Needs credentials of AWS and the extra `aws`.
+    """
+    from rich.table import Table
+
+    from agent.cli import screen
+    from agent.policy.idleness import Load
+    from agent.wiring import cloud
+    from infra import prices
+
+    loads = cloud.host_loads(options.settings(ctx))
+    if as_json or options.given(ctx).as_json:
+        screen.print_json(loads)
+        return
+    table = Table("host", "type", "", "USD/h", "USD", "", box=None, pad_edge=False)
+    for each in loads:
+        money = ["?" if usd is None else f"{'<' if each.spot else ''}{usd:.2f}" for usd in (each.usd_per_hour, each.usd)]
+        table.add_row(*(screen.plain(cell) for cell in (each.instance, each.kind, each.load.value, *money, each.because)))
+    to = screen.console()
+    to.print(table if loads else "no host is in service")
+    if any(each.load is Load.IDLE for each in loads):
+        to.print("`medic runbook run retire-host model-INSTANCE` asks whether one may go; nothing is stopped without a yes")
+    typer.echo(f"on demand: prices of {prices.load().as_of}; spot costs less (<). `medic infra savings` has what was paid.")
+
+
 @app.command("savings")
 def savings(
     ctx: typer.Context,

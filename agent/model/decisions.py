@@ -446,6 +446,7 @@ class RefusalCode(enum.Enum):
     LAST_HOST = "last-host"
     """It is the last host of its fleet that serves."""
     NO_MONEY = "no-money"
+    IN_USE = "in-use"
     """It does not fit into the day's money, or nobody knows its price."""
     HARMED = "harmed"
     """An attempt did harm that no declared undo could take back."""

@@ -74,6 +74,8 @@ class FleetSize:
     largest: int
     on_demand_base: int
     on_demand_percent: int
+    smallest: int = 0
+    """It may not become smaller."""
 
 
 class FleetAct(enum.Enum):
@@ -81,6 +83,25 @@ class FleetAct(enum.Enum):
 
     REPLACE = "replace"
     """It is drained; the group ends it and starts another."""
+    RETIRE = "retire"
+    """It is drained; the group ends it and becomes one smaller. Never without a person's word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUse:
+    """What the cards of one host did within a time. busiest: the highest minute of its busiest card, in percent; None: not told."""
+
+    busiest: float | None
+    minutes: int
+    """Of how many minutes there is a figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleRule:
+    """From when on a host counts as idle: no card of it used for `under` percent or more, in any minute of `within`."""
+
+    under: float = 5.0
+    within: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +230,8 @@ class Departure:
     """Who was in service when it was given up: whoever serves beside them afterwards is its replacement."""
     serves: bool = True
     """Whether it still answered somebody when it was given up."""
+    retired: bool = False
+    """Nobody comes in its place: the group becomes one smaller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

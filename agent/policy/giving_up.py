@@ -13,6 +13,7 @@ from agent.model import (
     Berth,
     Departure,
     Findings,
+    FleetAct,
     Incident,
     Plan,
     Refusal,
@@ -22,6 +23,7 @@ from agent.model import (
     Standing,
 )
 from agent.policy import replicas
+from agent.policy.idleness import HostLoad, Load
 
 HOUR = timedelta(hours=1)
 BOOT = timedelta(minutes=5)
@@ -45,10 +47,17 @@ def spared(
         because = f"{decision.runbook} acts on a host of a fleet, and the groups do not say that {service.host} is one"
         return Refusal(code=RefusalCode.NO_TARGET, because=because)
     limits = None if incident.requested is not None else standing.replacement_limits
-    return objection(berth, limits, serves=replicas.serves(findings), now=standing.now) or decision
+    return objection(berth, limits, serves=replicas.serves(findings), now=standing.now, act=decision.fleet) or decision
 
 
-def objection(berth: Berth, limits: ReplacementLimits | None, *, serves: bool, now: datetime) -> Refusal | None:
+def objection(
+    berth: Berth,
+    limits: ReplacementLimits | None,
+    *,
+    serves: bool,
+    now: datetime,
+    act: FleetAct = FleetAct.REPLACE,
+) -> Refusal | None:
     """Return why a host must stay where it is, None where nothing speaks against giving it up.
 
     serves: whether it still answers anybody. A host that answers nobody may go even where it is the last one. limits: None
@@ -58,7 +67,26 @@ def objection(berth: Berth, limits: ReplacementLimits | None, *, serves: bool, n
     if serves and not berth.well:
         doubted = f"; not well: {', '.join(berth.sick)}" if berth.sick else ""
         return Refusal(code=RefusalCode.LAST_HOST, because=f"{instance} is the last host of {group} that serves{doubted}")
+    if act is FleetAct.RETIRE:
+        return _too_small(berth)
     return loop(berth, limits, now) if limits is not None else None
+
+
+def _too_small(berth: Berth) -> Refusal | None:
+    """Nobody comes for a host that is retired: the group must be allowed to be one smaller."""
+    size, group = berth.size, berth.member.group
+    if size.wanted > max(size.smallest, 1):
+        return None
+    because = f"{group} is to have {size.wanted} hosts and may have no fewer than {max(size.smallest, 1)} (medic:minSize)"
+    return Refusal(code=RefusalCode.LAST_HOST, because=because)
+
+
+def in_use(instance: str, load: HostLoad | None) -> Refusal | None:
+    """Return why a host is not retired after all: it has work now, or nobody knows."""
+    if load is not None and load.load is Load.IDLE:
+        return None
+    because = "the group does not count it as in service" if load is None else load.because
+    return Refusal(code=RefusalCode.IN_USE, because=f"{instance} is retired only while it is idle: {because}")
 
 
 def loop(berth: Berth, limits: ReplacementLimits, now: datetime) -> Refusal | None:
@@ -75,7 +103,11 @@ def loop(berth: Berth, limits: ReplacementLimits, now: datetime) -> Refusal | No
 
 def given_up(departures: Sequence[Departure], group: str, since: datetime) -> tuple[Departure, ...]:
     """Return the hosts of a group that Medic had replaced since then, oldest first: not those that the cloud took back."""
-    ours = [each for each in departures if each.attempt is not None and each.group == group and each.doomed_at is not None]
+    ours = [
+        each
+        for each in departures
+        if each.attempt is not None and each.group == group and each.doomed_at is not None and not each.retired
+    ]
     return tuple(each for each in sorted(ours, key=_given_up_at) if _given_up_at(each) > since)
 
 
@@ -95,8 +127,8 @@ def cost(berth: Berth) -> Decimal | None:
     return None if berth.price is None else berth.price * Decimal(berth.warm_up / HOUR).quantize(Decimal("0.0001"))
 
 
-def options(service: Service, berth: Berth, usual_start: timedelta) -> tuple[str, ...]:
-    """Return every way of answering, each with its price, the one that is asked for (the replacement) marked with `*`.
+def options(act: FleetAct, service: Service, berth: Berth, usual_start: timedelta) -> tuple[str, ...]:
+    """Return every way of answering, each with its price, the one that is asked for marked with `*`.
 
     usual_start: how long the service takes from its start until it answers.
     """
@@ -104,6 +136,13 @@ def options(service: Service, berth: Berth, usual_start: timedelta) -> tuple[str
     hour = "at a price that the price file does not have" if berth.price is None else f"{berth.price:.3f} USD/h"
     priced = f"{member.kind} on demand, prices of {berth.priced_on}; spot costs less"
     capacity = f"{_minutes(BOOT + usual_start)} with {len(berth.others)} of {len(berth.others) + 1} hosts"
+    if act is FleetAct.RETIRE:
+        return (
+            f"* retire-host: {hour} less ({priced}); {berth.size.wanted - 1} hosts are left, and the autoscaler brings one back"
+            f" within {_minutes(berth.warm_up)} when there is work",
+            f"do nothing: {hour} goes on being paid for it",
+            "fewer hosts for good: medic:minSize, or medic:sleepCron and medic:wakeCron for the nights",
+        )
     replacement = cost(berth)
     spent = f"up to {replacement:.2f} USD" if replacement is not None else hour
     return (
@@ -114,21 +153,28 @@ def options(service: Service, berth: Berth, usual_start: timedelta) -> tuple[str
     )
 
 
-def outlook(berth: Berth, *, balanced: bool) -> tuple[str, ...]:
+def outlook(act: FleetAct, berth: Berth, *, balanced: bool) -> tuple[str, ...]:
     """Return what would be done, step by step, as people are shown it. balanced: a balancer sends requests to the host."""
     this = f"{berth.member.instance} ({berth.member.kind}, {berth.member.zone})"
+    retires = act is FleetAct.RETIRE
+    ends = (
+        f"serves on with {berth.size.wanted - 1} hosts"
+        if retires
+        else (f"serves again with {berth.size.wanted} hosts once the new one is seen well, within {_minutes(berth.warm_up)}")
+    )
     steps = (
         *([f"takes {this} out of the balancer and lets its requests end"] if balanced else []),
-        f"tells {berth.member.group} to end it and start another",
+        f"tells {berth.member.group} to end it and {'become one smaller' if retires else 'start another'}",
         "ends its containers, keeps their last words",
-        f"serves again with {berth.size.wanted} hosts once the new one is seen well, within {_minutes(berth.warm_up)}",
+        ends,
     )
     return tuple(f"{number}. {step}" for number, step in enumerate(steps, 1))
 
 
 def last_of(going: Departure, berth: Berth) -> Refusal | None:
     """Return why a host that was given up may not go after all: time has passed, and now it is the last that serves."""
-    return objection(berth, None, serves=going.serves, now=going.heard_at) if going.attempt is not None else None
+    act = FleetAct.RETIRE if going.retired else FleetAct.REPLACE
+    return objection(berth, None, serves=going.serves, now=going.heard_at, act=act) if going.attempt is not None else None
 
 
 def _minutes(span: timedelta) -> str:

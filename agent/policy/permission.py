@@ -14,6 +14,7 @@ from agent.model import (
     Answer,
     Approval,
     Decision,
+    FleetAct,
     Hold,
     HoldCode,
     HostName,
@@ -115,6 +116,13 @@ def asked_for(incident: Incident, runbooks: Sequence[Runbook]) -> Plan | Refusal
         return plan
     because = f"{plan.runbook} is not what it was when it was asked for"
     return Refusal(code=RefusalCode.RUNBOOK_CHANGED, because=because)
+
+
+def confirmed(decision: Plan | Refusal | None, incident: Incident, standing: Standing) -> Decision | None:
+    """Return what was asked for, or a Hold that waits for a person's word where that kind of plan is never done without one."""
+    if isinstance(decision, Plan) and decision.fleet is FleetAct.RETIRE:
+        return _by_word(decision, len(incident.attempts) + 1, standing)
+    return decision
 
 
 def lapsed(plan: Plan, number: int, approvals: Sequence[Approval], now: datetime) -> str | None:

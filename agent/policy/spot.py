@@ -167,7 +167,9 @@ def stands(departure: Departure, members: Sequence[Member]) -> bool:
 
 
 def is_replaced(departure: Departure, members: Sequence[Member]) -> bool:
-    """Say whether as many hosts are warm as the group was to have, without the one that left."""
+    """Say whether as many hosts are warm as the group was to have, without the one that left; of one retired, whether it is gone."""
+    if departure.retired:
+        return departure.drained_at is not None and all(each.instance != departure.instance for each in members)
     if departure.wanted is None or (departure.attempt is not None and stands(departure, members)):
         return False
     return len(warm(departure, members)) >= departure.wanted

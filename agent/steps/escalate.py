@@ -96,6 +96,8 @@ def next_step(incident: Incident, refusal: Refusal) -> str:  # noqa: C901 -- one
             return f"Find out what breaks the hosts before another one is bought: {refusal.because}. {advice}".rstrip()
         case RefusalCode.LAST_HOST:
             return f"Bring another host of the fleet into service first: {refusal.because}. {advice}".rstrip()
+        case RefusalCode.IN_USE:
+            return f"Nothing is to be done unless the host is to go all the same: {refusal.because}. `medic incident close {incident.id}` ends this."
         case RefusalCode.NO_MONEY:
             return f"Raise `inventory.money_per_day` or replace the host by hand: {refusal.because}. {advice}".rstrip()
         case RefusalCode.HARMED:

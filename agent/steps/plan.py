@@ -32,7 +32,11 @@ def choose(
     return (
         holds.halted(standing.halted)
         or spot.doomed(standing.departures, service.host)
-        or giving_up.spared(permission.asked_for(incident, runbooks), incident, service, findings, standing)
+        or permission.confirmed(
+            giving_up.spared(permission.asked_for(incident, runbooks), incident, service, findings, standing),
+            incident,
+            standing,
+        )
         or holds.silenced(standing)
         or maintenance.hold(standing)
         or breaker.hold(standing.breaker)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # types only: importing them for real is what the fast comman
     from agent.drift import Line
     from agent.fleet import Snapshot
     from agent.model import Member, Stay
+    from agent.policy.idleness import HostLoad
     from agent.savings import SpotBill
     from agent.settings import InventorySource
     from infra.inventory import Inventory
@@ -105,6 +106,23 @@ def spot_savings(using: Settings, stays: Sequence["Stay"], since: "datetime", un
     return savings.of(stays, AwsSpotPrices(clients).history(kinds, since, until), _price(), since, until)
 
 
+def host_loads(using: Settings) -> tuple["HostLoad", ...]:
+    """Return what every host of the fleet had to do of late, the idle first, with what each costs. Changes nothing.
+
+    Raises ConfigError (no `inventory:`, boto3 missing) or OutsideError (AWS does not answer).
+    """
+    from agent.policy import idleness
+
+    source = _source(using)
+    snapshot = sync_inventory(using)
+    clients, stack, now = _aws(source.region), snapshot.inventory, clock.CLOCK.now()
+    from agent.adapters.aws_meter import AwsGpuMeter
+
+    meter = AwsGpuMeter(clients, stack.metric_namespace, stack.stack)
+    here = [each.instance for each in snapshot.members if each.in_service]
+    return idleness.judge(snapshot.members, meter.use(here, now - source.idle.within, now), source.idle, _price())
+
+
 def _price() -> Callable[[str], Decimal | None]:
     """Return what tells the price of an hour of a type on demand, by the price file."""
     from infra import prices
@@ -186,6 +204,7 @@ def opened(using: Settings, world: World) -> Iterator[Fleet | None]:
     from agent.adapters.aws_bucket import AwsBucket
     from agent.adapters.aws_events import AwsEvents
     from agent.adapters.aws_fleet import AwsFleet
+    from agent.adapters.aws_meter import AwsGpuMeter
     from agent.adapters.docker_engine import DockerEngine
     from infra import prices
 
@@ -206,5 +225,7 @@ def opened(using: Settings, world: World) -> Iterator[Fleet | None]:
         price=_price(),
         priced_on=prices.load().as_of,
         stack=stack.stack,
+        meter=AwsGpuMeter(clients, stack.metric_namespace, stack.stack),
+        idle=using.inventory.idle,
         replacements=using.inventory.replacements,
     )

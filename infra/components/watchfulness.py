@@ -40,7 +40,7 @@ class Watchfulness(pulumi.ComponentResource):
         )  # fmt: skip
         self._alarm(
             "blind-gpus", topic, "nvidia-smi fails or hangs on a host", NAMESPACE, "GpuUnreadable",
-            {"Fleet": settings.name, "Gpu": "all"}, above=0,
+            {"Fleet": settings.name}, above=0,
         )  # fmt: skip
         if settings.on_demand_base:
             self._alarm(

@@ -230,14 +230,39 @@ def test_gpu_figures_leave_out_what_a_card_does_not_say_and_count_a_broken_nvidi
         read(str(tmp_path))
         == str(
             [
-                ("GpuUnreadable", "Count", 0.0, "all"),
+                ("GpuUnreadable", "Count", 0.0, "fleet"),
+                ("GpuUnreadable", "Count", 0.0, "host"),
                 ("GpuMemoryUsed", "Megabytes", 46068.0, "0"),
                 ("GpuTemperature", "None", 41.0, "0"),
             ]
         )
         + "\n"
     )
-    assert read("/nowhere") == str([("GpuUnreadable", "Count", 1.0, "all")]) + "\n"
+    assert read("/nowhere") == str([("GpuUnreadable", "Count", 1.0, "fleet"), ("GpuUnreadable", "Count", 1.0, "host")]) + "\n"
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho '0, 3, 46068, 41'\necho '1, 7, 46068, 41'\n")
+    assert "('GpuBusiest', 'Percent', 7.0, 'host')" in read(str(tmp_path))
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho '0, 3, 46068, 41'\necho '1, [N/A], 46068, 41'\n")
+    assert "GpuBusiest" not in read(str(tmp_path)), "what one card does not tell makes no idle host"
+
+
+def test_figures_are_sent_under_the_fleet_the_host_and_the_card(tmp_path: Path) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho '0, 3, 46068, 41'\n")
+    (tmp_path / "aws").write_text(f'#!/bin/sh\nfor word; do said="$word"; done\nprintf %s "$said" > {tmp_path}/sent\n')
+    for each in ("nvidia-smi", "aws"):
+        (tmp_path / each).chmod(0o755)
+    (tmp_path / "config").write_text(json.dumps({"fleet": "medic-a", "region": "r", "namespace": "Medic"}))
+    (tmp_path / "instance").write_text("i-1\n")
+    words = [sys.executable, str(ROOT / "infra/host/report_gpus.py"), str(tmp_path / "config"), str(tmp_path / "instance")]
+
+    subprocess.run(words, check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    sent = {
+        (each["MetricName"], *(f"{name['Name']}={name['Value']}" for name in each["Dimensions"]))
+        for each in json.loads((tmp_path / "sent").read_text())
+    }
+    assert ("GpuUnreadable", "Fleet=medic-a") in sent
+    assert ("GpuBusiest", "Fleet=medic-a", "Instance=i-1") in sent
+    assert ("GpuUtilization", "Fleet=medic-a", "Instance=i-1", "Gpu=0") in sent
 
 
 # ----------------------------------------------------------------------------------------------------------- user data

@@ -239,6 +239,7 @@ def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
         ("restart-docker", 60),
         ("put-back-config", 90),
         ("reboot-host", 95),
+        ("retire-host", 99),
     ]
 
 
@@ -276,7 +277,15 @@ def test_the_published_schema_is_current() -> None:
 def test_a_runbook_that_cannot_be_put_to_the_test_says_why_and_is_never_safe() -> None:
     unrehearsed = {id_: runbook for id_, runbook in shipped().items() if runbook.unrehearsed is not None}
 
-    by_hand = {"sync-clock", "rotate-logs", "restart-docker", "reboot-host", "restart-fabric-manager", "replace-host"}
+    by_hand = {
+        "sync-clock",
+        "rotate-logs",
+        "restart-docker",
+        "reboot-host",
+        "restart-fabric-manager",
+        "replace-host",
+        "retire-host",
+    }
     assert set(unrehearsed) == by_hand
     assert all(runbook.risk is not Risk.SAFE for runbook in unrehearsed.values())
     assert all(
