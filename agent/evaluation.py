@@ -46,8 +46,9 @@ from agent.model import (
     Surroundings,
     Verdict,
 )
-from agent.policy import advice
+from agent.policy import advice, memory
 from agent.ports import Advisor
+from agent.recall import Past
 from agent.steps import plan
 
 _ASKED = frozenset({HoldCode.AWAITING_APPROVAL, HoldCode.SUGGESTED})
@@ -88,8 +89,12 @@ def decide(
     runbooks: tuple[Runbook, ...],
     advisor: Advisor | None,
     standing: Standing | None = None,
+    past: Past | None = None,
 ) -> tuple[Diagnosis, Decision]:
-    """Return the diagnosis and the decision that this Medic comes to. standing: the rest of the world; quiet where not given."""
+    """Return the diagnosis and the decision that this Medic comes to.
+
+    standing: the rest of the world; quiet where not given. past: what was known then; nothing where not given.
+    """
     evidence = case.evidence
     attempts = tuple(_attempt(case, number, *tried, runbooks) for number, tried in enumerate(case.tried, start=1))
     incident = _incident(case, attempts)
@@ -97,11 +102,11 @@ def decide(
     ruled = match.diagnose(evidence, tuple(rules))
     findings = Findings(evidence=evidence, diagnosis=ruled, saved=True)
     decision = plan.choose(incident, case.service, findings, runbooks, stands)
-    unsettled = doubt.why(ruled, evidence)
+    unsettled = doubt.why(ruled, evidence) or memory.doubts(ruled, stands.remedies, runbooks, stands.memory)
     number = len(attempts) + 1
     if advisor is None or unsettled is None or not advice.worth_asking(decision, number, advisor.asks):
         return ruled, decision
-    diagnosis = advisor.advise(_question(case, ruled, unsettled, attempts, runbooks))
+    diagnosis = advisor.advise(_question(case, ruled, unsettled, attempts, runbooks, past or Past()))
     return diagnosis, plan.choose(incident, case.service, replace(findings, diagnosis=diagnosis), runbooks, stands)
 
 
@@ -271,9 +276,10 @@ def replay(
     runbooks: tuple[Runbook, ...],
     advisor: Advisor | None,
     standing: Standing,
+    past: Past,
 ) -> Replayed:
-    """Decide a recorded case again. standing: as it is now, with the time of the recording."""
-    diagnosis, decision = decide(case, rules, runbooks, advisor, standing)
+    """Decide a recorded case again. standing: as it is now, with the time of the recording. past: what was known then."""
+    diagnosis, decision = decide(case, rules, runbooks, advisor, standing, past)
     decided, word = ended(decision)
     return Replayed(
         number=number,
@@ -289,11 +295,11 @@ def opinion(case: Golden, ruled: Diagnosis, runbooks: tuple[Runbook, ...], advis
     unsettled = doubt.why(ruled, case.evidence)
     if unsettled is None:
         return ruled
-    return advisor.advise(_question(case, ruled, unsettled, (), runbooks))
+    return advisor.advise(_question(case, ruled, unsettled, (), runbooks, Past()))
 
 
 def _question(
-    case: Golden, ruled: Diagnosis, unsettled: str, attempts: tuple[Attempt, ...], runbooks: tuple[Runbook, ...]
+    case: Golden, ruled: Diagnosis, unsettled: str, attempts: tuple[Attempt, ...], runbooks: tuple[Runbook, ...], past: Past
 ) -> Question:
     return Question(
         service=case.service,
@@ -302,7 +308,8 @@ def _question(
         ruled=ruled,
         doubt=unsettled,
         attempts=attempts,
-        history=(),
+        history=past.history,
+        remembered=past.trouble,
         runbooks=runbooks,
         services=(case.service,),
     )
@@ -312,27 +319,27 @@ class Recording:
     """`ports.Containers` over one case's evidence: what a tool of a model sees of a world that is long gone."""
 
     def __init__(self, service: Service, evidence: Evidence) -> None:
-        self._service, self._evidence = service, evidence
+        self.service, self._evidence = service, evidence
 
     def list(self, host: HostName) -> tuple[ContainerFacts, ...]:
         """Return the one container, where there was one."""
         container = self._evidence.container
-        return () if container is None or host != self._service.host else (container,)
+        return () if container is None or host != self.service.host else (container,)
 
     def inspect(self, host: HostName, container: str) -> ContainerFacts:
         """Return its facts."""
-        found = next((each for each in self.list(host) if container == self._service.container), None)
+        found = next((each for each in self.list(host) if container == self.service.container), None)
         return found or ContainerFacts(name=container, id="", state=ContainerState.MISSING)
 
     def logs(self, host: HostName, container: str, *, limit: int, since: datetime | None = None) -> bytes:
         """Return the lines that were kept."""
-        if host != self._service.host or container != self._service.container:
+        if host != self.service.host or container != self.service.container:
             return b""
         return "\n".join(line.text for line in self._evidence.log).encode("utf-8", "replace")[-limit:]
 
     def events(self, host: HostName, container: str, *, since: datetime) -> tuple[ContainerEvent, ...]:
         """Return those that were kept."""
-        return self._evidence.events if (host, container) == (self._service.host, self._service.container) else ()
+        return self._evidence.events if (host, container) == (self.service.host, self.service.container) else ()
 
     def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
         """Return the Compose project as it was seen."""
@@ -346,6 +353,6 @@ class Recording:
         """Return what every check said."""
         return (
             self._evidence.verdict
-            if service.name == self._service.name
+            if service.name == self.service.name
             else replace(self._evidence.verdict, service=service.name, health=Health.UNKNOWN, judgements=())
         )

@@ -75,7 +75,7 @@ def golden(
 
 
 def _judge(ctx: typer.Context, cases: "Sequence[Golden]", model: "ModelSettings | None") -> "list[Judged]":
-    from agent import evaluation
+    from agent import evaluation, recall
     from agent.wiring import clock, opinions, shipped
 
     rules, runbooks = shipped.rules(), shipped.runbooks()
@@ -84,14 +84,16 @@ def _judge(ctx: typer.Context, cases: "Sequence[Golden]", model: "ModelSettings 
     with opinions.second_opinions(options.settings(ctx), model) as made:
         apart = evaluation.apart(cases, clock.CLOCK.now())
         return list(
-            evaluation.play(apart, rules, runbooks, lambda case: made(evaluation.Recording(case.service, case.evidence)))
+            evaluation.play(
+                apart, rules, runbooks, lambda case: made(evaluation.Recording(case.service, case.evidence), recall.Past())
+            )
         )
 
 
 def whom(using: "Settings", model: str, name: str) -> "ModelSettings":
-    """Return whom to ask. Raises ConfigError. The limits are those of medic.yaml, but for how many calls an hour may take."""
+    """Return whom to ask. Raises ConfigError. The limits, and when it is asked, are those of medic.yaml, but for how many calls an hour may take."""
     from agent.errors import ConfigError
-    from agent.model import ModelLimits, Price
+    from agent.model import Asks, ModelLimits, Price
     from agent.settings import ModelProvider, ModelSettings
 
     if model == CONFIGURED:
@@ -100,10 +102,11 @@ def whom(using: "Settings", model: str, name: str) -> "ModelSettings":
         chosen = using.model
     elif model.startswith(("http://", "https://")):
         limits = using.model.limits if using.model is not None else ModelLimits()
+        asks = using.model.asks if using.model is not None else Asks.STUCK
         # Nobody says what an endpoint of one's own costs: nothing, until medic.yaml names it with its prices.
         free = ((name, Price(input=Decimal(0), output=Decimal(0))),)
         provider = ModelProvider(model=name, investigate=name, url=model, key="none", prices=free)
-        chosen = ModelSettings(providers=(provider,), limits=limits)
+        chosen = ModelSettings(providers=(provider,), limits=limits, asks=asks)
     else:
         raise ConfigError(f"cannot ask {model!r}: write the URL of an OpenAI-compatible endpoint, or `configured`")
     many = 1_000_000  # an evaluation is many incidents in a few minutes; what bounds it is the money of a day
@@ -184,7 +187,7 @@ def _opinion(
     ctx: typer.Context, model: str | None, name: str, asked: "list[Consultation]"
 ) -> "Iterator[Callable[[tuple[Case, ...]], Score]]":
     """Yield what scores cases. asked: gets what came of each asking of a model."""
-    from agent import evaluation
+    from agent import evaluation, recall
     from agent.diagnosis import score
     from agent.wiring import clock, opinions, shipped
 
@@ -199,7 +202,9 @@ def _opinion(
 
         def opinion(seen: "Evidence", ruled: "Diagnosis") -> "Diagnosis":
             case = evaluation.of_log(seen, begun)
-            said = evaluation.opinion(case, ruled, runbooks, made(evaluation.Recording(case.service, case.evidence)))
+            said = evaluation.opinion(
+                case, ruled, runbooks, made(evaluation.Recording(case.service, case.evidence), recall.Past())
+            )
             if said.consultation is not None:
                 asked.append(said.consultation)
             return said

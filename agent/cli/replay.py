@@ -17,7 +17,8 @@ def replay(
 ) -> None:
     """Decide an incident again on its own evidence, and show what would be decided otherwise.
 
-    Rules, runbooks, declaration and permissions are those of now; the rest of the world is taken to be quiet. Changes nothing.
+    Rules, runbooks, declaration and permissions are those of now; what is remembered is what was known then; the rest of the world is
+    taken to be quiet. Changes nothing.
     """
     from agent import evaluation
     from agent.cli import incident, screen
@@ -35,17 +36,15 @@ def replay(
         made = None if chosen is None else stack.enter_context(opinions.second_opinions(using, chosen))
         rules, runbooks = shipped.rules(), shipped.runbooks()
         apart = evaluation.apart([case for _, case in cases], clock.CLOCK.now())
-        told = [
-            evaluation.replay(
-                case,
-                number,
-                rules,
-                runbooks,
-                None if made is None else made(evaluation.Recording(case.service, case.evidence)),
-                evaluations.standing_at(using, store, case.service, case.evidence.at),
-            )
-            for (number, _), case in zip(cases, apart, strict=True)
-        ]
+        told = []
+        for (number, _), case in zip(cases, apart, strict=True):
+            past = evaluations.past_of(using, store, found, case.evidence.at)
+            opinion = None if made is None else made(evaluation.Recording(case.service, case.evidence), past)
+            stands = evaluations.standing_at(using, store, case.service, case.evidence.at, past, runbooks)
+            try:
+                told.append(evaluation.replay(case, number, rules, runbooks, opinion, stands, past))
+            except LookupError as exc:
+                raise ConfigError(f"cannot replay {found.id}: {exc.args[0]}") from exc
     if as_json or options.given(ctx).as_json:
         screen.print_json(tuple(told))
     else:

@@ -11,7 +11,8 @@ from agent.settings import Settings
 from agent.wiring import clock
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
-    from agent.model import Golden
+    from agent.model import Golden, Runbook
+    from agent.recall import Past
 
 
 def recordings(using: Settings, store: Store, incident: Incident) -> "tuple[tuple[int, Golden], ...]":
@@ -39,17 +40,32 @@ def recordings(using: Settings, store: Store, incident: Incident) -> "tuple[tupl
     return tuple(found)
 
 
-def standing_at(using: Settings, store: Store, service: Service, at: datetime) -> Standing:
-    """Return how a service stands by its declaration and the wishes of now, at a time of the past: what a replay decides in."""
+def past_of(using: Settings, store: Store, incident: Incident, at: datetime) -> "Past":
+    """Return what was known when an incident was under way. Raises StoreError."""
+    from agent import recall
+
+    return recall.as_of(at, incident, store=store, rule=using.fleet_limits.memory)
+
+
+def standing_at(
+    using: Settings, store: Store, service: Service, at: datetime, past: "Past", runbooks: "tuple[Runbook, ...]"
+) -> Standing:
+    """Return how a service stands by its declaration and the wishes of now, at a time of the past: what a replay decides in.
+
+    past: what was known then; it orders remedies as it did.
+    """
     from agent import parameters, standing
     from agent.adapters.good_copies import GoodCopyFiles
+    from agent.policy import memory
 
-    copies = GoodCopyFiles(using.state_dir)
+    copies, episode = GoodCopyFiles(using.state_dir), past.trouble.episode
     return Standing(
         now=at,
         good_copy=parameters.good_copy(service, copies.latest(service.name)),
         around=standing.surroundings(service, store, copies, at),
         permissions=using.permissions,
+        remedies=memory.of_now(episode.remedies, runbooks) if episode is not None else (),
+        memory=using.fleet_limits.memory,
     )
 
 

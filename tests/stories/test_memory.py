@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.model import FleetLimits, Incident, IncidentState, Limits, MemoryRule, Risk, StoryKind
+from agent import recall
+from agent.model import Episode, FleetLimits, Incident, IncidentState, Limits, MemoryRule, Risk, StoryKind
 from tests.fakes_model import ScriptedModel, says, verdict
 from tests.stories import test_second_opinion as opinion
 from tests.stories.world import RECREATE, RESTART, START, Ward, service
@@ -156,3 +157,42 @@ def test_nothing_that_a_model_says_is_remembered(tmp_path: Path) -> None:
     assert made.store.memory.notes(made.clock.now()) == ()
     assert made.store.memory.forgotten() == {}
     assert replace(made.incident("web"), diagnosis=None).fingerprint.startswith("web")
+
+
+def test_a_replay_remembers_what_was_known_then(tmp_path: Path) -> None:
+    """Three incidents of one trouble; what the second one knew is asked for after the third, a forgetting and notes of both times."""
+    made = ward(tmp_path)
+    rule = MemoryRule()
+    first = hangs(made)
+    made.store.memory.note(
+        first.fingerprint, first.service, "then", by="ada", now=made.clock.now(), until=made.clock.now() + 90 * DAY
+    )
+    made.clock.move(DAY)
+    at = made.clock.now()
+    knew = recall.trouble(first.fingerprint, store=made.store, rule=rule, now=at)
+    second = hangs(made, days=0.001)
+    third = hangs(made)
+    made.store.memory.note(
+        first.fingerprint, first.service, "later", by="ada", now=made.clock.now(), until=made.clock.now() + 90 * DAY
+    )
+    assert {each.times for each in episodes_now(made, rule)} == {3}
+
+    past = recall.as_of(at, second, store=made.store, rule=rule)
+    assert past.trouble == knew
+    assert (past.trouble.episode is not None and past.trouble.episode.times, [note.text for note in past.trouble.notes]) == (
+        1,
+        ["then"],
+    )
+    assert past.troubles == (past.trouble,)
+    assert [each.id for each in past.history] == [first.id]
+
+    made.store.memory.forget(first.fingerprint, by="ada", why="another disk", now=made.clock.now())
+    then = recall.as_of(at, second, store=made.store, rule=rule).trouble
+    assert then.episode == knew.episode, "forgotten since, and known then"
+    assert then.notes == (), "a note that was deleted is gone"
+    assert recall.as_of(made.clock.now(), third, store=made.store, rule=rule).trouble.episode is None, "forgotten by now"
+    assert recall.as_of(at, first, store=made.store, rule=rule) == recall.Past()
+
+
+def episodes_now(made: Ward, rule: MemoryRule) -> tuple[Episode, ...]:
+    return recall.everything(store=made.store, rule=rule, now=made.clock.now())
