@@ -190,7 +190,7 @@ class Night:
                 victim.end()
             return
         if not victim.ends(ENDS_WITHIN):
-            self.tally.lost.append(f"daemon {victim.pid} did not end after SIG{signal}")
+            self.tally.lost.append(f"daemon {victim.pid} did not end after SIG{signal}: {doing(victim.pid)}")
             victim.end()
         if len(self.daemons) > 1 and (signal == "TERM" or self.dice.random() < 0.5):
             self.wait_for_the_other(victim, began)
@@ -330,6 +330,16 @@ def run(
             ground.clear()
         judge(tally, ground, opened)
         return tally
+
+
+def doing(pid: int) -> str:
+    """Return the state of each thread of a process, and where in the kernel it waits: what keeps it from ending."""
+    threads = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            threads.append(f"{state} {(task / 'wchan').read_text()}")
+    return ", ".join(threads) or "it is gone now"
 
 
 def until(true: Callable[[], bool], seconds: float) -> bool:
