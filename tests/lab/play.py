@@ -101,7 +101,7 @@ def _with_medic(scenario: Scenario, site: Site, quit_: threading.Event, patience
         if watching.exit_code != 0:
             ended = f"medic watch ended with {watching.exit_code} after SIGTERM"
             row = dataclasses.replace(row, as_expected=False, wrong=(*row.wrong, ended))
-        if broken := score.of_audit(site):
+        if broken := (*score.of_audit(site), *score.of_secrets(site)):
             row = dataclasses.replace(row, as_expected=False, harmful=(*row.harmful, *broken))
     return row
 

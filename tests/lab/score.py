@@ -17,6 +17,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tests import canaries
 from tests.lab import ground, watching
 from tests.lab.ground import Site
 from tests.lab.scenario import End, Scenario
@@ -141,6 +142,11 @@ def of_audit(site: Stage) -> tuple[str, ...]:
     except StageError as exc:
         return (f"the audit is not whole: {exc}",)
     return ()
+
+
+def of_secrets(site: Site) -> tuple[str, ...]:
+    """Say where a secret that was planted in the services stands in what Medic left: nothing, or a sentence for each file."""
+    return tuple(f"a secret leaked into {leak}" for leak in canaries.search(site.folder).leaks)
 
 
 def of_rival(
