@@ -24,18 +24,24 @@ say "rules and cases"
 
 scripts/sshd.sh
 
-say "contracts and stories"
-"${pytest[@]}" tests/contracts tests/stories
-
-# cloud-init's own schema, out of Debian's package: to install it would be to run it at this machine's next boot.
-schema=.cache/cloud-init/schema-cloud-config-v1.json
-if [[ ! -f $schema ]] && command -v dpkg-deb >/dev/null; then
+# Takes one file out of one of Debian's packages into .cache. To install cloud-init would be to run it at this machine's next
+# boot, and Prometheus would be started here and now.
+take() {
+    local package=$1 file=$2 to=.cache/$3 unpacked
+    if [[ -f $to ]] || ! command -v dpkg-deb >/dev/null; then return; fi
     unpacked=$(mktemp -d)
-    if (cd "$unpacked" && apt-get -qq download cloud-init && dpkg-deb -x cloud-init_*.deb .) 2>/dev/null; then
-        install -D -m 644 "$unpacked"/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json "$schema"
+    if (cd "$unpacked" && apt-get -qq download "$package" && dpkg-deb -x "$package"_*.deb .) 2>/dev/null; then
+        install -D -m "$4" "$unpacked/$file" "$to"
     fi
     rm -rf "$unpacked"
-fi
+}
+take prometheus usr/bin/promtool prometheus/promtool 755
+# cloud-init's own schema.
+take cloud-init usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json \
+    cloud-init/schema-cloud-config-v1.json 644
+
+say "contracts and stories"
+"${pytest[@]}" tests/contracts tests/stories
 
 say "infrastructure (on Pulumi's mocks, and on a stand-in engine over moto)"
 "${pytest[@]}" --dist loadfile tests/infra

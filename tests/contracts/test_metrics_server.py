@@ -32,6 +32,12 @@ def test_a_scrape_is_answered_and_any_other_path_is_not_found(server: MetricsSer
     assert get(server.port, "/")[0] == 404
 
 
+def test_it_listens_on_loopback_and_nowhere_else(server: MetricsServer) -> None:
+    # All of 127.0.0.0/8 is this machine: a server that listens everywhere would answer here.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", server.port), timeout=5)
+
+
 def test_a_scraper_that_says_nothing_keeps_no_other_from_its_answer(server: MetricsServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)):
         assert get(server.port, "/metrics")[0] == 200
