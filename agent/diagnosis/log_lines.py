@@ -23,6 +23,8 @@ _LEVEL = re.compile(
     r"|^(?:\S{1,40} {1,3}\| )?(?i:(trce|dbug|info|warn|fail|crit): )"  # .NET
     r"|^(?:\S{1,40} {1,3}\| )?([IWEF])\d{4} \d\d:\d\d"  # klog, glog
     r"|^\S{10} \S{15}: ([IWEF]) "  # TensorFlow
+    r"|^\[([DIWEC]) (?:\d{4}-\d\d-\d\d|\d{6}) \d\d:\d\d"  # Tornado, Jupyter
+    r"|^\[Nest\] .{10,60}\b(LOG|VERBOSE) \["  # NestJS
     r"|^(?:\[rank\d{1,5}\]: ?)?\[(?:rank\d{1,5}\]:\[)?([WEF])\d{3,4} \d\d:\d\d:\d\d"  # PyTorch
     r"|\b[A-Z][a-z]\w{2,40}(Warning): "  # Python and Node name a warning's class so
     r"|^(?i:(debug|notice|warning|error|fatal)): "  # what is left of a line of Postfix once syslog is off
@@ -40,11 +42,12 @@ _LEVEL = re.compile(
 )
 """What follows `|` after up to 40 characters at the start is docker compose's own prefix."""
 _CALM = frozenset(
-    {"trace", "debug", "info", "information", "notice", "note", "system", "trce", "dbug", "dbg", "inf", "d", "i", "n", "t", "10", "20", "30", ".", "*", "-", "\u2713", "\u2714"}
+    {"trace", "debug", "info", "information", "notice", "note", "system", "trce", "dbug", "dbg", "inf", "log", "verbose", "d", "i", "n", "t", "10", "20", "30", ".", "*", "-", "\u2713", "\u2714"}
 )  # fmt: skip
 _WARNING = frozenset({"warn", "warning", "wrn", "w", "40", "\u26a0"})
 _CARRIES_AN_ERROR = re.compile(
-    r"\b(?:err(?:or)?|exception|exc_info|error_message|reason)\"?[=:]\s?\"?(?!null|nil|none|false|true|\[\]|\{\}|0\b|\"|<nil>)[^\s\"]",
+    r"\b(?:err(?:or)?|exception|exc_info|error_message)\"?[=:]\s?\"?(?!null|nil|none|false|true|\[\]|\{\}|0\b|\"|<nil>)[^\s\"]"
+    r"|\breason\"?[=:]\s?\"?[^\"]{0,80}(?:err|fail|exceed|timed? ?out|refus|denied|unhealthy|kill|crash|evict|back-?off|no such|not found)",
     re.IGNORECASE,
 )
 """A calm line that brings an error along in a field of its own tells of trouble, whatever its level."""
@@ -96,6 +99,8 @@ class Entry:
     warning: bool
     """Its own level is WARN: its writer went on."""
     template: str
+    starts_at: int
+    """Position of the line that this one belongs to: the head of the trace, with its frames and properties, of Node or Java; else -1."""
     ends_at: int
     """Position of the exception that ends the Python trace this line belongs to; -1 outside of one."""
     traced: bool
@@ -105,11 +110,11 @@ class Entry:
 def read(lines: Sequence[LogLine]) -> tuple[Entry, ...]:
     """Return the entries of `lines`, in their order."""
     texts = bare([line.text for line in lines])
-    ranks, ends = _ranks(texts), _trace_ends(texts)
+    ranks, starts, ends = _ranks(texts), _trace_heads(texts), _trace_ends(texts)
     frames = [_STACK_FRAME.search(text) is not None for text in texts]
     traced = [any(frames[max(0, position - 2) : position + 2]) for position in range(len(lines))]
     return tuple(
-        _entry(position, ranks[position], ends[position], line, texts[position], traced=traced[position])
+        _entry(position, ranks[position], (starts[position], ends[position]), line, texts[position], traced=traced[position])
         for position, line in enumerate(lines)
     )
 
@@ -140,7 +145,7 @@ def template(text: str) -> str:
     return _DIGITS.sub("0", text)[:TEMPLATE_CHARACTERS]
 
 
-def _entry(position: int, rank: float, end: int, line: LogLine, text: str, *, traced: bool) -> Entry:
+def _entry(position: int, rank: float, trace: tuple[int, int], line: LogLine, text: str, *, traced: bool) -> Entry:
     level = _level(text)
     return Entry(
         position=position,
@@ -151,7 +156,8 @@ def _entry(position: int, rank: float, end: int, line: LogLine, text: str, *, tr
         calm=level in _CALM and _CARRIES_AN_ERROR.search(text) is None and _GIVES_UP.search(text) is None,
         warning=level in _WARNING,
         template=template(text),
-        ends_at=end,
+        starts_at=trace[0],
+        ends_at=trace[1],
         traced=traced,
     )
 
@@ -180,6 +186,21 @@ def _ranks(lines: Sequence[str]) -> list[float]:
         # Deeper is lower on the page; a millionth of a line keeps them in that order and apart from the line before.
         ranks[position] = head - 0.5 - (position - head) * 1e-6
     return ranks
+
+
+def _trace_heads(lines: Sequence[str]) -> list[int]:
+    """Return for each line of a trace below its exception where that stands, up to what caused it, which is another's trouble."""
+    heads = [-1] * len(lines)
+    for head in range(len(lines) - 1):
+        if heads[head] != -1 or _FRAME.search(lines[head]) or not _STACK_FRAME.search(lines[head + 1]):
+            continue
+        below = head + 1
+        while below < len(lines) and below - head < CHAIN_LINES and _BELONGS_TO_TRACE.search(lines[below]):
+            if _CAUSED_BY.search(lines[below]):
+                break
+            heads[below] = head
+            below += 1
+    return heads
 
 
 def _trace_ends(lines: Sequence[str]) -> list[int]:

@@ -47,7 +47,7 @@ PERSISTS = 3
 """Equal warnings from which a complaint counts as lasting, whatever the program says between them."""
 
 _TROUBLE = re.compile(
-    r"\berr(?:or)?\b|exception|\bdied\b|\bcrash(?:ed|es|ing)?\b|\bdumped\b|\bfail(?:ed|ure|ing)?\b|fatal|panic|traceback|critical|denied|refused|\bkilled|abort|cannot|can't"
+    r"\berr(?:or)?\b|exception|\bdied\b|\bcrash(?:ed|es|ing)?\b|\bdumped\b|\bfail(?:ed|ure|ing)?\b|fatal|panic|traceback|critical|denied|refus(?:ed|ing)|\bkilled|abort|cannot|can't"
     r"|could not|unable|timed? ?out|corrupt|invalid|segfault|unhealthy|no such|not found|out of memory|unreachable|rejected",
     re.IGNORECASE,
 )
@@ -189,7 +189,7 @@ class _Log:
                 over = max((entry.position for entry in entries if _any(rule.cleared_by, entry)), default=-1)
                 known.update(entry.position for entry in hits if entry.position < over)
         # A trace is told by its exception: where that is noise, so are the frames above it.
-        known.update(entry.position for entry in entries if entry.ends_at in known)
+        known.update(entry.position for entry in entries if entry.ends_at in known or entry.starts_at in known)
         calm = {entry.position for entry in entries if entry.calm} - known
         ordinary = [entry.position for entry in entries if entry.position in calm | at_work and _is_ordinary(entry)]
         return cls(

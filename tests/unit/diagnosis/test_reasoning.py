@@ -18,8 +18,9 @@ GPU = rule("gpu", Cause.GPU_RUNTIME_UNAVAILABLE, order=140, log=("no driver",))
 GUESS = rule("guess", Cause.BAD_CONFIGURATION, order=match.GUESSES, log=("odd option",), cleared_by=("peer is back",))
 STOP = rule("told", Cause.BENIGN_NOISE, order=match.OBEYS, log=("received SIGTERM",))
 LEFT = rule("left", Cause.BENIGN_NOISE, order=match.OBEYS - 1, log=("worker left",))
+CALLER = rule("caller", Cause.BENIGN_NOISE, order=902, log=("caller left",))
 WORK = rule("work", Cause.BENIGN_NOISE, order=match.AT_WORK, log=("serving on port",))
-RULES = (PEER, NOTE, DEFECT, DISK, GPU, GUESS, STOP, LEFT, WORK)
+RULES = (PEER, NOTE, DEFECT, DISK, GPU, GUESS, STOP, LEFT, CALLER, WORK)
 
 SERVED = "INFO order 7 served in 3 ms"
 NOISE = "log:no-trouble"
@@ -134,6 +135,22 @@ CASES: dict[str, tuple[Told, Told]] = {
     "an orderly end explains what was complained of on the way": (
         Told(lines=("zorkmids failed", "received SIGTERM"), exit_code=143, said_by="rule:told"),
         Told(lines=("received SIGTERM", "zorkmids failed"), exit_code=143, said_by="none"),
+    ),
+    "a trace belongs to what stands above it: a client's when that is a client's": (
+        Told(lines=("caller left", "    at f (node:net:7:1) {", "  code: 'peer lost'", "}"), said_by="rule:caller"),
+        Told(lines=("caller left", "  code: 'peer lost'"), said_by="rule:peer"),
+    ),
+    "but what caused it is another's": (
+        Told(lines=("caller left", "\tat a.b.C(D.java:7)", "Caused by: x.Y: peer lost"), said_by="rule:peer"),
+        Told(lines=("caller left", "\tat a.b.C(D.java:7)", "\tpeer lost"), said_by="rule:caller"),
+    ),
+    "a reason that tells of trouble makes a calm line tell of it; any other does not": (
+        Told(lines=('INFO may not read reason="BackOff"', "ERROR zorkmids failed"), said_by="rule:note"),
+        Told(lines=("ERROR peer lost", 'INFO scaled up reason="ScalingReplicaSet"'), said_by=NOISE),
+    ),
+    "NestJS and Jupyter have levels of their own": (
+        Told(lines=("ERROR peer lost", "[Nest] 17  - 07/24/2026, 9:00:00 AM     LOG [Shop] order 7 is served"), said_by=NOISE),
+        Told(lines=("ERROR peer lost", "[E 2026-07-25 09:00:00.801 App] zorkmids failed"), said_by="rule:peer"),
     ),
     "a class that is called a warning is one": (
         Told(lines=("(node:1) OddListenersWarning: odd option",), said_by=NOISE),
