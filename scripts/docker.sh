@@ -37,6 +37,11 @@ if ! { command -v mmdebstrap && command -v haproxy; } >/dev/null && can_install;
     apt_install mmdebstrap haproxy
 fi
 
+# And Compose, which brings Medic's own image up beside that door: Docker's plugin where it is, else Debian's program.
+if ! { docker compose version || command -v docker-compose; } >/dev/null 2>&1 && can_install; then
+    apt_install --no-install-recommends docker-compose
+fi
+
 wait_until_it_answers() { # waits while process $1 lives, for `patience` at most
     local end=$((SECONDS + patience))
     until answers; do

@@ -1,6 +1,7 @@
 """The lab's images, built on the spot without any registry: `python -m tests.lab.images` builds the first two.
 
 tiny: busybox and nothing else, a second. base: a small Debian with nginx, redis and python3, half a minute.
+python: a Debian that the Dockerfile builds on, half a minute; `tests.lab.own_image` asks for it.
 servers: a Debian with the servers whose logs `tests.lab.logs` makes, some minutes; no test needs it.
 In: this machine's Debian or Ubuntu package sources. Out: images labelled `medic.lab=true` and with the key of the recipe
 they were made by, so that a second call finds them and a changed recipe replaces them.
@@ -23,10 +24,14 @@ from pathlib import Path
 
 TINY = "medic-lab/tiny"
 BASE = "medic-lab/base"
+PYTHON = "medic-lab/python"
 SERVERS = "medic-lab/servers"
 
 BASE_PACKAGES = ("nginx-light", "python3", "redis-server", "procps", "curl", "ca-certificates")
 """python3 and not python3-minimal: the minimal one has no `http.server`, which the lab's services are made of."""
+
+PYTHON_PACKAGES = ("python3", "python3-venv", "ca-certificates", "haproxy")
+"""What `python:3.11-slim` has; and HAProxy, so that one image is the base of Medic's own and the door before Docker."""
 
 SERVER_PACKAGES = (
     *("nginx-light", "haproxy", "caddy", "apache2", "php-fpm", "openssl", "ca-certificates", "procps", "curl"),
@@ -77,14 +82,14 @@ class Recipe:
 
 
 def ensure(image: str, say: Callable[[str], None] = print) -> str:
-    """Make sure that `image` (TINY, BASE or SERVERS) is in the local engine as its recipe says today; return its name.
+    """Make sure that `image` (TINY, BASE, PYTHON or SERVERS) is in the local engine as its recipe says today; return its name.
 
     Raises LabError when it cannot be built. Two processes may ask at once: the second waits for the first.
     """
     recipe = next(recipe for recipe in _recipes() if recipe.image == image)
     if _key_in_engine(image) == recipe.key:
         return image
-    with _one_builder():
+    with one_builder():
         if _key_in_engine(image) == recipe.key:
             return image
         say(f"building {image} (once)")
@@ -94,16 +99,16 @@ def ensure(image: str, say: Callable[[str], None] = print) -> str:
             recipe.build(root)
             changes = ("LABEL medic.lab=true", f"LABEL medic.lab.key={recipe.key}", 'CMD ["/bin/sh"]')
             flags = [word for change in changes for word in ("--change", change)]
-            _run("docker", "import", *flags, str(root), f"{image}:latest", timeout=BUILD)
+            run("docker", "import", *flags, str(root), f"{image}:latest", timeout=BUILD)
         # The image of an older recipe has lost its name just now; nothing but the lab ever used it.
-        _run("docker", "image", "prune", "--force", "--filter", "label=medic.lab=true", timeout=BUILD)
+        run("docker", "image", "prune", "--force", "--filter", "label=medic.lab=true", timeout=BUILD)
         say(f"built {image} in {time.monotonic() - started:.0f} s")
     return image
 
 
 def digest(image: str) -> str:
     """Return the content digest of an image of this engine, `sha256:...`."""
-    return _run("docker", "image", "inspect", "--format", "{{.Id}}", image, timeout=ASK).strip()
+    return run("docker", "image", "inspect", "--format", "{{.Id}}", image, timeout=ASK).strip()
 
 
 def _recipes() -> tuple[Recipe, ...]:
@@ -112,15 +117,17 @@ def _recipes() -> tuple[Recipe, ...]:
     return (
         Recipe(image=TINY, words=("busybox-static", codename, machine, "2"), build=_build_tiny),
         _debian(BASE, BASE_PACKAGES, codename, machine),
+        # Docker's client is this machine's own: a package of it would bring the whole engine along on Debian 12.
+        _debian(PYTHON, PYTHON_PACKAGES, codename, machine, programs=("docker",)),
         _debian(SERVERS, SERVER_PACKAGES, codename, machine),
     )
 
 
-def _debian(image: str, packages: tuple[str, ...], codename: str, machine: str) -> Recipe:
+def _debian(image: str, packages: tuple[str, ...], codename: str, machine: str, *, programs: tuple[str, ...] = ()) -> Recipe:
     return Recipe(
         image=image,
-        words=("minbase", codename, machine, *packages),
-        build=lambda tar: _build_debian(tar, image, packages, codename),
+        words=("minbase", codename, machine, *packages, *programs),
+        build=lambda tar: _build_debian(tar, image, packages, codename, programs),
     )
 
 
@@ -132,7 +139,7 @@ def _build_tiny(tar: Path) -> None:
     binary = next((path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.is_file()), None)
     if binary is None:
         raise LabError("cannot build the tiny image: the busybox-static package holds no busybox")
-    applets = _run(str(binary), "--list", timeout=ASK).split()
+    applets = run(str(binary), "--list", timeout=ASK).split()
     for name in ("etc", "proc", "sys", "dev", "tmp", "var", "srv"):
         (folder / "image" / name).mkdir(parents=True)
     (folder / "image/tmp").chmod(0o1777)
@@ -152,13 +159,13 @@ def fetch_package(package: str, folder: Path) -> None:
     """Unpack a package into `folder`/root without installing it: busybox-static would displace an installed busybox."""
     _need("apt-get", "dpkg-deb")
     try:
-        _run("apt-get", "-qq", "download", package, timeout=DOWNLOAD, folder=folder)
+        run("apt-get", "-qq", "download", package, timeout=DOWNLOAD, folder=folder)
     except LabError:
         # A fresh Debian image has no package lists yet.
-        _run("apt-get", "-qq", "update", timeout=DOWNLOAD)
-        _run("apt-get", "-qq", "download", package, timeout=DOWNLOAD, folder=folder)
+        run("apt-get", "-qq", "update", timeout=DOWNLOAD)
+        run("apt-get", "-qq", "download", package, timeout=DOWNLOAD, folder=folder)
     archive = next(folder.glob(f"{package}_*.deb"))
-    _run("dpkg-deb", "-x", str(archive), str(folder / "root"), timeout=ASK)
+    run("dpkg-deb", "-x", str(archive), str(folder / "root"), timeout=ASK)
 
 
 def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -167,14 +174,16 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _build_debian(tar: Path, image: str, packages: tuple[str, ...], codename: str) -> None:
-    """Write a tar of a minimal Debian with `packages`, from the sources this machine itself installs from."""
-    _need("mmdebstrap")
+def _build_debian(tar: Path, image: str, packages: tuple[str, ...], codename: str, programs: tuple[str, ...]) -> None:
+    """Write a tar of a minimal Debian with `packages`, from the sources this machine itself installs from, and its own `programs`."""
+    _need("mmdebstrap", *programs)
     sources = next((path for name in APT_SOURCES if (path := Path("/etc/apt", name)).is_file()), None)
     if sources is None or not codename:
         raise LabError(f"cannot build {image}: this machine has no Debian or Ubuntu package sources")
-    command = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", codename, str(tar), "-")
-    _run(*command, timeout=BUILD, stdin=sources.read_bytes())
+    copies = [f"--customize-hook=copy-in {shutil.which(program)} /usr/bin" for program in programs]
+    included = f"--include={','.join(packages)}"
+    command = ("mmdebstrap", "--quiet", "--variant=minbase", included, *copies, codename, str(tar), "-")
+    run(*command, timeout=BUILD, stdin=sources.read_bytes())
 
 
 def _key_in_engine(image: str) -> str | None:
@@ -195,7 +204,7 @@ def _need(*programs: str) -> None:
         raise LabError(f"cannot build the lab images: {', '.join(missing)} not found; run scripts/docker.sh as root")
 
 
-def _run(*command: str, timeout: timedelta, folder: Path | None = None, stdin: bytes | None = None) -> str:
+def run(*command: str, timeout: timedelta, folder: Path | None = None, stdin: bytes | None = None) -> str:
     """Run one program to its end and return what it printed. Raises LabError with the tail of its complaint."""
     try:
         done = subprocess.run(
@@ -210,7 +219,8 @@ def _run(*command: str, timeout: timedelta, folder: Path | None = None, stdin: b
 
 
 @contextlib.contextmanager
-def _one_builder() -> Iterator[None]:
+def one_builder() -> Iterator[None]:
+    """Let one process of this machine build at a time."""
     with Path(tempfile.gettempdir(), "medic-lab.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
