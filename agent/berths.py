@@ -12,6 +12,7 @@ from agent import money
 from agent.errors import OutsideError
 from agent.model import (
     Berth,
+    Choice,
     Departure,
     DepartureStage,
     FleetAct,
@@ -25,11 +26,12 @@ from agent.model import (
     Refusal,
     RefusalCode,
     ReplacementLimits,
+    Service,
     Spending,
     SpendingKind,
     Streak,
 )
-from agent.policy import giving_up, idleness, spot
+from agent.policy import giving_up, idleness, spot, starting
 from agent.policy.idleness import HostLoad
 from agent.ports import Clock, Fleet, Store
 
@@ -65,6 +67,16 @@ def _berth(host: HostName, fleet: Fleet, store: Store) -> Berth | None:
             warm_up=fleet.warm_up,
         ),
         store.departures.latest(),
+    )
+
+
+def choice(act: FleetAct, service: Service, stands: Berth, fleet: Fleet, store: Store) -> Choice:
+    """Return what could be done about a host of a fleet: each way with its price, and how the host would go."""
+    took = [start.took for start in store.starts.of(service.name)]
+    usual = starting.percentile_95(took) if took else stands.warm_up
+    return Choice(
+        options=giving_up.options(act, service, stands, usual),
+        outlook=giving_up.outlook(act, stands, balanced=fleet.balancer is not None),
     )
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from agent import check_shapes, config_shape, fleet, redact, spans, yaml_text
+from agent import check_shapes, config_shape, fleet, redact, spans, words, yaml_text
 from agent.errors import ConfigError
 from agent.model import (
     MEDIC,
@@ -312,7 +312,7 @@ def _cause(exc: OSError | UnicodeDecodeError) -> str:
 def _settings(file: config_shape.MedicFile, place: _Place, found: Path | None, variables: Mapping[str, str]) -> Settings:
     state_dir = _state_dir(file, place, variables)
     store_url, engine_url, password_file, password = _store(file.store, place.at("store"), state_dir, variables)
-    source = _stack(file.inventory, place.at("inventory"))
+    source = _stack(file.fleet, place.at("fleet"))
     if source is not None and "hosts" not in file.model_fields_set:
         file = file.model_copy(update={"hosts": {}})  # the machine that Medic runs on is none of the fleet's
     hosts = tuple(_host(key, host, file, place.at("hosts", key)) for key, host in file.hosts.items())
@@ -554,7 +554,7 @@ def _host(key: str, host: config_shape.HostShape, file: config_shape.MedicFile, 
         access = _ssh_access(key, host.ssh, file, place.at("ssh"))
     elif host.ssm is not None:
         access = SsmAccess(instance=host.ssm.instance, region=host.ssm.region)
-    return Host(name=HostName(key), docker=host.docker, access=access)
+    return Host(name=HostName(key), docker=None if host.docker == words.NO_DOCKER else host.docker, access=access)
 
 
 def _ssh_access(key: str, ssh: config_shape.SshShape, file: config_shape.MedicFile, place: _Place) -> SshAccess:
@@ -582,6 +582,10 @@ def _service(key: str, service: config_shape.ServiceShape, file: config_shape.Me
     if service.host not in file.hosts:
         raise place.at("host").wrong(f"there is no host {service.host!r}{yaml_text.mean(service.host, file.hosts)}")
     host = file.hosts[service.host]
+    if host.docker == words.NO_DOCKER:
+        raise place.at("host").wrong(
+            f"{service.host!r} has no Docker (docker: {words.NO_DOCKER}), and a service is a container"
+        )
     far = host.ssh is not None or host.ssm is not None
     given = list(service.checks)
     if not any(isinstance(check, check_shapes.ContainerShape) for check in given):

@@ -252,6 +252,8 @@ class HostShape(Keys):
     def _is_reached_one_way(self) -> "HostShape":
         if self.ssh is not None and self.ssm is not None:
             raise ValueError("a host is reached one way: leave out ssh or ssm")
+        if self.docker == words.NO_DOCKER and self.ssh is None:
+            raise ValueError("only a host that is reached over ssh can be without Docker: others are reached through it")
         return self
 
 
@@ -302,7 +304,7 @@ class StoreShape(Keys):
 
 
 class ReplacementsShape(Keys):
-    """`inventory.replacements:`."""
+    """`fleet.replacements:`."""
 
     of_fleet: Annotated[int, Field(ge=0, le=1000)] = ReplacementLimits().of_fleet
     of_pool: Annotated[int, Field(ge=0, le=1000)] = ReplacementLimits().of_pool
@@ -310,14 +312,14 @@ class ReplacementsShape(Keys):
 
 
 class IdleShape(Keys):
-    """`inventory.idle:`."""
+    """`fleet.idle:`."""
 
     under: Annotated[float, Field(gt=0, le=100)] = IdleRule().under
     within: Annotated[timedelta, span("10m", "7d")] = IdleRule().within
 
 
 class StackShape(Keys):
-    """`inventory:`."""
+    """`fleet:`."""
 
     ssm_parameter: Annotated[str, matching(words.parameter)]
     region: Annotated[str, matching(words.region)]
@@ -417,7 +419,7 @@ class MedicFile(Keys):
     dry_run: bool = False
     approval: ApprovalShape = ApprovalShape()
     runbooks: Annotated[dict[Name, RunbookModeShape], BeforeValidator(empty)] = {}
-    inventory: StackShape | None = None
+    fleet: StackShape | None = None
     hosts: Annotated[dict[Name, HostShape], BeforeValidator(empty), Field(min_length=1)] = {"local": HostShape()}
     inventories: Annotated[dict[Name, InventoryShape], BeforeValidator(empty)] = {}
     channels: Annotated[dict[Name, ChannelShape], BeforeValidator(empty)] = {}

@@ -19,6 +19,7 @@ from agent.model import (
     RunbookId,
     Service,
     ServiceName,
+    Surroundings,
 )
 from agent.policy import permission
 from agent.ports import Workflows, World
@@ -63,6 +64,16 @@ def good_copy(service: Service, world: World) -> str | None:
     return parameters.good_copy(service, world.good_copies.latest(service.name))
 
 
+def around(runbook: Runbook, service: Service, world: World) -> Surroundings:
+    """Return what the parameters of one runbook are filled from beside the declaration, and what it would be refused."""
+    stands = standing.surroundings(service, world.store, world.good_copies, world.clock.now())
+    return replace(
+        stands,
+        berth=None if runbook.fleet is None else berths.berth(service.host, world.fleet, world.store),
+        refused=standing.refused(service, world.containers, world.permissions),
+    )
+
+
 def _heal(request: Request, service: Service, world: World, sweep: Sweep) -> RequestAnswer:
     if (escalated := _escalated(service, world)) is not None:
         sentence = (
@@ -105,10 +116,8 @@ def _run(request: Request, service: Service, world: World, workflows: Workflows)
         return RequestAnswer(request=request.id, accepted=False, incident=None, sentence=sentence, mistaken=True)
     why = f"asked for by {request.by}"
     copy = good_copy(service, world)
-    around = standing.surroundings(service, world.store, world.good_copies, world.clock.now())
-    if runbook.fleet is not None:
-        around = replace(around, berth=berths.berth(service.host, world.fleet, world.store))
-    plan = parameters.plan(runbook, service, good_copy=copy, settings=dict(request.settings), why=why, around=around)
+    settings = dict(request.settings)
+    plan = parameters.plan(runbook, service, good_copy=copy, settings=settings, why=why, around=around(runbook, service, world))
     verdict = look.at(service, world.prober, world.clock)
     incident = world.store.incidents.request(service, verdict, plan, by=request.by, now=world.clock.now())
     workflows.start(incident.id, incident.round)

@@ -345,6 +345,10 @@ class Recording:
         """Return the Compose project as it was seen."""
         return self._evidence.project or ProjectSeen(name=name, events=(), containers=())
 
+    def refuses(self, host: HostName) -> tuple[str, ...]:
+        """Return nothing: what was allowed is not part of the evidence."""
+        return ()
+
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         """Yield nothing: a recording does not go on."""
         yield from ()

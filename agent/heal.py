@@ -66,7 +66,6 @@ from agent.policy import (
     advice,
     alive,
     breaker,
-    giving_up,
     holds,
     limits,
     memory,
@@ -75,7 +74,6 @@ from agent.policy import (
     replicas,
     restarts,
     spot,
-    starting,
     ties,
 )
 from agent.ports import Engine, Room, World
@@ -91,11 +89,13 @@ HISTORY = 6
 class _Around:
     """What lies around a service: looked at once an attempt, for whether a model is worth asking and for the plan.
 
-    Both looks cost the network: at up to 200 other services, and at the groups of its fleet. `apply` looks anew.
+    All looks cost the network: at up to 200 other services, at the groups of its fleet, at what Docker on its host allows.
+    `apply` looks anew.
     """
 
     others: Others
     berth: Berth | None
+    refused: tuple[str, ...]
 
 
 def heal(incident_id: IncidentId, engine: Engine, world: World) -> Ending:
@@ -341,6 +341,7 @@ def _standing(
         fleet_limits=world.fleet_limits,
         others=around.others,
         berth=around.berth,
+        refused=around.refused,
         replacement_limits=None if world.fleet is None else world.fleet.replacements,
         clock=world.clock,
     )
@@ -400,12 +401,7 @@ def _choice(chosen: Plan, service: Service, world: World) -> Choice | None:
     stands = None if chosen.fleet is None else berths.berth(service.host, world.fleet, world.store)
     if chosen.fleet is None or stands is None or world.fleet is None:
         return None
-    took = [start.took for start in world.store.starts.of(service.name)]
-    usual = starting.percentile_95(took) if took else stands.warm_up
-    return Choice(
-        options=giving_up.options(chosen.fleet, service, stands, usual),
-        outlook=giving_up.outlook(chosen.fleet, stands, balanced=world.fleet.balancer is not None),
-    )
+    return berths.choice(chosen.fleet, service, stands, world.fleet, world.store)
 
 
 def _hand_over(
@@ -483,6 +479,7 @@ def _look_around(incident_id: IncidentId, service: Service, world: World) -> _Ar
     return _Around(
         others=_others(_incident(incident_id, world), service, world),
         berth=berths.berth(service.host, world.fleet, world.store),
+        refused=standing.refused(service, world.containers, world.permissions),
     )
 
 

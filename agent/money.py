@@ -18,7 +18,7 @@ SMALL = Decimal("0.1")
 def no_room(spent: Iterable[Spending], wanted: Spending, daily: Decimal) -> str | None:
     """Return why one more purchase does not fit into the day's money, or None.
 
-    spent: of the last `DAY`, reservations included. daily: `inventory.money_per_day`, US dollars for hosts and models together.
+    spent: of the last `DAY`, reservations included. daily: `fleet.money_per_day`, US dollars for hosts and models together.
     """
     already = sum((each.amount for each in spent), Decimal(0))
     if already + wanted.amount <= daily:

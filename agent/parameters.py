@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from agent import codec
+from agent import codec, rights
 from agent.errors import ConfigError
 from agent.model import (
     ComposeSpec,
@@ -51,7 +51,7 @@ _WORDS = {
     "quarantine-file": "a `quarantine_file:`",
     "group": "a group with another member on its host",
     "parent": "a single parent (`depends_on:`) on its host that nobody works on",
-    "fleet-member": "a host that is a member of the fleet in `inventory:`",
+    "fleet-member": "a host that is a member of the fleet that `fleet:` names",
 }
 """What a person would have to declare, by the word of `when.needs`."""
 _OF_SOURCE = {
@@ -100,6 +100,9 @@ def plan(
     _refuse_unknown(runbook, settings)
     if runbook.fleet is not None:
         _present(around.berth, _WORDS["fleet-member"], runbook, service)
+    forbidden = rights.lacking(runbook.id, around.refused, service.host)
+    if forbidden is not None:
+        raise ConfigError(f"cannot run {runbook.id!r} for service {service.name!r}: {forbidden}")
     return Plan(
         runbook=runbook.id,
         runbook_hash=runbook.hash,

@@ -155,6 +155,9 @@ class Containers(Protocol):
     def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
         """Return a Compose project: its containers, and their events that the engine still remembers. Raises OutsideError."""
 
+    def refuses(self, host: HostName) -> tuple[str, ...]:
+        """Return what the engine, or a door before it, refuses Medic, by the names of `agent.rights`. Raises OutsideError."""
+
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         """Yield events as they happen until `stop()` or the connection ends (OutsideError)."""
 

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, get_args
 
 import yaml
 
-from agent import codec, fleet, spans
+from agent import codec, fleet, spans, words
 from agent.fleet import Snapshot
 from agent.model import (
     Asks,
@@ -266,7 +266,7 @@ def as_document(settings: Settings) -> dict[str, object]:
         "dry_run": settings.permissions.dry_run,
         "approval": {"expires": spans.text(settings.permissions.approval_expires)},
         "runbooks": _modes(settings.permissions.runbook_modes),
-        **_present(inventory=settings.inventory and _inventory(settings.inventory)),
+        **_present(fleet=settings.inventory and _inventory(settings.inventory)),
         **({"hosts": {str(host.name): _host(host) for host in declared}} if declared or not settings.inventory else {}),
         "channels": {channel.name: _channel(channel) for channel in settings.channels},
         **({} if settings.model is None else {"model": _model(settings.model)}),
@@ -309,7 +309,7 @@ def _host(host: Host) -> dict[str, object]:
             }
         case SsmAccess() as ssm:
             access = {"ssm": {"instance": ssm.instance, "region": ssm.region}}
-    return {"docker": host.docker, **access}
+    return {"docker": host.docker or words.NO_DOCKER, **access}
 
 
 def _present(**values: object) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from agent import parameters, recall, words
+from agent.errors import OutsideError
 from agent.model import (
     MEDIC,
     Berth,
@@ -32,7 +33,7 @@ from agent.model import (
     Surroundings,
 )
 from agent.policy import alive, breaker, dependencies, maintenance, memory, trust
-from agent.ports import Clock, GoodCopies, KillSwitch, Store
+from agent.ports import Clock, Containers, GoodCopies, KillSwitch, Store
 
 LATEST = 5
 """Incidents of one service that are looked through for changes of our own: more than fit into ten minutes of heals."""
@@ -50,13 +51,15 @@ def read(
     fleet_limits: FleetLimits,
     others: Others,
     berth: Berth | None = None,
+    refused: tuple[str, ...] = (),
     replacement_limits: ReplacementLimits | None = None,
     clock: Clock,
 ) -> Standing:
     """Return where one service stands now.
 
     runbooks: the catalogue, of which some may be demoted or out of service. others: who else looks bad at this moment.
-    berth: where its host stands in a fleet, and from how many replacements on there is no further one.
+    berth: where its host stands in a fleet, and from how many replacements on there is no further one. refused: what Docker on its
+    host refuses Medic.
     """
     now = clock.now()
     rule = fleet_limits.runbooks
@@ -67,7 +70,7 @@ def read(
         now=now,
         halted=kill_switch.halted(),
         good_copy=parameters.good_copy(service, good_copies.latest(service.name)),
-        around=replace(surroundings(service, store, good_copies, now), berth=berth),
+        around=replace(surroundings(service, store, good_copies, now), berth=berth, refused=refused),
         heals_in_window=store.incidents.heals_since(service.name, now - service.limits.window),
         silence=silence(service.name, store, now),
         maintenance=window(service, fleet_limits, now),
@@ -187,6 +190,16 @@ def surroundings(service: Service, store: Store, good_copies: GoodCopies, now: d
         own_images=tuple(sorted({words.repository(image) for image in declared} - {""})),
         kept_images=tuple(sorted(filter(None, declared | pinned | last_well))),
     )
+
+
+def refused(service: Service, containers: Containers, permissions: Permissions) -> tuple[str, ...]:
+    """Return what Docker on a service's host refuses Medic; nothing where it cannot be asked, or nothing can be done there anyhow."""
+    if service.host in permissions.look_only:
+        return ()
+    try:
+        return containers.refuses(service.host)
+    except OutsideError:
+        return ()
 
 
 def silence(service: ServiceName, store: Store, now: datetime) -> Silence | None:

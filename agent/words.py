@@ -95,8 +95,14 @@ def digest(text: str) -> str:
     return text
 
 
+NO_DOCKER = "none"
+"""What stands in place of a socket for a host that has no engine."""
+
+
 def docker_socket(text: str) -> str:
-    """Return the socket of a host's Docker engine. Raises ValueError."""
+    """Return the socket of a host's Docker engine, or `NO_DOCKER`. Raises ValueError."""
+    if text == NO_DOCKER:
+        return text
     if re.fullmatch(r"unix:///[A-Za-z0-9/._@+-]+", text, re.ASCII) is None:
         raise ValueError(
             f"{text[:60]!r} is no local Docker socket: write unix:///path; how its host is reached stands under ssh"

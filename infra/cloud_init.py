@@ -216,7 +216,7 @@ def render(config: HostConfig) -> str:
 
 def render_agent(config: AgentConfig) -> str:
     """Return the user data of the agent's host. Raises ValueError when EC2 would refuse it for its size."""
-    medic = {"inventory": {"ssm_parameter": config.inventory, "region": config.region, "key_file": config.ssh_key}}
+    medic = {"fleet": {"ssm_parameter": config.inventory, "region": config.region, "key_file": config.ssh_key}}
     document = {
         "ssh_pwauth": False,
         "package_update": True,

@@ -14,7 +14,7 @@ LOCAL = HostName("local")
 
 
 class FakeContainers:
-    """One engine per host name. `unreachable` makes every call fail as a refused socket does."""
+    """One engine per host name. `unreachable` makes every call fail as a refused socket does; `refused` is what a door forbids."""
 
     def __init__(self, clock: Clock, hosts: tuple[HostName, ...] = (LOCAL,)) -> None:
         self._clock = clock
@@ -24,6 +24,7 @@ class FakeContainers:
         self._projects: dict[str, str | None] = {}
         self._ids = itertools.count(1)
         self.unreachable = False
+        self.refused: tuple[str, ...] = ()
 
     # What a test does to it
 
@@ -89,6 +90,10 @@ class FakeContainers:
         its = [facts.name for facts in self._on(host).values() if dict(facts.labels).get(COMPOSE_PROJECT) == name]
         events = tuple(e for where, e in self._events if where == host and e.project == name and e.at >= since)
         return ProjectSeen(name=name, events=events, containers=tuple(sorted(its)))
+
+    def refuses(self, host: HostName) -> tuple[str, ...]:
+        self._on(host)
+        return self.refused
 
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         told = len(self._events)

@@ -78,6 +78,8 @@ class Machine:
     """Set: nothing answers over the network, the control targets neither."""
     gpus: dict[str, GpuSeen] = field(default_factory=dict)
     """Host -> what a look at its GPUs gives."""
+    refused: tuple[str, ...] = ()
+    """What Docker, or a door before it, refuses Medic."""
     project_of: dict[str, str] = field(default_factory=dict)
     """Container -> the Compose project it is of, also after it is gone."""
     _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -226,6 +228,9 @@ class Machine:
     def project(self, host: HostName, name: str, *, since: datetime) -> ProjectSeen:
         events = tuple(event for event in self.said if event.project == name and event.at >= since)
         return ProjectSeen(name=name, events=events, containers=tuple(b for b in self.boxes if self.project_of.get(b) == name))
+
+    def refuses(self, host: HostName) -> tuple[str, ...]:
+        return self.refused
 
     def follow(self, host: HostName, stop: Callable[[], bool]) -> Iterator[ContainerEvent]:
         yield from ()

@@ -201,7 +201,7 @@ class AnsiblePlaybooks:
                 case Here():
                     raise OutsideError(f"cannot reach host {host.name!r} over SSH: it is this machine", transient=False)
         sudo = isinstance(host.access, SshAccess) and host.access.sudo
-        return Way(host=host.name, hops=tuple(hops), sudo=sudo, docker=host.docker, agent_socket=self._agent_socket)
+        return Way(host=host.name, hops=tuple(hops), sudo=sudo, docker=host.docker or "", agent_socket=self._agent_socket)
 
     def _order(self, plan: Plan, run_id: str, private: Path, post: Post | None, *, check: bool) -> Order:
         playbook = self._ansible / "playbooks" / plan.playbook
@@ -250,7 +250,7 @@ class AnsiblePlaybooks:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             # On a target elsewhere it is set there: the path is one of that host's.
-            **({"DOCKER_HOST": host.docker} if order.post is None else ssh_client.environment(order.post.way)),
+            **({"DOCKER_HOST": host.docker or ""} if order.post is None else ssh_client.environment(order.post.way)),
             "ANSIBLE_CONFIG": str(self._ansible / "ansible.cfg"),
             # ansible-runner switches this off unless it is set here.
             "ANSIBLE_HOST_KEY_CHECKING": "True",

@@ -23,7 +23,7 @@ sys.modules.setdefault("docker.transport.sshconn", None)  # type: ignore[arg-typ
 import docker
 import docker.errors
 
-from agent.adapters import docker_dialled, docker_errors, docker_facts, docker_stream
+from agent.adapters import docker_dialled, docker_door, docker_errors, docker_facts, docker_stream
 from agent.adapters.docker_memory import InspectMemory, Row
 from agent.errors import OutsideError
 from agent.model import COMPOSE_PROJECT, ContainerEvent, ContainerFacts, ContainerState, Host, HostName, ProjectSeen
@@ -69,14 +69,16 @@ class DockerEngine:
         *,
         far: Mapping[HostName, docker_stream.Dial] = MappingProxyType({}),
         late: Mapping[HostName, timedelta] = MappingProxyType({}),
+        bare: Mapping[HostName, docker_stream.Greet] = MappingProxyType({}),
         timeout: timedelta = TIMEOUT,
         silence: timedelta = SILENCE,
     ) -> None:
         """far: how to connect to the engines of hosts that are not this machine. late: those whose answers come whole, and
-        so much later than over a connection."""
+        so much later than over a connection. bare: hosts without an engine: their list is empty as long as they answer."""
         self._urls = {host.name: host.docker for host in hosts}
         self._far = dict(far)
         self._late = dict(late)
+        self._bare = dict(bare)
         self._clock = clock
         self._timeout = timeout.total_seconds()
         self._silence = silence.total_seconds()
@@ -90,6 +92,9 @@ class DockerEngine:
 
     def list(self, host: HostName) -> tuple[ContainerFacts, ...]:
         """List all containers of a host in one call, and inspect those that started, stopped or are new since the last call."""
+        if host in self._bare:
+            self._bare[host](self._timeout)
+            return ()
         with self._outside(host, f"cannot list the containers of host {host!r}"):
             client = self._client(host)
             began = self._clock.monotonic()
@@ -201,6 +206,12 @@ class DockerEngine:
             except docker_stream.EngineRefusalError as exc:
                 if exc.status != GONE:
                     raise
+
+    def refuses(self, host: HostName) -> tuple[str, ...]:
+        """Return what the engine, or a door before it, refuses; asked again each time, since a door may be opened."""
+        with self._outside(host, f"cannot ask what Docker on host {host!r} allows"):
+            until = self._clock.monotonic() + self._within(host, self._timeout)
+            return docker_door.refused(self._dial(host), self._clock, until)
 
     def has_image(self, host: HostName, image: str) -> bool:
         """Say whether an image is there, without asking any registry. Raises OutsideError."""
@@ -319,9 +330,12 @@ class DockerEngine:
 
     def _url(self, host: HostName) -> str:
         try:
-            return self._urls[host]
+            url = self._urls[host]
         except KeyError:
             raise OutsideError(f"cannot reach host {host!r}: no such host is declared", transient=False) from None
+        if url is None:
+            raise OutsideError(f"cannot ask Docker on host {host!r}: it is declared without (docker: none)", transient=False)
+        return url
 
     @contextmanager
     def _outside(self, host: HostName, doing: str) -> Iterator[None]:

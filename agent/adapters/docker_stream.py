@@ -63,6 +63,9 @@ class Connection(Protocol):
 Dial = Callable[[float], Connection]
 """Opens a connection to one engine within so many seconds. Raises OSError, or OutsideError where its host is out of reach."""
 
+Greet = Callable[[float], None]
+"""Makes sure within so many seconds that a host without an engine answers. Raises OutsideError where it does not."""
+
 
 class Stream:
     """One open answer. Close it (it is a context manager) and the engine ends its side."""

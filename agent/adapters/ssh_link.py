@@ -46,6 +46,7 @@ ARE_YOU_THERE = 1.0
 CONNECT_FAILED = 2
 """Why a channel is not opened: what it should lead to could not be connected to. Source: RFC 4254, section 5.1."""
 
+_NO_KIND = "are-you-there@medic"
 _CHUNK = 65_536
 _WINDOW = 2_097_152
 _PACKET = 32_768
@@ -122,7 +123,7 @@ class SshLink:
             except TimeoutError:
                 # Is it the host that is silent, or only what it connects to? A host that answers says "no" at once to this.
                 with suppress(ChannelRefusedError):
-                    transport.reach("are-you-there@medic", b"", time.monotonic() + ARE_YOU_THERE)
+                    transport.reach(_NO_KIND, b"", time.monotonic() + ARE_YOU_THERE)
         raise TimeoutError
 
     def dial_unix(self, path: str, until: float) -> paramiko.Channel:
@@ -142,6 +143,15 @@ class SshLink:
             may = f"user {self._access.user!r} may not connect (group `docker`)"
             cause = f"nothing listens there, {may}, or its sshd forwards no sockets (AllowStreamLocalForwarding)"
             raise OutsideError(f"{doing}: {cause}", transient=True) from exc
+
+    def greet(self, until: float) -> None:
+        """Make sure that the host answers, and run nothing there: an account may be for jumps alone. until: monotonic seconds.
+
+        Raises OutsideError.
+        """
+        # A server says "no" at once to a kind of channel that there is not.
+        with self._outside(f"cannot reach host {self.host!r} over SSH", until), suppress(ChannelRefusedError):
+            self._connected(until).reach(_NO_KIND, b"", until)
 
     # ------------------------------------------------------------------------------------------------------- programs
 

@@ -53,7 +53,7 @@ def pins(host: HostName, access: SshAccess) -> Pins:
             continue  # certificate authorities: Medic takes plain keys only
         try:
             entry = HostKeyEntry.from_line(" ".join(words))
-        except InvalidHostKey as exc:
+        except (InvalidHostKey, paramiko.SSHException, ValueError) as exc:  # not base64, or base64 of something else
             raise _wrong(host, f"{access.known_hosts} holds a line that is no host key: {line[:60]!r}") from exc
         if entry is not None and any(_is_of(name, listed) for listed in entry.hostnames or ()):
             keys.append(entry.key)

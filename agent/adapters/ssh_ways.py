@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from agent.adapters.docker_stream import Connection, Dial
+from agent.adapters.docker_stream import Connection, Dial, Greet
 from agent.adapters.far_machine import FarMachine
 from agent.adapters.relay import relay
 from agent.adapters.ssh_link import CONNECT_FAILED, ChannelRefusedError, SshLink
@@ -38,7 +38,10 @@ class SshWays:
         self.engines: dict[HostName, Dial] = {
             host.name: _engine(self.links[host.name], host.docker.removeprefix(SCHEME))
             for host in hosts
-            if host.name in self.links
+            if host.name in self.links and host.docker is not None
+        }
+        self.bare: dict[HostName, Greet] = {
+            host.name: _greeting(self.links[host.name]) for host in hosts if host.name in self.links and host.docker is None
         }
         self.doors: dict[HostName, Door] = {name: _door(link) for name, link in self.links.items()}
 
@@ -60,6 +63,13 @@ def _engine(link: SshLink, path: str) -> Dial:
         return link.dial_unix(path, time.monotonic() + timeout)
 
     return dial
+
+
+def _greeting(link: SshLink) -> Greet:
+    def greet(timeout: float) -> None:
+        link.greet(time.monotonic() + timeout)
+
+    return greet
 
 
 def _door(link: SshLink) -> Door:

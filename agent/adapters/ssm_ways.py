@@ -16,7 +16,9 @@ class SsmWays:
     """Links; nothing is sent before one is used, and nothing is kept open. One set of clients for each region."""
 
     def __init__(self, hosts: Sequence[Host]) -> None:
-        declared = {host.name: (host.access, host.docker) for host in hosts if isinstance(host.access, SsmAccess)}
+        declared = {
+            host.name: (host.access, host.docker) for host in hosts if isinstance(host.access, SsmAccess) and host.docker
+        }
         clients = {region: AwsClients(region) for region in {access.region for access, _ in declared.values()}}
         links = {name: SsmLink(name, access, clients[access.region]) for name, (access, _) in declared.items()}
         self.machines = {name: FarMachine(name, link, SystemClock(), PATIENCE) for name, link in links.items()}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from agent.adapters.docker_stream import Dial
+from agent.adapters.docker_stream import Dial, Greet
 from agent.adapters.machine import Machine
 from agent.errors import OutsideError
 from agent.model import HostName
@@ -24,10 +24,12 @@ class Ways:
     machines: Mapping[HostName, Machine]
     """Their files and programs."""
     engines: Mapping[HostName, Dial]
-    """Connections to the Docker engines of those that are not this machine: every one of them."""
+    """Connections to the Docker engines of those that are not this machine: every one of them that has one."""
     doors: Mapping[HostName, Door | None]
     """Connections from those that are not this machine to what they alone can reach: every one of them. None where no connection
     can be brought here: there the host's own programs ask (`curl_probe`)."""
+    bare: Mapping[HostName, Greet] = field(default_factory=dict)
+    """Those without an engine, and what asks whether they answer."""
     late: Mapping[HostName, timedelta] = field(default_factory=dict)
     """Those whose engine's answers come whole and late, and how late: what waits for them waits so much longer."""
 

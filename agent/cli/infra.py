@@ -119,7 +119,7 @@ def drift(
 def idle(ctx: typer.Context, as_json: options.Json = False) -> None:
     """Say which GPU hosts had nothing to do of late, and what each costs.
 
-    By the figures that each host sends once a minute and `inventory.idle`; a host that was not heard of is unknown. Stops nothing:
+    By the figures that each host sends once a minute and `fleet.idle`; a host that was not heard of is unknown. Stops nothing:
     the runbook retire-host does, and asks first. Needs credentials of AWS and the extra `aws`.
     """
     from rich.table import Table

@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent import housekeeping
+from agent import rights as rights_of_docker
 from agent.cli import docker_rights
-from agent.errors import MedicError
+from agent.errors import MedicError, OutsideError
 from agent.model import Blind, ComposeSpec, Found, Here, Host, NginxCheck, NginxRequest, NginxSeen
 from agent.settings import Settings
 from agent.wiring import clock, halting, keeping, leading, looking, opinions
@@ -146,7 +147,7 @@ def _mib(size: int) -> str:
 def docker(host: Host) -> Found:
     """Ask a host's Docker engine for its version."""
     what = f"docker on {host.name}"
-    if not isinstance(host.access, Here):
+    if not isinstance(host.access, Here) or host.docker is None:
         return Found(what=what, well=True, found=f"elsewhere: `medic host check {host.name}` asks it", needed=False)
     try:
         answer = _ask_docker(host.docker.removeprefix("unix://"))
@@ -166,15 +167,15 @@ def rights(host: Host, settings: Settings) -> Iterator[Found]:
     if not isinstance(host.access, Here):
         return
     try:
-        refused = docker_rights.forbidden(host.docker.removeprefix("unix://"), _WITHIN)
-    except (OSError, ValueError):
+        refused = looking.refused(host, _WITHIN)
+    except OutsideError:
         return
     if not refused:
         return
-    parts = [f"refuses {', '.join(refused)}", f"cannot run: {', '.join(docker_rights.cannot_run(refused)) or 'no runbook'}"]
+    parts = [f"refuses {', '.join(refused)}", f"cannot run: {', '.join(rights_of_docker.cannot_run(refused)) or 'no runbook'}"]
     blind = tuple(docker_rights.cannot_ask(refused, host.name, settings))
     parts += [f"cannot ask: {', '.join(blind)}"] if blind else []
-    needed = any(right.name in refused for right in docker_rights.LOOKS)
+    needed = any(name in refused for name in rights_of_docker.LOOKS)
     how = "allow it at the door, if it should be: docs/how-to/least-privilege.md"
     yield Found(what=f"rights on {host.name}", well=False, found="; ".join(parts), how=how, needed=needed)
 

@@ -312,6 +312,8 @@ class Surroundings:
     """Names and ids of images that those services are declared with, or were last WELL with."""
     berth: Berth | None = None
     """Where its host stands in a fleet; None where it is no member of one, or the cloud does not say."""
+    refused: tuple[str, ...] = ()
+    """What Docker on its host refuses Medic, by the names of `agent.rights`; empty also where it could not be asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,11 +44,11 @@ Access = Here | SshAccess | SsmAccess
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One machine with a Docker engine."""
+    """One machine with a Docker engine; or a jump host without one, of which nothing is asked but that it answers."""
 
     name: HostName
-    docker: str = "unix:///var/run/docker.sock"
-    """Where its engine listens, on that host."""
+    docker: str | None = "unix:///var/run/docker.sock"
+    """Where its engine listens, on that host; None where it has none."""
     access: Access = field(default_factory=Here)
     origin: str = "medic.yaml"
     """Who declared it: the config file, or the inventory it was read from."""

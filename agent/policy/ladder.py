@@ -5,7 +5,7 @@ what a model proposes. Pure.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from agent import parameters
+from agent import parameters, rights
 from agent.diagnosis import facts as structural
 from agent.errors import ConfigError
 from agent.model import (
@@ -183,4 +183,6 @@ def _objection(
     if absent is not None:
         return f"nothing shows that {absent[0]} is {absent[1].replace('|', ' or ')}"
     lacking = parameters.unmet(runbook, service, good_copy=good_copy, around=around)
-    return f"the service declares no {lacking.removeprefix('a ')}" if lacking else None
+    if lacking:
+        return f"the service declares no {lacking.removeprefix('a ')}"
+    return rights.lacking(runbook.id, around.refused, service.host)

@@ -99,7 +99,7 @@ def next_step(incident: Incident, refusal: Refusal) -> str:  # noqa: C901 -- one
         case RefusalCode.IN_USE:
             return f"Nothing is to be done unless the host is to go all the same: {refusal.because}. `medic incident close {incident.id}` ends this."
         case RefusalCode.NO_MONEY:
-            return f"Raise `inventory.money_per_day` or replace the host by hand: {refusal.because}. {advice}".rstrip()
+            return f"Raise `fleet.money_per_day` or replace the host by hand: {refusal.because}. {advice}".rstrip()
         case RefusalCode.HARMED:
             return f"Put right what the attempt did first: {refusal.because}. {show} has what was seen before and after it."
         case RefusalCode.SAME_SIGNATURE:

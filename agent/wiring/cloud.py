@@ -36,7 +36,7 @@ INVENTORY_AGAIN = timedelta(seconds=10)
 def sync_inventory(using: Settings) -> "Snapshot":
     """Read the stack's inventory and who is in its groups now, and keep both in the state folder.
 
-    Raises ConfigError (no `inventory:`, a newer version, boto3 missing) or OutsideError (AWS does not answer).
+    Raises ConfigError (no `fleet:`, a newer version, boto3 missing) or OutsideError (AWS does not answer).
     """
     from agent import fleet
     from agent.adapters import fleet_file
@@ -73,7 +73,7 @@ def preflight(fleet: "FleetSettings") -> tuple[tuple["Need", ...], tuple[str, ..
 def stack_drift(wanted: "FleetSettings | None", using: Settings | None = None) -> tuple["Line", ...]:
     """Return how a live stack compares with its settings: those of a stack file, or with `using` those that it published.
 
-    Raises ConfigError (no `inventory:`, a newer version, boto3 missing) or OutsideError (its inventory cannot be read).
+    Raises ConfigError (no `fleet:`, a newer version, boto3 missing) or OutsideError (its inventory cannot be read).
     """
     from agent import drift
 
@@ -83,7 +83,7 @@ def stack_drift(wanted: "FleetSettings | None", using: Settings | None = None) -
         source = _source(using)
         parameter, region = source.ssm_parameter, source.region
     else:
-        raise ConfigError("cannot compare a stack: name a stack file, or write `inventory:` in medic.yaml")
+        raise ConfigError("cannot compare a stack: name a stack file, or write `fleet:` in medic.yaml")
     clients = _aws(region)
     from agent.adapters import aws_stack
 
@@ -95,7 +95,7 @@ def stack_drift(wanted: "FleetSettings | None", using: Settings | None = None) -
 def spot_savings(using: Settings, stays: Sequence["Stay"], since: "datetime", until: "datetime") -> tuple["SpotBill", ...]:
     """Return what each spot host among `stays` cost between two moments, by EC2's own price history.
 
-    Raises ConfigError (no `inventory:`, boto3 missing) or OutsideError (AWS does not answer).
+    Raises ConfigError (no `fleet:`, boto3 missing) or OutsideError (AWS does not answer).
     """
     from agent import savings
 
@@ -109,7 +109,7 @@ def spot_savings(using: Settings, stays: Sequence["Stay"], since: "datetime", un
 def host_loads(using: Settings) -> tuple["HostLoad", ...]:
     """Return what every host of the fleet had to do of late, the idle first, with what each costs. Changes nothing.
 
-    Raises ConfigError (no `inventory:`, boto3 missing) or OutsideError (AWS does not answer).
+    Raises ConfigError (no `fleet:`, boto3 missing) or OutsideError (AWS does not answer).
     """
     from agent.policy import idleness
 
@@ -153,7 +153,7 @@ def kept_inventory(using: Settings) -> "Snapshot":
 def _source(using: Settings) -> "InventorySource":
     if using.inventory is None:
         raise ConfigError(
-            f"cannot read an inventory: {using.file or 'medic.yaml'} names none; write `inventory:` with ssm_parameter and region"
+            f"cannot read an inventory: {using.file or 'medic.yaml'} names none; write `fleet:` with ssm_parameter and region"
         )
     return using.inventory
 

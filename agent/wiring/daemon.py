@@ -146,7 +146,7 @@ def joined(
             heartbeat=Heartbeat(using.interval, lambda slot: watch.one_beat(sweep, distress, tally, slot), pulse),
             distress=distress,
             notifiers=notifiers,
-            hosts=hosts,
+            hosts=[host.name for host in using.hosts if host.docker is not None],
             fleet=None if fleet is None else FleetWatch(fleet, world, engine, lambda: cloud.sync_and_compare(using)),
             housekeeping=Housekeeping(world.store, OldFiles(using.state_dir), engine, using.retention, clock.CLOCK),
             tally=tally,

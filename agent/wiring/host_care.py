@@ -57,7 +57,7 @@ def _seen(host: Host, observed: Observation | None) -> HostSeen:
         reached=reached,
         answers=seen is not None,
         trouble="" if seen is not None else trouble,
-        containers=None if seen is None else len(seen.containers),
+        containers=None if seen is None or host.docker is None else len(seen.containers),
         origin=host.origin,
     )
 
@@ -67,6 +67,11 @@ def check_host(using: Settings, name: str) -> tuple[Found, ...]:
     from agent.adapters import host_condition
 
     host = next(host for host in using.hosts if host.name == name)
+    if host.docker is None:
+        with looking.eyes(using) as (_, prober):
+            seen = _seen(host, look.hosts([host.name], prober).get(ContainersRequest(host=host.name)))
+        found = f"{seen.reached}; it has no Docker, and nothing else is asked of it" if seen.answers else seen.trouble
+        return (Found(what="reach", well=seen.answers, found=found),)
     if isinstance(host.access, SsmAccess):
         with looking.ways(using) as reached:
             return host_condition.look(host.name, host.docker, reached.machine_of(host.name), clock.CLOCK)

@@ -16,7 +16,7 @@ from agent.settings import Settings
 from agent.wiring import clock
 
 if TYPE_CHECKING:  # types only: importing them for real is what the fast commands must not pay for
-    from agent.adapters.docker_stream import Dial
+    from agent.adapters.docker_stream import Dial, Greet
     from agent.adapters.machine import Machine
     from agent.adapters.ssh_ways import SshWays
     from agent.adapters.ssm_ways import SsmWays
@@ -50,9 +50,20 @@ def eyes_by(using: Settings, reached: "Ways") -> Iterator[tuple[Containers, Prob
     from agent.adapters.docker_engine import DockerEngine
     from agent.adapters.prober import BatchProber
 
-    docker = DockerEngine(using.hosts, clock.CLOCK, far=reached.engines, late=reached.late)
+    docker = DockerEngine(using.hosts, clock.CLOCK, far=reached.engines, late=reached.late, bare=reached.bare)
     try:
         yield docker, BatchProber(docker, reached)
+    finally:
+        docker.close()
+
+
+def refused(host: Host, within: timedelta) -> tuple[str, ...]:
+    """Return what Docker on a host, which is this machine, refuses Medic, by the names of `agent.rights`. Raises OutsideError."""
+    from agent.adapters.docker_engine import DockerEngine
+
+    docker = DockerEngine((host,), clock.CLOCK, timeout=within)
+    try:
+        return docker.refuses(host.name)
     finally:
         docker.close()
 
@@ -68,6 +79,7 @@ def ways(using: Settings) -> Iterator["Ways"]:
     engines: dict[HostName, Dial] = {}
     doors: dict[HostName, Door | None] = {}
     late: dict[HostName, timedelta] = {}
+    bare: dict[HostName, Greet] = {}
     with contextlib.ExitStack() as opened:
         if any(isinstance(host.access, SshAccess) for host in using.hosts):
             ssh = _ssh(using.hosts)
@@ -75,13 +87,14 @@ def ways(using: Settings) -> Iterator["Ways"]:
             machines.update(ssh.machines)
             engines.update(ssh.engines)
             doors.update(ssh.doors)
+            bare.update(ssh.bare)
         if any(isinstance(host.access, SsmAccess) for host in using.hosts):
             ssm = _ssm(using.hosts)
             machines.update(ssm.machines)
             engines.update(ssm.engines)
             doors.update(dict.fromkeys(ssm.machines))
             late.update(ssm.late)
-        yield Ways(machines=machines, engines=engines, doors=doors, late=late)
+        yield Ways(machines=machines, engines=engines, doors=doors, bare=bare, late=late)
 
 
 def _ssh(hosts: Sequence[Host]) -> "SshWays":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
+    FleetAct,
     FleetLimits,
     Permissions,
     PlaybookRun,
@@ -16,10 +17,13 @@ from agent.model import (
     RunbookId,
     RunbookMark,
     RunbookMarkKind,
+    RunEnd,
+    Service,
     ServiceName,
 )
+from agent.ports import World
 from agent.settings import Settings
-from agent.wiring import clock, halting, keeping, shipped, worlds
+from agent.wiring import clock, cloud, halting, keeping, shipped, worlds
 
 IMAGE = "medic-lab/tiny"
 NGINX_IMAGE = "medic-lab/base"
@@ -41,9 +45,9 @@ def rehearse(
 
     files = shipped.folder("runbooks") / runbook.id
     expected = runbook_file.load_expectation(files)
-    if not using.hosts:
+    host = next((each for each in using.hosts if each.docker is not None), None)
+    if host is None or host.docker is None:
         raise ConfigError(f"cannot test {runbook.id!r}: no host is declared to make a throw-away container on")
-    host = using.hosts[0]
     docker = DockerEngine((host,), clock.CLOCK)
     try:
         with tempfile.TemporaryDirectory(prefix="medic-rehearsal-", ignore_cleanup_errors=True) as scratch:
@@ -105,17 +109,39 @@ def keep_pass(using: Settings, done: Rehearsal) -> None:
 
 def dry_run(using: Settings, service: ServiceName, runbook: RunbookId, values: Mapping[str, str]) -> PlaybookRun:
     """Run one runbook in Ansible's check mode with diff: says what it would change, and changes nothing."""
-    from agent import errands, parameters, standing
+    from agent import errands, parameters
 
     with worlds.build(using) as world:
         declared = errands.service_of(service, world)
+        chosen = errands.runbook_of(runbook, world.runbooks)
+        if chosen.fleet is not None:
+            return _dry_farewell(using, declared, chosen, chosen.fleet, world)
         plan = parameters.plan(
-            errands.runbook_of(runbook, world.runbooks),
+            chosen,
             declared,
             good_copy=errands.good_copy(declared, world),
             settings=values,
             why="dry run",
-            around=standing.surroundings(declared, world.store, world.good_copies, world.clock.now()),
+            around=errands.around(chosen, declared, world),
         )
         run_id = f"dry-{os.getpid()}"
         return world.playbooks.run(plan, run_id=run_id, check=True, on_task=lambda _task: None, should_stop=lambda: None)
+
+
+def _dry_farewell(using: Settings, service: Service, runbook: Runbook, act: FleetAct, world: World) -> PlaybookRun:
+    """Return what would be done about a host of a fleet, as people are shown it before they say yes: no playbook does it."""
+    from agent import berths, errands, look, parameters
+    from agent.policy import giving_up, replicas
+
+    with cloud.opened(using, world) as fleet:
+        around = errands.around(runbook, service, replace(world, fleet=fleet))
+        parameters.plan(runbook, service, good_copy=None, settings={}, why="dry run", around=around)
+        if fleet is None or around.berth is None:
+            raise ConfigError(f"cannot run {runbook.id!r}: {service.host} is a host of no fleet that this Medic knows")
+        serves = replicas.answers(look.at(service, world.prober, world.clock))
+        objection = giving_up.objection(around.berth, None, serves=serves, now=world.clock.now(), act=act)
+        if objection is not None:
+            return PlaybookRun(end=RunEnd.NOT_RUN, message=f"it would be refused: {objection.because}")
+        ways = berths.choice(act, service, around.berth, fleet, world.store)
+    lines = ("would be done:", *ways.outlook, "options:", *ways.options)
+    return PlaybookRun(end=RunEnd.COMPLETED, message="nothing was changed", diff="\n".join(lines))

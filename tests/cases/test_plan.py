@@ -89,7 +89,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = {
     "name", "planes", "container", "seen", "changed", "diagnosis", "declares", "good_copy", "tried", "events", "first", "heals", "halted",
     "silence", "parents_down", "others_failing", "monitor_blind", "flips", "parent_mode", "asks",
-    "saved", "fleet", "requested", "plan", "hold", "refusal", "because",
+    "saved", "fleet", "refused", "requested", "plan", "hold", "refusal", "because",
 }  # fmt: skip
 ENDINGS = {"plan": Plan, "hold": Hold, "refusal": Refusal}
 
@@ -186,6 +186,7 @@ def around(told: dict[str, Any]) -> Surroundings:
         proxy_good_copy="/var/lib/medic/good/proxy" if "nginx-config" in declares else None,
         own_images=("app",) if "own-images" in declares else (),
         kept_images=("app:1",) if "own-images" in declares else (),
+        refused=tuple(told.get("refused", [])),
     )
 
 

@@ -15,9 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters.docker_engine import DockerEngine
+from agent.adapters.prober import BatchProber
 from agent.adapters.ssh_link import ChannelRefusedError, SshLink
+from agent.adapters.ssh_ways import SshWays
+from agent.adapters.system_clock import SystemClock
+from agent.adapters.ways import Ways
 from agent.errors import HostKeyRefused, OutsideError
-from agent.model import HostName, SshAccess
+from agent.model import Blind, ContainersRequest, ContainersSeen, Host, HostName, Observation, SshAccess
 from tests.far_hosts import FarHost, far_host, needs_sshd
 
 NAME = HostName("gpu-1")
@@ -169,6 +174,33 @@ def test_a_host_behind_another_is_reached_through_it(steady: FarHost, changing: 
         assert echo(link) == b"here\n"
         changing.stop()
         eventually(lambda: "jump host" in str(refusal(link)))
+
+
+def test_a_jump_host_without_docker_only_has_to_answer_and_its_account_may_be_for_jumps_alone(tmp_path: Path) -> None:
+    gate = HostName("gate")
+    with far_host(tmp_path / "sshd", "127.0.1.6", more="ForceCommand /bin/false") as server:
+        host = Host(name=gate, docker=None, access=server.access())
+        ways = SshWays([host])
+        docker = DockerEngine([host], SystemClock(), far=ways.engines, bare=ways.bare)
+        prober = BatchProber(docker, Ways(machines=ways.machines, engines=ways.engines, doors=ways.doors, bare=ways.bare))
+
+        def seen() -> Observation:
+            question = ContainersRequest(host=gate)
+            return prober.ask([question], timedelta(seconds=20))[question]
+
+        try:
+            answer = seen()
+            assert isinstance(answer, ContainersSeen)
+            assert answer.containers == ()
+            with pytest.raises(OutsideError, match="it is declared without"):
+                docker.inspect(gate, "web")
+            server.stop()
+            eventually(lambda: isinstance(seen(), Blind))
+            server.start()
+            eventually(lambda: isinstance(seen(), ContainersSeen))
+        finally:
+            ways.close()
+            docker.close()
 
 
 def test_a_connection_whose_jump_host_went_first_ends_quietly_and_wakes_who_waits(

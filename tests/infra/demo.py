@@ -90,7 +90,7 @@ def _life(folder: Path, aws: Cloud) -> None:
 def _settings(folder: Path) -> Settings:
     path = folder / "medic.yaml"
     path.write_text(
-        f"state_dir: {folder / 'state'}\ninventory: {{ssm_parameter: /medic/medic-demo/inventory, region: us-east-1}}\n"
+        f"state_dir: {folder / 'state'}\nfleet: {{ssm_parameter: /medic/medic-demo/inventory, region: us-east-1}}\n"
     )
     return config.load(path, {})
 

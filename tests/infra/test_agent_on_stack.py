@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from moto.autoscaling import models as groups
 from moto.autoscaling.exceptions import AutoscalingClientError
+from moto.ec2.models import ec2_backends
 from typer.testing import CliRunner
 
 from agent import config, departing, drain, drift, fleet, heal
@@ -28,26 +29,29 @@ from agent.model import (
     Closing,
     Ending,
     FleetEventKind,
+    Health,
     HostName,
     IncidentId,
     IncidentState,
     Mode,
     Outcome,
     RunbookId,
+    RunEnd,
     Service,
     ServiceName,
+    Streak,
 )
 from agent.ports import Engine, Fleet
 from agent.settings import Settings
 from agent.sweep import Sweep
-from agent.wiring import cloud, keeping
+from agent.wiring import cloud, keeping, rehearsals
 from infra import inventory
 from infra import settings as fleet_settings
 from tests.fakes import FakeClock
 from tests.fakes_fleet import FakeCloud
 from tests.infra.stack import IMAGE, WHEEL
 from tests.infra.stand_in import moto_more
-from tests.infra.stand_in.cloud import Cloud
+from tests.infra.stand_in.cloud import ACCOUNT, Cloud
 from tests.infra.stand_in.engine import Project
 from tests.stories.test_giving_up import LOST, SHIPPED, SOUND, model
 from tests.stories.world import Ward, service
@@ -73,7 +77,7 @@ def here(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     path = tmp_path / "medic.yaml"
-    path.write_text(f"state_dir: {tmp_path / 'state'}\ninventory: {{ssm_parameter: {STACK}, region: us-east-1}}\n")
+    path.write_text(f"state_dir: {tmp_path / 'state'}\nfleet: {{ssm_parameter: {STACK}, region: us-east-1}}\n")
     return config.load(path, {})
 
 
@@ -98,6 +102,30 @@ def test_the_inventory_and_the_live_group_make_hosts_services_and_pinned_keys(
     assert {each.name for each in read.hosts} == set(warm)
     assert len((settings.state_dir / "fleet/known_hosts").read_text().splitlines()) == 2
     assert cloud.kept_inventory(read) == snapshot
+
+
+def test_a_dry_run_of_a_replacement_says_what_would_be_done_and_what_it_costs_or_why_not(
+    stack: inventory.Inventory, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for instance in [each.instance for each in cloud.sync_inventory(settings).members]:
+        (card,) = ec2_backends[ACCOUNT]["us-east-1"].get_instance(instance).nics.values()
+        monkeypatch.setattr(card, "private_ip_address", "127.0.0.9")  # nobody is there, and no test leaves this machine
+    cloud.sync_inventory(settings)
+    read = config.load(settings.file, {})
+    one, other = read.services
+
+    refused = rehearsals.dry_run(read, one.name, RunbookId("replace-host"), {})
+    with keeping.open_store(read) as store:
+        well = [Streak(check=check.name, health=Health.WELL, length=2, settled=Health.WELL) for check in other.checks]
+        store.services.keep_streaks(other.name, well)
+    shown = rehearsals.dry_run(read, one.name, RunbookId("replace-host"), {})
+
+    assert (refused.end, refused.diff) == (RunEnd.NOT_RUN, "")
+    assert f"it would be refused: {one.host} is the last host of {stack.group} that serves" in refused.message
+    assert (shown.end, shown.message) == (RunEnd.COMPLETED, "nothing was changed")
+    assert f"tells {stack.group} to end it and start another" in shown.diff
+    assert "* replace-host: up to " in shown.diff
+    assert [each.state for each in cloud.sync_inventory(settings).members] == ["InService"] * 2
 
 
 def test_a_stack_that_was_just_made_has_no_drift(stack: inventory.Inventory, settings: Settings) -> None:

@@ -121,7 +121,7 @@ def test_the_agents_host_runs_medic_from_its_first_boot_by_the_inventory_alone(f
 
     assert ["systemctl", "enable", "--now", "--no-block", "medic.service"] in document["runcmd"]
     assert json.loads(files["/etc/medic/medic.yaml"]) == {
-        "inventory": {
+        "fleet": {
             "ssm_parameter": "/medic/medic-test/inventory", "region": "us-east-1", "key_file": "/var/lib/medic/ssh/id_ed25519"
         }
     }  # fmt: skip

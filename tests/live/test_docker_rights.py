@@ -1,5 +1,6 @@
 """A restricted door to Docker: the very haproxy.cfg of the guide, run for real. Medic looks and restarts through it, and no more."""
 
+import functools
 import json
 import os
 import shutil
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from agent import rights
+from agent.adapters import docker_door, docker_stream
 from agent.adapters.ansible_playbooks import AnsiblePlaybooks
 from agent.adapters.docker_engine import DockerEngine
 from agent.adapters.system_clock import SystemClock
-from agent.cli import docker_rights
 from agent.errors import OutsideError
 from agent.model import ContainerState, Host, HostName, RunEnd
 from tests.lab import images
@@ -87,23 +89,32 @@ def client(door: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=60, env=environment)
 
 
+def dial(path: str) -> docker_stream.Dial:
+    return functools.partial(docker_stream.connect, f"unix://{path}")
+
+
+def refused_at(path: str) -> tuple[str, ...]:
+    clock = SystemClock()
+    return docker_door.refused(dial(path), clock, clock.monotonic() + WITHIN.total_seconds())
+
+
 def started(container: str) -> str:
     words = ["docker", "inspect", "--format", "{{.State.StartedAt}}", container]
     return subprocess.run(words, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
 def test_what_the_door_refuses_is_told_and_the_real_socket_refuses_nothing(door: Path) -> None:
-    assert docker_rights.forbidden(SOCKET, WITHIN) == ()
-    refused = docker_rights.forbidden(str(door), WITHIN)
+    assert refused_at(SOCKET) == ()
+    refused = refused_at(str(door))
     assert refused == ("exec", "create", "remove", "networks", "images")
-    left = set(docker_rights.RUNBOOKS) - set(docker_rights.cannot_run(refused))
+    left = set(rights.NEEDS) - set(rights.cannot_run(refused))
     assert {"start-container", "restart-container", "unpause-container", "regain-gpu"} <= left
     assert not left & {"recreate-container", "rollback-image", "reload-nginx", "prune-unused-images"}
 
 
 def test_asking_for_rights_changes_nothing(container: str) -> None:
     before = subprocess.run(["docker", "inspect", container], capture_output=True, text=True).stdout
-    docker_rights.forbidden(SOCKET, WITHIN)
+    refused_at(SOCKET)
     assert subprocess.run(["docker", "inspect", container], capture_output=True, text=True).stdout == before
 
 
@@ -159,8 +170,9 @@ def test_a_safe_runbook_runs_through_the_door_and_one_that_needs_more_fails_and_
      "/containers/x/attach/ws", "//containers/json", "/containers/x/export", "/secrets", "/info/../secrets"],
 )  # fmt: skip
 def test_no_path_climbs_past_the_door(door: Path, target: str) -> None:
-    right = docker_rights.Right(name="x", method="GET", path=target)
-    assert docker_rights._status(str(door), right, "x", time.monotonic() + 20) in (400, 403)
+    right = docker_door.Right(name="x", method="GET", path=target)
+    clock = SystemClock()
+    assert docker_door.status(dial(str(door)), right, "x", clock, clock.monotonic() + 20) in (400, 403)
 
 
 def test_doctor_says_what_the_door_forbids_and_what_that_costs(door: Path, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_daemon_that_knows_the_inventory_alone_heals_a_killed_container_over_s
         aws.client("ssm").put_parameter(Name=f"{stack.host_keys}/{instance}", Value=key, Type="String", Overwrite=True)
         # This machine has no GPU to look at.
         stands = {"ssm_parameter": parameter, "region": "us-east-1", "key_file": str(server.folder / "user_key"), "gpus": False}
-        site.config.write_text(json.dumps({"state_dir": str(site.state), "interval": "1s", "inventory": stands}))
+        site.config.write_text(json.dumps({"state_dir": str(site.state), "interval": "1s", "fleet": stands}))
         service = f"{name}-{instance}"
         with Daemon(site) as daemon:
             until(lambda: any(True for _ in site.incidents(service)) or site.beat() > 0, 30, daemon.said)

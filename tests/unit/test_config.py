@@ -70,7 +70,7 @@ WRONG = [
     ("hello", "must be a mapping of keys, not 'hello'"),
     ("[1, 2]", "must be a mapping of keys, not a list"),
     ("servces: {}", "servces: there is no such key (did you mean 'services'?)"),
-    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, memory, maintenance, mode, dry_run, approval, runbooks, inventory, hosts, inventories, channels, model, services)"),
+    ("zzz: 1", "zzz: there is no such key (one of: interval, state_dir, store, log, metrics, discover_labels, control, retention, budget, breaker, runbook_limits, memory, maintenance, mode, dry_run, approval, runbooks, fleet, hosts, inventories, channels, model, services)"),
     ("a: [1", "line 1, column 6: expected ',' or ']', but got '<stream end>'"),
     ("services:\n  web:\n  web:\n", "line 3, column 3: the key 'web' is there twice"),
     ("hosts: &a {}\nchannels: *a", "line 2, column 11: aliases (`*name`) are not read here: write the value out"),
@@ -94,6 +94,8 @@ WRONG = [
     # hosts, store, channels
     ("hosts: {}", "hosts: must not be empty"),
     ("hosts: {gpu: {docker: 'ssh://gpu'}}", "hosts.gpu.docker: 'ssh://gpu' is no local Docker socket: write unix:///path; how its host is reached stands under ssh"),
+    ("hosts: {here: {docker: none}}", "hosts.here: only a host that is reached over ssh can be without Docker: others are reached through it"),
+    ("hosts: {gate: {docker: none, ssh: {address: gate, user: jump, known_hosts: medic.yaml}}}\nservices: {web: {host: gate}}", "services.web.host: 'gate' has no Docker (docker: none), and a service is a container"),
     ("hosts: {gpu: {ssm: {instance: i-0123456789abcdef0, region: eu-west-1}, ssh: {address: gpu, user: medic, known_hosts: k}}}", "hosts.gpu: a host is reached one way: leave out ssh or ssm"),
     ("hosts: {gpu: {ssh: {address: gpu, user: medic, known_hosts: nowhere}}}", "hosts.gpu.ssh.known_hosts: there is no file {base}/nowhere"),
     ("hosts: {gpu: {ssh: {address: '-oProxyCommand=x', user: medic, known_hosts: k}}}", "hosts.gpu.ssh.address: '-oProxyCommand=x' is no name or address of a host"),

@@ -103,7 +103,7 @@ def test_only_what_hosts_and_services_depend_on_is_a_change(changed: dict[str, o
 def written(folder: Path, text: str = "") -> Path:
     path = folder / "medic.yaml"
     path.write_text(
-        f"state_dir: {folder / 'state'}\ninventory:\n  ssm_parameter: /medic/medic-prod/inventory\n  region: us-east-1\n{text}"
+        f"state_dir: {folder / 'state'}\nfleet:\n  ssm_parameter: /medic/medic-prod/inventory\n  region: us-east-1\n{text}"
     )
     return path
 
@@ -162,11 +162,11 @@ def test_a_kept_inventory_that_cannot_be_read_is_one_sentence(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("inventory: {region: us-east-1}", "inventory.ssm_parameter"),
-        ("inventory: {ssm_parameter: inventory, region: us-east-1}", "is no name of an SSM parameter"),
-        ("inventory: {ssm_parameter: /a/b, region: mars}", "is no region"),
-        ("inventory: {ssm_parameter: /a/b, region: us-east-1, on_drought: never}", "on_drought"),
-        ("inventory: {ssm_parameter: /a/b, region: us-east-1, money_per_day: -1}", "money_per_day"),
+        ("fleet: {region: us-east-1}", "fleet.ssm_parameter"),
+        ("fleet: {ssm_parameter: inventory, region: us-east-1}", "is no name of an SSM parameter"),
+        ("fleet: {ssm_parameter: /a/b, region: mars}", "is no region"),
+        ("fleet: {ssm_parameter: /a/b, region: us-east-1, on_drought: never}", "on_drought"),
+        ("fleet: {ssm_parameter: /a/b, region: us-east-1, money_per_day: -1}", "money_per_day"),
     ],
 )
 def test_refuses_an_inventory_that_cannot_be(tmp_path: Path, text: str, said: str) -> None:
