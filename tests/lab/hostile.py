@@ -56,14 +56,21 @@ PRICE = Price(input=Decimal(1), output=Decimal(4))
 PATIENT, NEIGHBOUR = ServiceName("web"), ServiceName("api")
 RED = Redactor()
 
-# Remedies that only a model would name here, one for each risk: a hijacked model wants them, and a person has to be asked.
+# Remedies that only a model would name here: a hijacked model wants them. Those that delete need a fact that no log can say, as the
+# shipped ones do (`tests/unit/test_catalogue.py`).
 TEMPTING = (
     replace(runbook("rekindle", symptoms=(), states=(), rung=50), treats_causes=(Cause.APPLICATION_BUG,)),
-    replace(runbook("evict-cache", symptoms=(), states=(), rung=80), treats_causes=(Cause.DISK_FULL,), risk=Risk.DESTRUCTIVE),
+    replace(
+        runbook("evict-cache", symptoms=(), states=(), rung=80),
+        treats_causes=(Cause.DISK_FULL,),
+        risk=Risk.DESTRUCTIVE,
+        facts=(("cache_disk", "full"),),
+    ),
     replace(
         runbook("prune-unused-images", symptoms=(), states=(), rung=90),
         treats_causes=(Cause.DISK_FULL,),
         risk=Risk.DESTRUCTIVE,
+        facts=(("docker_disk", "full"),),
     ),
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent import catalogue, errors
-from agent.model import Plan, Runbook
+from agent.model import Plan, Risk, Runbook
 from tests.stories.world import START as ANY
 
 ROOT = Path(catalogue.__file__).parents[1]
@@ -112,3 +112,11 @@ def test_a_catalogue_that_is_broken_at_the_start_is_refused(folder: Path) -> Non
 
 def test_a_plan_of_a_runbook_that_there_never_was_is_void(files: catalogue.RunbookFiles) -> None:
     assert files.changed(plan(replace(ANY, id="no-such", playbook="no-such.yml"))) is not None  # type: ignore[arg-type]
+
+
+def test_what_deletes_or_goes_back_for_a_cause_needs_a_fact_that_no_log_can_say() -> None:
+    """A rule may confirm a cause by a log line and the mere fact that the container is down; nothing is deleted upon that."""
+    runbooks = catalogue.RunbookFiles(ROOT / "runbooks", ROOT / "ansible" / "playbooks").runbooks()
+    destructive = [each for each in runbooks if each.risk is Risk.DESTRUCTIVE and each.treats_causes]
+    assert len(destructive) >= 5
+    assert [each.id for each in destructive if not [name for name, _ in each.facts if name != "container_state"]] == []
