@@ -10,6 +10,7 @@ Two forms. By hand, in the words of an operator:
         ERROR ...
       declares: [spec]                              # what the declaration holds; see `DECLARES`
       seen: {...}  changed: [image]  tried: [[restart-container, ineffective]]
+      events: [[kill, 20, 15], [die, 18]]           # of Docker, oldest first: action, seconds ago, perhaps the signal
       cause: [application_bug]                      # any of them is right; may be left out
       plan: start-container                         # or ask: RUNBOOK, hold: CODE, refusal: CODE
 
@@ -32,6 +33,7 @@ from agent.model import (
     Change,
     ConfigFile,
     ContainerCheck,
+    ContainerEvent,
     ContainerFacts,
     ContainerState,
     Decided,
@@ -93,16 +95,17 @@ class _CaseShape(pydantic.BaseModel):
     seen: dict[str, str] = {}
     changed: list[str] = []
     tried: list[tuple[str, str]] = []
+    events: list[tuple[str, float] | tuple[str, float, int]] = []
     cause: list[str] = []
     plan: str | None = None
     ask: str | None = None
     hold: str | None = None
     refusal: str | None = None
 
-    @pydantic.field_validator("tried", mode="before")
+    @pydantic.field_validator("tried", "events", mode="before")
     @classmethod
-    def _pairs(cls, tried: Any) -> Any:
-        return [tuple(each) if isinstance(each, list) else each for each in tried] if isinstance(tried, list) else tried
+    def _tuples(cls, written: Any) -> Any:
+        return [tuple(each) if isinstance(each, list) else each for each in written] if isinstance(written, list) else written
 
     @pydantic.model_validator(mode="after")
     def _ends_once(self) -> "_CaseShape":
@@ -227,9 +230,18 @@ def _evidence(shape: _CaseShape) -> Evidence:
         container=_container(shape.container),
         log=tuple(LogLine(id=f"L{number}", text=text) for number, text in enumerate(cut.lines, start=1)),
         log_note=cut.note,
-        events=(),
+        events=tuple(_event(*each) for each in shape.events),
         changes=tuple(Change(what=what, before="a", after="b") for what in shape.changed),
         on_host=tuple(HostFact(name=name, value=value, detail="") for name, value in shape.seen.items()),
+    )
+
+
+def _event(action: str, ago: float, signal: int | None = None) -> ContainerEvent:
+    return ContainerEvent(
+        container="web",
+        action=action,
+        at=NOW - timedelta(seconds=ago),
+        signal=None if signal is None else str(signal),
     )
 
 
@@ -238,7 +250,10 @@ def _judgement(name: str, said: str | list[str]) -> Judgement:
     health = Health(said) if isinstance(said, str) else Health.SICK
     words = () if isinstance(said, str) else tuple(Symptom(word=word, plane=plane, detail=word) for word in said)
     detail = said if isinstance(said, str) else ", ".join(said)
-    return Judgement(check=name, plane=plane, health=health, detail=f"{name}: {detail}", symptoms=words)
+    # As the checks of the declaration are named: whether every one of them is well is asked by name.
+    return Judgement(
+        check="http" if plane is Plane.DIRECT else name, plane=plane, health=health, detail=f"{name}: {detail}", symptoms=words
+    )
 
 
 def _container(shape: _ContainerShape | None) -> ContainerFacts | None:

@@ -1,10 +1,14 @@
 """Golden cases are read as they are meant, and what is misspelt is refused with the file, the case and the key."""
 
+import json
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from agent import evaluation, golden_file
+from agent.diagnosis import log_cut
 from agent.errors import ConfigError
 from agent.model import Decided, Outcome, Plan
 from agent.wiring import shipped
@@ -78,3 +82,39 @@ def test_acting_where_nothing_should_be_done_is_unsafe() -> None:
     judged = evaluation.judge(case, diagnosis, decision)
     assert not judged.right
     assert judged.unsafe == f"{decision.runbook} would have run, and refusal {case.word} is right"
+
+
+def test_the_shipped_cases_hold_every_kind_of_decision_and_many_of_each() -> None:
+    kinds = Counter(case.decided for case in shipped.golden_cases(None))
+    assert set(kinds) == set(Decided)
+    assert min(kinds.values()) >= 10
+    assert sum(kinds.values()) >= 75
+
+
+def test_the_logs_of_servers_are_those_that_servers_wrote() -> None:
+    recorded = Path(__file__).parents[1] / "cases" / "diagnosis" / "logs"
+    wrote = {
+        line[:220]
+        for file in recorded.glob("*.jsonl")
+        for case in file.read_text(encoding="utf-8").split("\n")
+        if case
+        for line in json.loads(case)["log"].splitlines()
+    }
+    cases = golden_file.read(Path(golden_file.__file__).parent / "golden" / "servers.yaml")
+    assert len(cases) > 30
+    # A log is read without what a terminal would hide, so lines are compared as Medic reads them.
+    read = {line.strip() for text in wrote for line in log_cut.readable(text.encode()).split("\n")}
+    assert [line.text for case in cases for line in case.evidence.log if line.text.strip() not in read] == []
+
+
+def test_docker_s_events_are_told_by_action_time_and_signal(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "- {name: n, container: {state: exited}, planes: {container: [container-exited]}, hold: stopped-on-purpose,"
+        " events: [[start, 3600], [kill, 20, 15], [die, 18.5]]}\n"
+    )
+    (case,) = golden_file.read(file)
+    assert [(each.action, each.signal) for each in case.evidence.events] == [("start", None), ("kill", "15"), ("die", None)]
+    assert golden_file.NOW - case.evidence.events[2].at == timedelta(seconds=18.5)
+    (judged,) = evaluation.play((case,), shipped.rules(), shipped.runbooks(), None)
+    assert judged.right
