@@ -19,6 +19,10 @@ MOST_LINES = 400
 """Lines of one block of data that are shown; all of them are in the file."""
 _FENCE = re.compile(r"^<<<DATA (\w+)$(.*?)^DATA \1>>>$", re.MULTILINE | re.DOTALL)
 _LINE = re.compile(r"^([A-Z]{1,2}\d{1,6})\| ?(.*)$")
+_HEADING = "## "
+"""As the brief marks its sections."""
+_PHASES = {"investigate": "The search", "read": "A log, read apart without tools", "classify": "The verdict"}
+"""What the dialogues are called on the page."""
 _ID = re.compile(r"\b[A-Z]{1,2}\d{1,6}\b")
 
 
@@ -31,6 +35,8 @@ class DataLine:
     text: str
     cited: bool
     """The model named it."""
+    heads: bool = False
+    """It is the heading of the lines below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,18 +152,20 @@ def _asking(number: int, entries: Sequence[TranscriptEntry]) -> Asking:
         if entry.kind is EntryKind.ANSWERED and entry.said is not None
         for id_ in _ID.findall("\n".join([entry.said.text, *(call.arguments for call in entry.said.calls)]))
     }
+    tools = {call.id: call.name for entry in entries if entry.said is not None for call in entry.said.calls}
     phases: dict[str, list[Turn]] = {}
     for entry in entries:
         # Behind its name stands the key of the question, which tells people nothing.
-        phases.setdefault(entry.phase.partition(" ")[0], []).append(_turn(entry, entries[0].at, cited))
+        name = entry.phase.partition(" ")[0]
+        phases.setdefault(_PHASES.get(name, name), []).append(_turn(entry, entries[0].at, cited, tools))
     calls = sum(entry.kind in (EntryKind.ANSWERED, EntryKind.FAULT) for entry in entries)
     totals = f"{calls} calls, ${_cost(entries):.4f}, {notices.span(entries[-1].at - entries[0].at)}"
     return Asking(number=number, totals=totals, phases=tuple((name, tuple(turns)) for name, turns in phases.items()))
 
 
-def _turn(entry: TranscriptEntry, began: datetime, cited: set[str]) -> Turn:
+def _turn(entry: TranscriptEntry, began: datetime, cited: set[str], tools: Mapping[str, str]) -> Turn:
     said = entry.said
-    who, title = _who(entry)
+    who, title = _who(entry, tools)
     text = said.text if said is not None else entry.note
     return Turn(
         who=who,
@@ -170,12 +178,12 @@ def _turn(entry: TranscriptEntry, began: datetime, cited: set[str]) -> Turn:
     )
 
 
-def _who(entry: TranscriptEntry) -> tuple[str, str]:
+def _who(entry: TranscriptEntry, tools: Mapping[str, str]) -> tuple[str, str]:
     match entry.kind:
         case EntryKind.TOLD if entry.said is not None and entry.said.role is Role.SYSTEM:
             return "medic", "the rules of the game"
         case EntryKind.TOLD if entry.said is not None and entry.said.role is Role.TOOL:
-            return "tool", f"answer to {entry.said.answers}"
+            return "tool", f"{tools.get(entry.said.answers or '', 'an unknown tool')} answers"
         case EntryKind.TOLD:
             return "medic", "Medic"
         case EntryKind.ANSWERED:
@@ -202,7 +210,9 @@ def _data(text: str, cited: set[str]) -> tuple[DataLine, ...]:
     shown = [
         DataLine(id=found[1], text=report_view.line_text(found[2]), cited=found[1] in cited)
         if (found := _LINE.match(line))
-        else DataLine(id="", text=report_view.line_text(line), cited=False)
+        else DataLine(
+            id="", text=report_view.line_text(line.removeprefix(_HEADING)), cited=False, heads=line.startswith(_HEADING)
+        )
         for line in lines[:MOST_LINES]
     ]
     if len(lines) > MOST_LINES:

@@ -122,7 +122,10 @@ def test_cited_lines_are_marked_and_others_are_not() -> None:
     (asking,) = transcript_view.make(escalated.incident(), {1: dialogue()}, ()).askings
     (name, turns), _ = asking.phases
     lines = {line.id: line.cited for turn in turns for block in turn.blocks for line in block.data if line.id}
-    assert name == "investigate"
+    assert name == "The search"
+    assert [turn.title for turn in turns if turn.who == "tool"] == ["read_logs answers"]
+    heads = [line.text for turn in turns for block in turn.blocks for line in block.data if line.heads]
+    assert heads == ["Planes", "Log of shop-checkout", "Could not be seen"]
     assert lines == {"P1": False, "L11": False, "L12": True, "L13": False, "T1": False, "T2": True}
 
 
