@@ -343,13 +343,16 @@ def _kill(part: Part, run: str, process: str, signal: str) -> None:
 
 
 def _medic(site: Stage, *words: str) -> str:
-    done = subprocess.run(
-        (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml, *words),
-        capture_output=True,
-        text=True,
-        timeout=stage.PATIENCE.total_seconds(),
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml, *words),
+            capture_output=True,
+            text=True,
+            timeout=HEALS_WITHIN,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise StageError(f"cannot run medic {' '.join(words)}: no end after {HEALS_WITHIN:.0f} s") from None
     if done.returncode != 0:
         raise StageError(f"cannot run medic {' '.join(words)}: {done.stderr.strip()[-400:]}")
     return done.stdout

@@ -23,8 +23,9 @@ from tests.lab.images import LabError
 from tests.lab.stage import StageError
 
 PORT = 2222
-ENGINE_UP = timedelta(seconds=60)
-"""An engine is there in 3 s; on a machine with two busy cores it takes many times that."""
+SERVICE = Path(__file__).with_name("host_service.sh")
+ENGINE_UP = timedelta(seconds=180)
+"""An engine is there in 3 s; on a machine with two busy cores it takes many times that, a minute and more at the lowest priority."""
 LOADED = timedelta(seconds=120)
 
 
@@ -39,7 +40,6 @@ class FleetHost:
     disk: str = ""
     """Size of the disk that its engine keeps its data on, in mount(8)'s words; without one it is this machine's own."""
     sshd: FarHost = field(init=False)
-    _engine: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
     _rules: list[tuple[str, ...]] = field(default_factory=list, repr=False)
     """What its firewall was told, to be taken back."""
     _slow: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
@@ -95,13 +95,16 @@ class FleetHost:
     def shell(self, *command: str) -> str:
         """Run a command on it, as something there would. Raises StageError when it fails."""
         path = f"PATH={self._path()}"
-        done = subprocess.run(
-            (*self._within(), "env", path, f"DOCKER_HOST=unix://{self.socket}", *command),
-            capture_output=True,
-            text=True,
-            timeout=stage.PATIENCE.total_seconds(),
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                (*self._within(), "env", path, f"DOCKER_HOST=unix://{self.socket}", *command),
+                capture_output=True,
+                text=True,
+                timeout=stage.PATIENCE.total_seconds(),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise StageError(f"cannot run {command[0]} on {self.name}: no end after {stage.PATIENCE.seconds} s") from None
         if done.returncode != 0:
             raise StageError(f"cannot run {command[0]} on {self.name}: {(done.stderr or done.stdout).strip()[-300:]}")
         return done.stdout
@@ -109,6 +112,7 @@ class FleetHost:
     def raise_(self, image: Path) -> None:
         """Make its network, start its engine and its sshd, and load an image into the engine."""
         self.files.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SERVICE, self.files / "service")
         _ip("netns", "add", self.namespace)
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "up0", "netns", self.namespace)
         _ip("link", "set", self.link, "master", bridge(self.run), "up")
@@ -128,50 +132,34 @@ class FleetHost:
 
     def start_engine(self) -> None:
         """Start its Docker engine and wait until it answers."""
-        with (self.folder / "dockerd.log").open("ab") as log:
-            self._engine = subprocess.Popen(
-                (
-                    *(*self._within(), "dockerd", "--host", f"unix://{self.socket}", "--data-root", self.data),
-                    *("--exec-root", self.folder / "exec", "--pidfile", self.folder / "docker.pid"),
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.shell("service", "docker", "start")
         end = time.monotonic() + ENGINE_UP.total_seconds()
         while True:
             with contextlib.suppress(StageError):
                 self.docker("version", timeout=timedelta(seconds=5))
                 return
-            if self._engine.poll() is not None or time.monotonic() > end:
+            if time.monotonic() > end:
                 raise StageError(f"no engine on {self.name}: {(self.folder / 'dockerd.log').read_text()[-600:]}")
             time.sleep(0.2)
 
     def stop_engine(self) -> None:
         """End its Docker engine, and with it every container."""
-        if self._engine is None:
-            return
         self.go_on()
-        self._engine.send_signal(signal.SIGTERM)
-        try:
-            self._engine.wait(30)
-        except subprocess.TimeoutExpired:
-            self._engine.kill()
-            self._engine.wait()
-        self._engine = None
+        self.shell("service", "docker", "stop")
 
     def hang(self) -> None:
         """Stop its Docker engine where it stands: its socket takes connections, and nobody answers. Containers go on."""
-        assert self._engine is not None
-        self._engine.send_signal(signal.SIGSTOP)
+        self._signal_engine(signal.SIGSTOP)
         self._hangs = True
 
     def go_on(self) -> None:
         """Let its Docker engine go on."""
-        if self._engine is not None:
-            self._engine.send_signal(signal.SIGCONT)
+        self._signal_engine(signal.SIGCONT)
         self._hangs = False
+
+    def _signal_engine(self, number: signal.Signals) -> None:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it was stopped
+            os.kill(int((self.folder / "docker.pid").read_text()), number)
 
     @contextlib.contextmanager
     def seen(self) -> Iterator[None]:
@@ -243,11 +231,12 @@ class FleetHost:
             self._slow.communicate()
         self.sshd.stop()
         self.go_on()
-        if self._engine is not None:
+        if (self.folder / "docker.pid").exists():
             with contextlib.suppress(StageError):
                 for id_ in self.docker("ps", "--all", "--quiet").split():
                     self.docker("rm", "--force", "--volumes", id_)
-        self.stop_engine()
+            with contextlib.suppress(StageError):
+                self.stop_engine()
         for mount in reversed(mounts_below(self.folder)):
             subprocess.run(("umount", "--lazy", mount), check=False, capture_output=True)
         _ip("netns", "del", self.namespace, check=False)

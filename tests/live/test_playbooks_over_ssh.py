@@ -346,7 +346,7 @@ HOST_RUNBOOKS = {
     ),
     "restart-docker": ({"container": "nobody"}, ["service docker restart"]),
     "restart-fabric-manager": ({}, ["systemctl restart nvidia-fabricmanager"]),
-    "reboot-host": ({"minutes": 7}, ["shutdown -r +7 Medic reboots this host"]),
+    "reboot-host": ({"minutes": 7}, ["service docker stop", "shutdown -r +7 Medic reboots this host"]),
 }
 """What each says to the host's own programs, which are stand-ins here: the real ones would do it to this machine."""
 
