@@ -7,7 +7,7 @@ cannot be had becomes a sentence in `gaps`, never an error. Every text from outs
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from agent import codec, host_facts
@@ -107,7 +107,7 @@ class _Gathering:
         container = self._try(lambda: containers.inspect(service.host, service.container))
         log, note = self._log(container, containers)
         events = self._try(lambda: containers.events(service.host, service.container, since=now - EVENTS_OF)) or ()
-        changes = (*self._changes(container, record, files), *self._of_host(files, now))
+        changes = _first_first((*self._changes(container, record, files), *self._of_host(files, now)))
         deploying = self._deploying(files)
         looks = host_facts.looks(service, container, files, containers)
         on_host = tuple(fact for each in looks if (fact := self._try(each)) is not None)
@@ -210,6 +210,11 @@ class _Gathering:
         except OutsideError as exc:
             self.gaps.append(self.clean(str(exc)))
             return None
+
+
+def _first_first(changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Return changes in the order in which they came, those of unknown time last: the first may have brought the others about."""
+    return tuple(sorted(changes, key=lambda change: (change.at is None, change.at or datetime.max.replace(tzinfo=UTC))))
 
 
 def _save(evidence: Evidence, number: int, bundles: EvidenceFiles) -> tuple[Evidence, str]:

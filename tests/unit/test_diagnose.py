@@ -249,11 +249,13 @@ def test_what_changed_is_told_against_the_last_time_it_was_well(
     assert [(change.what, change.before, change.after) for change in found.evidence.changes] == changed
 
 
-def test_a_change_is_told_with_its_time() -> None:
-    started = CLOCK.now() - timedelta(seconds=50)
+@pytest.mark.parametrize(("ago", "order"), [(0, ["config", "image"]), (86_400, ["image", "config"])])
+def test_a_change_is_told_with_its_time_and_what_came_first_comes_first(ago: int, order: list[str]) -> None:
+    started = WRITTEN + timedelta(seconds=50 - ago)
     facts = ContainerFacts(name="web", id="c1", state=ContainerState.EXITED, image_id="sha256:new", started_at=started)
     found = explain(Docker(facts=facts), Bundles(), Files("bb"), replace(WELL, image_id="sha256:older"))
-    assert [(change.what, change.at) for change in found.evidence.changes] == [("image", started), ("config", WRITTEN)]
+    assert [change.what for change in found.evidence.changes] == order
+    assert {change.what: change.at for change in found.evidence.changes} == {"image": started, "config": WRITTEN}
 
 
 @pytest.mark.parametrize(
