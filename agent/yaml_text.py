@@ -44,7 +44,11 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # types-PyYAML
             raise yaml.MarkedYAMLError(problem="aliases (`*name`) are not read here: write the value out", problem_mark=mark)
-        return super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
+        if node is not None:
+            # Nobody asks where something ended, and of a file with ten thousand checks these marks alone take 25 MB.
+            node.end_mark = None
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's signature
         seen: set[str] = set()

@@ -34,7 +34,7 @@ def figures(on: ground.Ground, span: float = SPAN) -> list[Figure]:
             value=used,
             unit="% of a core",
             bar=1.0,
-            limit="the beat itself: one list of containers, one batch of probes, one transaction that leaves the report",
+            limit="the beat: a fresh connection for each probe, one list of containers, eight short queries, one report",
             more={"rss_mb": round(megabytes), "beats": beats, "seconds": span},
         )
     ]
