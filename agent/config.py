@@ -236,6 +236,7 @@ def _inventory(key: str, shape: config_shape.InventoryShape, place: _Place) -> I
         known_hosts=None if shape.known_hosts is None else str(place.at("known_hosts").existing(shape.known_hosts)),
         key_file=None if shape.key_file is None else str(place.at("key_file").existing(shape.key_file)),
         sudo=shape.sudo,
+        jump=shape.jump,
     )
 
 

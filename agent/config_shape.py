@@ -276,6 +276,7 @@ class InventoryShape(Keys):
     known_hosts: Text | None = None
     key_file: Text | None = None
     sudo: bool = False
+    jump: Name | None = None
 
     @model_validator(mode="after")
     def _is_one_source(self) -> "InventoryShape":

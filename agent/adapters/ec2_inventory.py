@@ -11,7 +11,7 @@ from agent.errors import ConfigError, OutsideError
 from agent.model import Ec2Source, Inventory
 
 MOST = 1_000
-"""Instances. More is a wrong tag."""
+"""Instances. More is a wrong tag, and refused: a part of a fleet is not the fleet."""
 
 
 def read(inventory: Inventory, source: Ec2Source) -> dict[str, dict[str, Any]]:
@@ -24,11 +24,12 @@ def read(inventory: Inventory, source: Ec2Source) -> dict[str, dict[str, Any]]:
     hosts = {}
     for each in sorted(instances, key=lambda each: str(each["InstanceId"])):
         name = _name(each)
-        hosts[str(each["InstanceId"]) if shared[name] > 1 else name] = _host(inventory, source, each)
+        called = str(each["InstanceId"]) if shared[name] > 1 else name
+        hosts[called] = _host(inventory, source, each, called)
     return {"hosts": hosts}
 
 
-def _host(inventory: Inventory, source: Ec2Source, instance: dict[str, Any]) -> dict[str, Any]:
+def _host(inventory: Inventory, source: Ec2Source, instance: dict[str, Any], name: str) -> dict[str, Any]:
     id_ = str(instance["InstanceId"])
     if source.ssm:
         return {"ssm": {"instance": id_, "region": source.region}}
@@ -37,7 +38,9 @@ def _host(inventory: Inventory, source: Ec2Source, instance: dict[str, Any]) -> 
     if not address:
         raise _wrong(inventory, f"instance {id_} has no {'public' if source.public else 'private'} address")
     ssh = {"address": str(address), "user": inventory.user, "known_hosts": inventory.known_hosts, "sudo": inventory.sudo}
-    return {"ssh": ssh if inventory.key_file is None else {**ssh, "key_file": inventory.key_file}}
+    jump = inventory.jump if inventory.jump != name else None  # the jump host may have the tags, too
+    more = {key: value for key, value in (("key_file", inventory.key_file), ("jump", jump)) if value is not None}
+    return {"ssh": {**ssh, **more}}
 
 
 def _name(instance: dict[str, Any]) -> str:
@@ -57,9 +60,9 @@ def _instances(inventory: Inventory, source: Ec2Source) -> list[dict[str, Any]]:
     try:
         client = boto3.client("ec2", region_name=source.region, config=bounds)
         pages = client.get_paginator("describe_instances").paginate(
-            Filters=filters, PaginationConfig={"MaxItems": MOST, "PageSize": 500}
+            Filters=filters, PaginationConfig={"MaxItems": MOST + 1, "PageSize": 500}
         )
-        return [each for page in pages for held in page["Reservations"] for each in held["Instances"]]
+        found = [each for page in pages for held in page["Reservations"] for each in held["Instances"]]
     except exceptions.NoCredentialsError as exc:
         raise _wrong(inventory, "there are no AWS credentials: give Medic's machine a role, or set AWS_PROFILE") from exc
     except exceptions.ClientError as exc:
@@ -67,6 +70,9 @@ def _instances(inventory: Inventory, source: Ec2Source) -> list[dict[str, Any]]:
         raise _wrong(inventory, f"AWS refuses ec2:DescribeInstances in {source.region}: {code}") from exc
     except exceptions.BotoCoreError as exc:
         raise OutsideError(f"cannot read inventory {inventory.name!r}: {exc}", transient=True) from exc
+    if len(found) > MOST:
+        raise _wrong(inventory, f"more than {MOST} running instances have its tags: name tags that fewer have")
+    return found
 
 
 def _wrong(inventory: Inventory, why: str) -> ConfigError:

@@ -98,6 +98,8 @@ class Inventory:
     known_hosts: str | None = None
     key_file: str | None = None
     sudo: bool = False
+    jump: str | None = None
+    """The host of medic.yaml through which they are reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,10 @@ def test_inspects_the_container_that_it_lists(engine: Engine) -> None:
     assert inspected.started_at is not None
 
 
+def test_an_engine_without_a_door_before_it_refuses_nothing(engine: Engine) -> None:
+    assert engine.containers.refuses(LOCAL) == ()
+
+
 def test_a_crashed_container_is_listed_with_its_exit_code_and_end(engine: Engine) -> None:
     name = engine.start()
     engine.crash(name, 3)

@@ -126,6 +126,23 @@ def test_running_instances_with_the_tags_are_hosts(cloud: Any) -> None:
     assert ec2(ssm=True)["gpu-1"] == {"ssm": {"instance": one, "region": "eu-west-1"}}
 
 
+def test_more_instances_than_can_be_meant_are_a_sentence_and_not_a_part_of_the_fleet(
+    cloud: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ec2_inventory, "MOST", 2)
+    launch(cloud, "one", "two", "three")
+    with pytest.raises(ConfigError, match="more than 2 running instances have its tags: name tags that fewer have"):
+        ec2()
+
+
+def test_instances_are_reached_through_the_jump_host_of_their_inventory(cloud: Any) -> None:
+    launch(cloud, "gate", "gpu-1")
+    source = Ec2Source(region="eu-west-1", tags=(("medic", "yes"),), public=False, ssm=False)
+    inventory = Inventory(name="cloud", source=source, user="ubuntu", known_hosts="/k", jump="gate")
+    hosts = ec2_inventory.read(inventory, source)["hosts"]
+    assert {name: host["ssh"].get("jump") for name, host in hosts.items()} == {"gate": None, "gpu-1": "gate"}
+
+
 def test_no_instance_is_a_sentence_and_not_an_empty_fleet(cloud: Any) -> None:
     with pytest.raises(ConfigError, match="no running instance in eu-west-1 has the tags medic=yes"):
         ec2()

@@ -112,6 +112,10 @@ def test_what_the_door_refuses_is_told_and_the_real_socket_refuses_nothing(door:
     assert not left & {"recreate-container", "rollback-image", "reload-nginx", "prune-unused-images"}
 
 
+def test_the_engine_that_plans_rest_on_tells_what_the_door_refuses(engine: DockerEngine) -> None:
+    assert engine.refuses(HERE) == ("exec", "create", "remove", "networks", "images")
+
+
 def test_asking_for_rights_changes_nothing(container: str) -> None:
     before = subprocess.run(["docker", "inspect", container], capture_output=True, text=True).stdout
     refused_at(SOCKET)

@@ -73,6 +73,19 @@ def test_one_failed_probe_among_good_ones_starts_nothing(ward: Ward) -> None:
     assert ward.incidents() == ()
 
 
+def test_what_docker_refuses_costs_no_attempt_and_people_read_what_it_needs(ward: Ward) -> None:
+    ward.machine.refused = ("start", "create", "remove")
+    ward.machine.crash("web")
+    ward.beat()
+    incident = ward.incident("web")
+    assert ward.machine.played == []
+    assert incident.attempts == ()
+    assert incident.state is IncidentState.ESCALATED
+    assert incident.refusal is not None
+    assert "start-container: it needs start, which Docker on local refuses Medic" in incident.refusal.because
+    assert "recreate-container: it needs create, remove and start" in incident.refusal.because
+
+
 class TestTwoAttempts:
     @pytest.fixture
     def doomed(self, ward: Ward) -> Ward:

@@ -93,6 +93,23 @@ def test_what_medic_cannot_use_is_one_sentence(given: dict[str, Any], group: str
         ansible_inventory.declared(inventory, source, document)
 
 
+def test_hosts_of_an_inventory_are_reached_through_its_jump_host_and_the_jump_host_itself_is_not() -> None:
+    source = AnsibleSource(path="/hosts.ini", group="all")
+    inventory = Inventory(name="lab", source=source, user="medic", known_hosts="/k", jump="gate")
+    document = {"_meta": {"hostvars": {"gate": {"medic_docker": "none"}}}, "all": {"hosts": ["gate", "gpu-1"]}}
+
+    found = ansible_inventory.declared(inventory, source, document)["hosts"]
+
+    assert found["gpu-1"]["ssh"]["jump"] == "gate"
+    assert "jump" not in found["gate"]["ssh"]
+    assert found["gate"]["docker"] == "none"
+
+
+def test_a_jump_host_that_nobody_declares_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hosts.gpu-1.ssh.jump: there is no host 'gate' that is reached over SSH"):
+        load(tmp_path, {"hosts": {"gpu-1": {"ssh": {**SSH, "jump": "gate"}}}})
+
+
 def test_an_inventory_without_a_host_is_a_mistake_and_not_an_empty_fleet() -> None:
     source = AnsibleSource(path="/hosts.ini", group="all")
     with pytest.raises(ConfigError, match="names no host in group 'all'"):
