@@ -93,7 +93,7 @@ class Site:
             (MEDIC, "--config", str(self.config), *words),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
             check=False,
             env=_environment(),
         )
@@ -145,10 +145,12 @@ class Site:
 class Daemon:
     """One `medic watch --json`: ends with the context, by SIGTERM, by SIGKILL if that is not heard."""
 
-    def __init__(self, site: Site, *, before: Sequence[str] = (), beats: bool = True) -> None:
-        """before: words in front of the command. beats: its beat file can be seen from here, so wait for the first beat."""
+    def __init__(self, site: Site, *, before: Sequence[str] = (), beats: bool = True, within: float = 60) -> None:
+        """before: words in front of the command. beats: its beat file can be seen from here, so wait for the first beat, for so
+        many seconds."""
         self._site = site
         self._beats = beats
+        self._within = within
         self.events: list[dict[str, Any]] = []
         self.log = site.folder / "watch.log"
         with self.log.open("ab") as log:
@@ -166,8 +168,12 @@ class Daemon:
     def __enter__(self) -> Self:
         before = self._site.beat()
         if self._beats:
-            until(lambda: self._site.beat() > before or self.process.poll() is not None, 60, self.said)
-            assert self.process.poll() is None, self.said()
+            try:
+                until(lambda: self._site.beat() > before or self.process.poll() is not None, self._within, self.said)
+                assert self.process.poll() is None, self.said()
+            except BaseException:
+                self.__exit__()  # a context that was not entered ends nothing by itself
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs/how-to/restricted"
 SOCKET = os.environ.get("MEDIC_DOCKER_SOCKET", "/var/run/docker.sock")
 """Docker's socket as the engine itself sees it: a container that mounts it gets that one."""
+PATIENCE = 240.0
+"""Seconds for one command of Compose, which starts a Python and then one in the container: seconds on a machine that is not busy."""
 REFUSED = ("exec", "create", "remove", "networks", "images")
 
 
@@ -41,13 +43,13 @@ class Stack:
     compose: tuple[str, ...]
     environment: dict[str, str]
 
-    def do(self, *words: str, within: float = 120) -> subprocess.CompletedProcess[str]:
+    def do(self, *words: str, within: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         command = (*self.compose, "--project-name", self.project, *words)
         return subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=within, check=False
         )
 
-    def must(self, *words: str, within: float = 120) -> str:
+    def must(self, *words: str, within: float = PATIENCE) -> str:
         done = self.do(*words, within=within)
         assert done.returncode == 0, f"{words} ended with {done.returncode}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
         return done.stdout
@@ -63,7 +65,7 @@ class Stack:
         found: list[dict[str, Any]] = json.loads(self.must("exec", "-T", "medic", "medic", "incident", "list", "--json"))
         return found
 
-    def wait(self, what: str, within: float = 120) -> dict[str, Any]:
+    def wait(self, what: str, within: float = PATIENCE) -> dict[str, Any]:
         """Return the first incident that is closed as `what`."""
         end = time.monotonic() + within
         while True:
@@ -78,7 +80,10 @@ class Stack:
 def compose() -> tuple[str, ...]:
     """The command of Compose: Docker's plugin, or the older program."""
     for command in (("docker", "compose"), ("docker-compose",)):
-        if shutil.which(command[0]) and subprocess.run((*command, "version"), capture_output=True, timeout=30).returncode == 0:
+        if (
+            shutil.which(command[0])
+            and subprocess.run((*command, "version"), capture_output=True, timeout=PATIENCE).returncode == 0
+        ):
             return command
     pytest.skip("Docker Compose is not here: scripts/docker.sh installs it as root on Debian or Ubuntu")
 
@@ -93,7 +98,7 @@ def own() -> str:
     seen = subprocess.run(
         ("docker", "run", "--rm", "--network", "none", "-v", f"{SOCKET}:/door.sock", "--user", "0", "--entrypoint", "docker",
          made, "-H", "unix:///door.sock", "info", "--format", "{{.ID}}"),
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     if seen.stdout.strip() != stage.docker("info", "--format", "{{.ID}}").strip():
         pytest.skip(f"this engine's own socket is not {SOCKET}: name it in MEDIC_DOCKER_SOCKET")
