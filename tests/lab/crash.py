@@ -13,6 +13,7 @@ import functools
 import json
 import multiprocessing
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -244,7 +245,11 @@ class Night:
             if not each.alive:
                 each.start()
         time.sleep(5)
-        until(lambda: all(ended(incident) for incident in self.store.incidents.unclosed()), SETTLE_WITHIN)
+        if not until(lambda: all(ended(incident) for incident in self.store.incidents.unclosed()), SETTLE_WITHIN):
+            for each in self.daemons:
+                if each.process is not None and each.alive:
+                    each.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
 
 
 def write_config(ground: Ground, name: str, store: str | None) -> Path:
@@ -383,7 +388,7 @@ def main() -> int:
             if not tally.clean:
                 clean = False
                 for log in Path(folder).glob("*/*.log"):
-                    print(f"{log}:\n{log.read_text()[-4000:]}", file=sys.stderr)
+                    print(f"{log}:\n{log.read_text()[-20_000:]}", file=sys.stderr)
     return 0 if clean else 1
 
 

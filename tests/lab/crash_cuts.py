@@ -10,6 +10,7 @@ exactly that moment: of several daemons, the first that gets there.
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -71,8 +72,10 @@ class Cuts:
         return None
 
     def strike(self, arm: Arm) -> None:
-        """Send the signal to this process, once per arm."""
+        """Send the signal to this process, once per arm, and not for one that was taken back since a step read it."""
         with contextlib.suppress(FileNotFoundError):
+            if self.armed(arm.step) != arm:
+                return
             self._arm.unlink()
             self.note(cut=arm.step, moment=arm.moment, signal=arm.signal)
             os.kill(os.getpid(), getattr(signal, f"SIG{arm.signal}"))
@@ -132,6 +135,7 @@ def main() -> None:
     folder, *words = sys.argv[1:]
     cuts = Cuts(Path(folder))
     cuts.note(starts=time.time())
+    faulthandler.register(signal.SIGUSR1)  # where each thread is, into the log
     engines.DbosEngine = cut_engine(cuts)  # type: ignore[misc]  # what wiring builds, once, when it builds it
     sys.argv = ["medic", *words]
     from agent.cli import main as cli
