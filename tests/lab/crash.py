@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,9 @@ class Night:
         for each in self.daemons:
             if not each.alive:
                 each.start()
-        time.sleep(5)
+        began = datetime.now(UTC)
+        # What was broken last is an incident only once somebody has looked.
+        until(lambda: any(sweep.at > began for sweep in self.store.sweeps.latest(1)), STARTS_WITHIN)
         if not until(lambda: all(ended(incident) for incident in self.store.incidents.unclosed()), SETTLE_WITHIN):
             for each in self.daemons:
                 if each.process is not None and each.alive:

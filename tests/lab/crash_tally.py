@@ -100,8 +100,11 @@ class Tally:
 
 
 def ended(incident: Incident) -> bool:
-    """Say whether nothing is on its way any more: closed, with people, or waiting for a person's word."""
-    waits = incident.hold is not None and incident.hold.code is HoldCode.AWAITING_APPROVAL
+    """Say whether nothing is on its way any more: closed, with people, waiting for a person's word, or for minutes of steadiness.
+
+    The driver lets what hangs go on again as a person would, which to Medic is a service that comes and goes by itself.
+    """
+    waits = incident.hold is not None and incident.hold.code in (HoldCode.AWAITING_APPROVAL, HoldCode.FLAPPING)
     return incident.state in (IncidentState.CLOSED, IncidentState.ESCALATED) or (incident.state is IncidentState.HELD and waits)
 
 
