@@ -1,5 +1,7 @@
 """Several providers as one: who is asked next follows from the kind of fault; one deadline and one budget stand over all."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -10,7 +12,7 @@ from agent.llm.budget import Budget
 from agent.llm.providers import LONGEST_REST, LimitError, Phase, Providers
 from agent.model import FaultKind, IncidentId, ModelAnswer, ModelFault, ModelLimits, Price, Role, Said, StopReason
 from tests.fakes import FakeClock
-from tests.fakes_model import ScriptedModel, fault, provider, says
+from tests.fakes_model import Asked, ScriptedModel, fault, provider, says
 from tests.memory_store import memory_store
 
 QUESTION = (Said(role=Role.USER, text="why?"),)
@@ -137,3 +139,30 @@ def test_the_budget_is_asked_about_the_model_that_is_tried() -> None:
     with pytest.raises(LimitError, match="this call may cost"):
         through.complete(QUESTION, (), phase=Phase.CLASSIFY, most_output=100, schema=None, budget=budget)
     assert dear.asked == []
+
+
+def test_a_call_waits_its_turn_no_longer_than_it_has() -> None:
+    """One call is under way and `at_once` is 1: another is not made beside it, and its own time still ends it."""
+    busy, free = threading.Event(), threading.Event()
+
+    def answers(_asked: Asked) -> Said:
+        busy.set()
+        assert free.wait(60)
+        return says("yes")
+
+    bench = Bench(ScriptedModel(answers))
+    with ThreadPoolExecutor(1) as others:
+        first = others.submit(bench.ask)
+        try:
+            assert busy.wait(60)
+            hurried = replace(bench.limits, wall=timedelta(milliseconds=20))
+            budget = Budget(hurried, IncidentId("I2"), 1, bench.store.spending, bench.clock)
+            with pytest.raises(ModelFault, match="others are being asked") as caught:
+                bench.through.complete(QUESTION, (), phase=Phase.READ, most_output=9, schema=None, budget=budget)
+        finally:
+            free.set()
+        assert caught.value.kind is FaultKind.TIMEOUT
+        assert first.result(60).said.text == "yes"
+    assert len(bench.models[0].asked) == 1
+    assert bench.store.spending.of(IncidentId("I2")) == (), "nothing was reserved for a call that was not made"
+    assert bench.ask().said.text == "yes", "its turn is given back"
