@@ -253,14 +253,16 @@ def shadow_table(lines: "Sequence[ShadowLine]") -> Table:
 
 def judged_table(judged: "Sequence[Judged]") -> Table:
     """Return one row per golden case; what is right says little, what is wrong says why."""
-    asked = any(each.calls for each in judged)
-    table = _table("", "case", "cause", "decided", "expected", *(("calls", "USD") if asked else ()))
-    for column in (table.columns[0], table.columns[2], table.columns[3]):
+    asked, wrong = any(each.calls for each in judged), not all(each.right for each in judged)
+    table = _table("", "case", "cause", "decided", *(("expected",) if wrong else ()), *(("calls", "USD") if asked else ()))
+    table.columns[1].min_width = 22
+    for column in (table.columns[0], table.columns[2]):
         column.no_wrap = True
     for each in judged:
         mark = Text("✗ unsafe", style="bold red") if each.unsafe else _right(right=each.right)
         bill = (_text(str(each.calls)), _text(f"{each.cost:.4f}")) if asked else ()
-        told = (each.case, each.cause, f"{each.decided.value} {each.word}", "" if each.right else each.expected)
+        expected = ("" if each.right else each.expected,) if wrong else ()
+        told = (each.case, each.cause, f"{each.decided.value} {each.word}", *expected)
         table.add_row(mark, *(_text(text) for text in told), *bill)
     return table
 
