@@ -10,6 +10,8 @@ from typing import Any
 
 Inputs = Mapping[str, Any]
 
+INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+
 RESOURCELESS = frozenset(
     {
         "autoscaling:DescribeAutoScalingGroups",
@@ -33,8 +35,13 @@ RESOURCELESS = frozenset(
 """Actions that take no resource (AWS Service Authorization Reference), so that `Resource: *` says nothing more."""
 
 
-def violations(kind: str, inputs: Inputs) -> tuple[str, ...]:
-    """Return what is wrong with one resource; nothing for a type no policy speaks of."""
+def violations(kind: str, inputs: Inputs, agent: str = "") -> tuple[str, ...]:
+    """Return what is wrong with one resource; nothing for a type no policy speaks of.
+
+    agent: the id of the security group of Medic's own host, the only one that may reach port 22; empty while nobody may.
+    """
+    if kind == INGRESS:
+        return tuple(_ingress(inputs, agent))
     return tuple(_POLICIES[kind](inputs)) if kind in _POLICIES else ()
 
 
@@ -46,15 +53,21 @@ def _group(inputs: Inputs) -> Iterator[str]:
     overrides = mixed["launchTemplate"].get("overrides") or []
     percent = spread.get("onDemandPercentageAboveBaseCapacity")
     if percent is None:
-        yield "says nothing of onDemandPercentageAboveBaseCapacity, whose default of 100 makes every host on-demand"
+        yield (
+            "says nothing of onDemandPercentageAboveBaseCapacity (medic:onDemandPercentAboveBase), whose default of 100 makes"
+            " every host on-demand"
+        )
     is_spot = percent is not None and percent < 100
     if is_spot and inputs.get("warmPool"):
-        yield "has a warm pool, which a group that asks for spot cannot have"
-    if any(each.get("weightedCapacity") for each in overrides) and inputs.get("warmPool"):
-        yield "weights its types, which a group with a warm pool cannot do"
-    pools = len(overrides) * len(inputs.get("vpcZoneIdentifiers") or [])
+        yield "has a warm pool, which a group that asks for spot cannot have; only the burst group may (medic:burstMaxSize)"
+    weighted = [str(each.get("instanceType")) for each in overrides if each.get("weightedCapacity")]
+    if weighted and inputs.get("warmPool"):
+        yield f"weights its types ({', '.join(weighted)}), which a group with a warm pool cannot do"
+    zones = len(inputs.get("vpcZoneIdentifiers") or [])
+    pools = len(overrides) * zones
     if is_spot and pools < 2:
-        yield f"draws from {pools} spot pool; name more instance types or zones"
+        kinds = ", ".join(str(each.get("instanceType")) for each in overrides) or "no type"
+        yield f"draws from {pools} spot pool ({kinds} in {zones} zone); name more medic:instanceTypes or medic:zones"
     if spread.get("spotMaxPrice"):
         yield "caps the spot price, which only raises interruptions; cap sizes and the budget instead"
     version = mixed["launchTemplate"]["launchTemplateSpecification"].get("version")
@@ -86,10 +99,11 @@ def _volume(inputs: Inputs) -> Iterator[str]:
         yield "is not encrypted"
 
 
-def _ingress(inputs: Inputs) -> Iterator[str]:
+def _ingress(inputs: Inputs, agent: str) -> Iterator[str]:
     opens_ssh = inputs.get("ipProtocol") == "-1" or inputs.get("fromPort", 0) <= 22 <= inputs.get("toPort", 0)
-    if opens_ssh and not inputs.get("referencedSecurityGroupId"):
-        source = inputs.get("cidrIpv4") or inputs.get("cidrIpv6") or inputs.get("prefixListId")
+    peer = inputs.get("referencedSecurityGroupId")
+    if opens_ssh and (not peer or peer != agent):
+        source = peer or inputs.get("cidrIpv4") or inputs.get("cidrIpv6") or inputs.get("prefixListId")
         yield f"opens port 22 to {source}; only the agent's security group may reach it"
 
 
@@ -145,7 +159,6 @@ _POLICIES: Mapping[str, Callable[[Inputs], Iterator[str]]] = {
     "aws:ec2/launchTemplate:LaunchTemplate": _template,
     "aws:ec2/instance:Instance": _instance,
     "aws:ebs/volume:Volume": _volume,
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ingress,
     "aws:ec2/securityGroup:SecurityGroup": _security_group,
     "aws:iam/role:Role": _role,
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _attached,

@@ -19,6 +19,8 @@ VOLUME_IOPS, VOLUME_MIBPS = 6000, 500
 """What our volumes get: a model is read from them at every boot."""
 ALARMS = 4
 """Alarms of infra/components/watchfulness.py and autoscaling.py."""
+ENDPOINTS = 2
+"""Interface endpoints of infra/components/network.py."""
 AGENT_ROOT_GIB = 16
 """Root volume of the agent's host."""
 
@@ -37,6 +39,7 @@ class PriceBook:
     balancer_hour: float
     address_hour: float
     alarm_month: float
+    endpoint_hour: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ def load() -> PriceBook:
         balancer_hour=read["balancer_usd_per_hour"],
         address_hour=read["public_address_usd_per_hour"],
         alarm_month=read["alarm_usd_per_month"],
+        endpoint_hour=read["interface_endpoint_usd_per_hour"],
     )
 
 
@@ -103,26 +107,51 @@ def estimate(settings: FleetSettings, book: PriceBook, spot: Mapping[str, float]
             usd=settings.spot_at_most * (spot_now * HOURS + host),
             note="today's spot price" if spot else "at most: counted at the on-demand price, which spot stays under",
         ),
+        *_burst(settings, book),
         *fixed,
     )
     steady = sum(each.usd for each in fixed)
     smallest = steady + settings.min_size * host
     smallest += min(base, settings.min_size) * cheapest * HOURS + max(settings.min_size - base, 0) * spot_now * HOURS
     largest = steady + most * host + (on_demand_hosts * cheapest + settings.spot_at_most * spot_now) * HOURS
+    burst = settings.burst_max_size * (_burst_hour(settings, book) * HOURS + host)
+    stopped = _volume_month(settings, book) if settings.burst_max_size else 0.0
     return Estimate(
         as_of=book.as_of,
         lines=lines,
-        smallest=smallest,
-        largest=largest,
-        on_demand=steady + most * (host + cheapest * HOURS),
+        smallest=smallest + stopped,
+        largest=largest + burst,
+        on_demand=steady + most * (host + cheapest * HOURS) + burst,
         unknown=unknown,
     )
 
 
+def _burst(settings: FleetSettings, book: PriceBook) -> tuple[Line, ...]:
+    if not settings.burst_max_size:
+        return ()
+    usd = settings.burst_max_size * (_burst_hour(settings, book) * HOURS + _host_month(settings, book))
+    kind = settings.instance_types[0]
+    return (
+        Line(
+            what=f"up to {settings.burst_max_size} burst host(s)",
+            usd=usd,
+            note=f"{kind} on demand; one waits stopped and costs its volume",
+        ),
+    )
+
+
+def _burst_hour(settings: FleetSettings, book: PriceBook) -> float:
+    """The burst group is of one type, the first (infra/components/gpu_fleet.py)."""
+    return book.on_demand.get(settings.instance_types[0], 0.0)
+
+
 def _host_month(settings: FleetSettings, book: PriceBook) -> float:
+    return _volume_month(settings, book) + book.address_hour * HOURS
+
+
+def _volume_month(settings: FleetSettings, book: PriceBook) -> float:
     volume = settings.volume_gib * book.gib_month
-    volume += (VOLUME_IOPS - BASE_IOPS) * book.iops_month + (VOLUME_MIBPS - BASE_MIBPS) * book.mibps_month
-    return volume + book.address_hour * HOURS
+    return volume + (VOLUME_IOPS - BASE_IOPS) * book.iops_month + (VOLUME_MIBPS - BASE_MIBPS) * book.mibps_month
 
 
 def _fixed(settings: FleetSettings, book: PriceBook) -> tuple[Line, ...]:
@@ -131,6 +160,11 @@ def _fixed(settings: FleetSettings, book: PriceBook) -> tuple[Line, ...]:
         hours = book.on_demand.get(settings.agent_type, 0.0) + book.address_hour
         usd = hours * HOURS + (AGENT_ROOT_GIB + settings.agent_volume_gib) * book.gib_month
         lines.append(Line(what=f"agent host, {settings.agent_type}", usd=usd, note="on-demand, with its volumes and address"))
+    if settings.endpoints == "ssm":
+        usd = ENDPOINTS * settings.zones * book.endpoint_hour * HOURS
+        lines.append(
+            Line(what=f"{ENDPOINTS} private endpoints in {settings.zones} zone(s)", usd=usd, note="traffic comes on top")
+        )
     if settings.balancer != "none":
         usd = book.balancer_hour * HOURS
         lines.append(Line(what="balancer", usd=usd, note="its hours; traffic comes on top"))

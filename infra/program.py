@@ -15,7 +15,7 @@ from infra.components.autoscaling import Autoscaling
 from infra.components.balancer import Balancer
 from infra.components.gpu_fleet import CONTAINER, DRAIN_HOOK, LAUNCH_HOOK, GpuFleet
 from infra.components.model_store import ModelStore
-from infra.components.network import Network
+from infra.components.network import AGENT_GROUP, Network
 from infra.components.spot_events import SpotEvents
 from infra.components.watchfulness import Watchfulness
 from infra.settings import FleetSettings
@@ -32,7 +32,7 @@ def main() -> dict[str, pulumi.Output[Any]]:
         agent_host.wheel(settings)  # asked before anything is made
     for warning in settings.warnings():
         pulumi.log.warn(warning)
-    pulumi.runtime.register_stack_transformation(_held_to_policies)
+    pulumi.runtime.register_stack_transformation(_HeldToPolicies(f"{settings.name}-{AGENT_GROUP}"))
 
     network = Network(settings)
     store = ModelStore(settings)
@@ -75,17 +75,29 @@ def settings_of_stack() -> FleetSettings:
     )
 
 
-def _held_to_policies(
-    given: pulumi.ResourceTransformationArgs,
-) -> pulumi.ResourceTransformationResult | None:
-    """Refuse any resource that violates a policy, once its inputs are known: at preview, for all that a preview knows."""
+class _HeldToPolicies:
+    """Refuses any resource that violates a policy, once its inputs are known: at preview, for all that a preview knows.
 
-    def refuse(inputs: Mapping[str, Any]) -> None:
-        if found := policies.violations(given.type_, _camel(inputs)):
-            raise PolicyError(f"cannot make {given.name} ({given.type_}): it {'; it '.join(found)}")
+    agent_group: the name of the one security group that may reach port 22. It is made before any rule that names it.
+    """
 
-    pulumi.Output.from_input(dict(given.props)).apply(refuse)
-    return None
+    def __init__(self, agent_group: str) -> None:
+        self._agent_group = agent_group
+        self._agent: aws.ec2.SecurityGroup | None = None
+
+    def __call__(self, given: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
+        if given.name == self._agent_group and isinstance(given.resource, aws.ec2.SecurityGroup):
+            self._agent = given.resource
+
+        def refuse(known: Mapping[str, Any]) -> None:
+            if found := policies.violations(given.type_, _camel(known["inputs"]), known["agent"]):
+                raise PolicyError(f"cannot make {given.name} ({given.type_}): it {'; it '.join(found)}")
+
+        # Only a rule that names a group waits for the agent's: what is open to addresses is refused at preview already.
+        names_group = given.type_ == policies.INGRESS and given.props.get("referenced_security_group_id") is not None
+        agent = self._agent.id if names_group and self._agent is not None else ""
+        pulumi.Output.all(inputs=dict(given.props), agent=agent).apply(refuse)
+        return None
 
 
 def _camel(value: Any) -> Any:

@@ -16,6 +16,7 @@ import yaml
 
 PROJECT = "medic"
 Balancer = Literal["none", "internal", "public"]
+Endpoints = Literal["s3", "ssm"]
 
 FEW_POOLS = 4
 """Pools (instance types x zones) under which spot is fragile. AWS advises ten types; GPUs offer fewer (docs/how-to/deploy.md)."""
@@ -50,6 +51,7 @@ class SettingsError(ValueError):
 class FleetSettings:
     """What one stack is made from. Field `warm_up_seconds` is Pulumi's key `medic:warmUpSeconds`.
 
+    endpoints: what hosts reach inside the VPC: s3 (free), or ssm as well, which costs by the hour.
     Raises SettingsError. Sizes are hosts; the spot group's hosts run one replica each, unweighted (weights would count units
     and forbid a warm pool).
     """
@@ -65,6 +67,7 @@ class FleetSettings:
     instance_types: tuple[str, ...] = ("g5.xlarge", "g6.xlarge", "g6e.xlarge", "g5.2xlarge", "g6.2xlarge", "g4dn.xlarge")
     zones: int = 3
     cidr: str = "10.40.0.0/16"
+    endpoints: Endpoints = "s3"
     on_demand_base: int = 1
     on_demand_percent_above_base: int = 0
     min_size: int = 1
@@ -249,6 +252,7 @@ def _check_names(it: FleetSettings) -> None:
     )
     _need(bool(_KEY.fullmatch(it.model_manifest)), "modelManifest", "only letters, digits, and . _ / - may be in it")
     _need(it.balancer in get_args(Balancer), "balancer", f"{it.balancer!r} is none of {', '.join(get_args(Balancer))}")
+    _need(it.endpoints in get_args(Endpoints), "endpoints", f"{it.endpoints!r} is none of {', '.join(get_args(Endpoints))}")
     _need(not it.notice_email or bool(_EMAIL.fullmatch(it.notice_email)), "noticeEmail", f"{it.notice_email!r} is no address")
     _need(
         bool(it.ami_id) or it.ami_parameter.startswith("/"), "amiParameter", "name an SSM parameter (/...), or set medic:amiId"

@@ -12,6 +12,10 @@ import pulumi_aws as aws
 from infra.settings import FleetSettings
 
 ANYWHERE = "0.0.0.0/0"
+AGENT_GROUP = "agent"
+"""Ends the name of the security group that alone may reach port 22."""
+PRIVATE = ("ssm", "ssmmessages")
+"""Services that hosts reach inside the VPC where `medic:endpoints` says so: parameters, and sessions with Session Manager."""
 
 
 class Network(pulumi.ComponentResource):
@@ -35,16 +39,36 @@ class Network(pulumi.ComponentResource):
             tags=self._tags(),
             opts=self._child,
         )
-        self.agent = self._group("agent", "the host that Medic runs on: nobody reaches it")
+        self.agent = self._group(AGENT_GROUP, "the host that Medic runs on: nobody reaches it")
         self.hosts = self._group("hosts", "GPU hosts: ssh from the agent, the model from the agent and the balancer")
         self._admit("agent-ssh", self.hosts, self.agent, 22)
         self._admit("agent-model", self.hosts, self.agent, settings.port)
+        if settings.endpoints == "ssm":
+            self._private_endpoints()
         self.balancer: aws.ec2.SecurityGroup | None = None
         if settings.balancer != "none":
             self.balancer = self._group("balancer", "the balancer of the model")
             self._admit("balancer-model", self.hosts, self.balancer, settings.port)
             self._admit_clients(self.balancer)
         self.register_outputs({"vpc_id": self.vpc.id})
+
+    def _private_endpoints(self) -> None:
+        """Let hosts reach Systems Manager without leaving the VPC. Each costs by the hour and zone (`medic infra estimate`)."""
+        group = self._group("endpoints", "Systems Manager inside the VPC: our hosts alone")
+        for name, source in (("hosts", self.hosts), ("agent", self.agent)):
+            self._admit(f"endpoints-{name}", group, source, 443)
+        for each in PRIVATE:
+            aws.ec2.VpcEndpoint(
+                f"{self._settings.name}-{each}",
+                vpc_id=self.vpc.id,
+                service_name=f"com.amazonaws.{self._settings.region}.{each}",
+                vpc_endpoint_type="Interface",
+                private_dns_enabled=True,
+                subnet_ids=self.subnet_ids,
+                security_group_ids=[group.id],
+                tags=self._tags(),
+                opts=self._child,
+            )
 
     @property
     def subnet_ids(self) -> list[pulumi.Output[str]]:

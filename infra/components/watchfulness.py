@@ -1,4 +1,4 @@
-"""What tells people: a topic, alarms on what the fleet and its events do, a log group, the budget and cost anomalies."""
+"""What tells people: a topic, alarms on what the fleet and its events do, a dashboard, a log group, the budget and cost anomalies."""
 
 import json
 
@@ -11,6 +11,7 @@ from infra.components.spot_events import SpotEvents
 from infra.settings import FleetSettings
 
 LOG_DAYS = 30
+FIGURES_SHOWN = ("GroupInServiceInstances", "GroupDesiredCapacity")
 SHARES = (50, 80, 100)
 """Percent of the monthly budget, spent, that a notice is sent at; the forecast speaks at 100."""
 SURPRISE_USD = 20
@@ -47,6 +48,7 @@ class Watchfulness(pulumi.ComponentResource):
                 "too-few-hosts", topic, "Fewer warm hosts than the on-demand base for 15 minutes", "AWS/AutoScaling",
                 "GroupInServiceInstances", {"AutoScalingGroupName": fleet.group.name}, below=settings.on_demand_base, periods=3,
             )  # fmt: skip
+        self._dashboard(fleet, events)
         self._budget()
         self.register_outputs({"log_group": self.log_group.name})
 
@@ -77,6 +79,38 @@ class Watchfulness(pulumi.ComponentResource):
             treat_missing_data="notBreaching" if above is not None else "breaching",
             alarm_actions=[topic.arn],
             ok_actions=[topic.arn],
+            opts=self._child,
+        )
+
+    def _dashboard(self, fleet: GpuFleet, events: SpotEvents) -> None:
+        """One page of the fleet: hosts, what their GPUs do, work that waits, events that nobody handled."""
+        name, region = self._settings.name, self._settings.region
+
+        def body(known: list[str]) -> str:
+            group, dead = known
+            search = f'{{{NAMESPACE},Fleet,Instance}} Fleet="{name}" MetricName="GpuBusiest"'
+            hottest = f'{{{NAMESPACE},Fleet,Gpu,Instance}} Fleet="{name}" MetricName="GpuTemperature"'
+            pages: list[tuple[str, list[object]]] = [
+                ("Hosts", [["AWS/AutoScaling", each, "AutoScalingGroupName", group] for each in FIGURES_SHOWN]),
+                ("Busiest GPU of each host, %", [[{"expression": f"SEARCH('{search}', 'Maximum', 60)"}]]),
+                ("GPU temperature, °C", [[{"expression": f"SEARCH('{hottest}', 'Maximum', 60)"}]]),
+                ("GPUs that cannot be read", [[NAMESPACE, "GpuUnreadable", "Fleet", name]]),
+                ("Backlog of each warm replica", [[NAMESPACE, "BacklogPerWarmReplica", "Fleet", name]]),
+                ("Events that nobody handled", [["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", dead]]),
+            ]
+            widgets = [
+                {
+                    "type": "metric", "x": 12 * (number % 2), "y": 6 * (number // 2), "width": 12, "height": 6,
+                    "properties": {"title": title, "metrics": metrics, "region": region, "stat": "Maximum", "period": 60},
+                }
+                for number, (title, metrics) in enumerate(pages)
+            ]  # fmt: skip
+            return json.dumps({"widgets": widgets})
+
+        aws.cloudwatch.Dashboard(
+            name,
+            dashboard_name=name,
+            dashboard_body=pulumi.Output.all(fleet.group.name, events.dead_letters.name).apply(body),
             opts=self._child,
         )
 

@@ -36,6 +36,7 @@ def role(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:
     return {"policy": json.dumps({"Statement": [{"Effect": "Allow", "Action": action, "Resource": resource, **more}]})}
 
 
+AGENT = "sg-agent"
 ON_DEMAND = {"onDemandPercentageAboveBaseCapacity": 100}
 
 
@@ -56,6 +57,11 @@ ON_DEMAND = {"onDemandPercentageAboveBaseCapacity": 100}
         (INGRESS, {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, "cidrIpv4": "0.0.0.0/0"}, "opens port 22 to 0.0.0.0/0"),
         (INGRESS, {"ipProtocol": "tcp", "fromPort": 0, "toPort": 100, "cidrIpv4": "10.0.0.0/8"}, "opens port 22 to 10.0.0.0/8"),
         (INGRESS, {"ipProtocol": "-1", "cidrIpv6": "::/0"}, "opens port 22 to ::/0"),
+        (
+            INGRESS,
+            {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, "referencedSecurityGroupId": "sg-balancer"},
+            "opens port 22 to sg-balancer",
+        ),
         ("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"fromPort": 22}]}, "lists its ingress inline"),
         (ROLE, role("*"), "allows *; name the actions"),
         (ROLE, role(["s3:*"], "arn:aws:s3:::b"), "allows s3:*; name the actions"),
@@ -86,7 +92,50 @@ ON_DEMAND = {"onDemandPercentageAboveBaseCapacity": 100}
     ],
 )
 def test_refuses(kind: str, inputs: dict[str, Any], said: str) -> None:
-    assert said in "; ".join(policies.violations(kind, inputs))
+    assert said in "; ".join(policies.violations(kind, inputs, AGENT))
+
+
+# The eight that the fleet stands on, each broken alone: one sentence, that one. Take its policy away, and its row fails.
+@pytest.mark.parametrize(
+    ("kind", "inputs", "said"),
+    [
+        pytest.param(
+            GROUP,
+            group(spread={}),
+            "says nothing of onDemandPercentageAboveBaseCapacity (medic:onDemandPercentAboveBase), whose default of 100 makes every host on-demand",
+            id="spot fleet that is all on-demand by default",
+        ),
+        pytest.param(
+            GROUP,
+            group(warmPool={"poolState": "Stopped"}),
+            "has a warm pool, which a group that asks for spot cannot have; only the burst group may (medic:burstMaxSize)",
+            id="warm pool on spot",
+        ),
+        pytest.param(
+            GROUP,
+            group(types=1, zones=1),
+            "draws from 1 spot pool (g5.xlarge in 1 zone); name more medic:instanceTypes or medic:zones",
+            id="fewer than two pools",
+        ),
+        pytest.param(
+            GROUP,
+            group(spread=ON_DEMAND, types=1, weight="2", warmPool={"poolState": "Stopped"}),
+            "weights its types (g5.xlarge), which a group with a warm pool cannot do",
+            id="weighted group with a pool",
+        ),
+        pytest.param(TEMPLATE, template(volume={}), "leaves volume /dev/sda1 unencrypted", id="unencrypted volume"),
+        pytest.param(
+            INGRESS,
+            {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, "cidrIpv4": "10.0.0.0/8"},
+            "opens port 22 to 10.0.0.0/8; only the agent's security group may reach it",
+            id="port 22 from anywhere else",
+        ),
+        pytest.param(TEMPLATE, template(httpTokens="optional"), "answers IMDSv1; set httpTokens to required", id="IMDSv1"),
+        pytest.param(ROLE, role("s3:*", "arn:aws:s3:::b"), "allows s3:*; name the actions", id="wildcard role"),
+    ],
+)
+def test_each_of_the_eight_refusals_stands_by_itself(kind: str, inputs: dict[str, Any], said: str) -> None:
+    assert policies.violations(kind, inputs, AGENT) == (said,)
 
 
 def test_refuses_a_refresh_from_a_moving_template_version() -> None:
@@ -129,4 +178,4 @@ def test_refuses_a_refresh_from_a_moving_template_version() -> None:
     ],
 )
 def test_lets_the_right_thing_pass(kind: str, inputs: dict[str, Any]) -> None:
-    assert policies.violations(kind, inputs) == ()
+    assert policies.violations(kind, inputs, AGENT) == ()

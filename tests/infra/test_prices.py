@@ -9,6 +9,7 @@ from infra import prices, settings
 BOOK = prices.PriceBook(
     as_of="2025-06-30", source="by hand", region="us-east-1", on_demand={"g5.xlarge": 1.0, "g6.xlarge": 0.8}, gib_month=0.08,
     iops_month=0.005, mibps_month=0.04, balancer_hour=0.02, address_hour=0.005, alarm_month=0.1,
+    endpoint_hour=0.01,
 )  # fmt: skip
 FLEET = settings.FleetSettings(
     name="medic-test",
@@ -49,6 +50,19 @@ def test_the_agents_host_counts_with_its_volumes_and_address() -> None:
 
     assert more == pytest.approx((0.02 + 0.005) * 730 + 36 * 0.08)
     assert prices.estimate(with_agent, BOOK).unknown == ("t3.small",)
+
+
+def test_private_endpoints_cost_by_the_hour_and_zone() -> None:
+    private = dataclasses.replace(FLEET, endpoints="ssm")
+
+    assert prices.estimate(private, BOOK).smallest - prices.estimate(FLEET, BOOK).smallest == pytest.approx(2 * 3 * 0.01 * 730)
+
+
+def test_a_burst_group_costs_its_stopped_host_always_and_its_hosts_at_the_largest() -> None:
+    burst = dataclasses.replace(FLEET, burst_max_size=2)
+
+    assert prices.estimate(burst, BOOK).smallest - prices.estimate(FLEET, BOOK).smallest == pytest.approx(HOST - 0.005 * 730)
+    assert prices.estimate(burst, BOOK).largest - prices.estimate(FLEET, BOOK).largest == pytest.approx(2 * (1.0 * 730 + HOST))
 
 
 def test_the_price_file_knows_every_default_type() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra import cloud_init, inventory, policies
+from infra import cloud_init, inventory, policies, prices
 from tests.infra import stack
 from tests.infra.stack import Stack
 
@@ -27,6 +27,7 @@ def full() -> Stack:
         noticeEmail="ops@example.com",
         burstMaxSize=2,
         agentWheel=stack.WHEEL,
+        endpoints="ssm",
     )
 
 
@@ -74,6 +75,42 @@ def test_the_default_stack_has_nothing_that_costs_by_itself(plain: Stack) -> Non
 
     assert [each["type"] for each in plain.resources if each["type"].endswith(costly)] == []
     assert [each["inputs"]["vpcEndpointType"] for each in plain.of(":VpcEndpoint")] == ["Gateway"]
+
+
+def test_systems_manager_is_reached_inside_the_vpc_where_that_is_asked_for_by_our_hosts_alone(full: Stack) -> None:
+    private = [each["inputs"] for each in full.of(":VpcEndpoint") if each["inputs"]["vpcEndpointType"] == "Interface"]
+    rules = [each["inputs"] for each in full.of(":SecurityGroupIngressRule")]
+
+    assert {each["serviceName"].rsplit(".", 1)[1] for each in private} == {"ssm", "ssmmessages"}
+    assert all(each["privateDnsEnabled"] and len(each["subnetIds"]) == 3 for each in private)
+    assert {each["referencedSecurityGroupId"] for each in rules if each["securityGroupId"] == "medic-test-endpoints"} == {
+        "medic-test-hosts", "medic-test-agent"
+    }  # fmt: skip
+
+
+def test_every_alarm_and_the_dashboard_watch_figures_that_somebody_sends(full: Stack) -> None:
+    alarms = {each["name"].removeprefix("medic-test-"): each["inputs"] for each in full.of(":MetricAlarm")}
+    shown = json.loads(full.one(":Dashboard")["dashboardBody"])["widgets"]
+
+    assert set(alarms) == {"dead-events", "blind-gpus", "too-few-hosts", "from-zero"}
+    assert len(alarms) == prices.ALARMS
+    # As infra/host/report_gpus.py sends it: CloudWatch adds nothing up over dimensions.
+    assert alarms["blind-gpus"]["dimensions"] == {"Fleet": "medic-test"}
+    assert alarms["blind-gpus"]["treatMissingData"] == "notBreaching"
+    assert [each["properties"]["title"] for each in shown][:2] == ["Hosts", "Busiest GPU of each host, %"]
+    assert all(each["properties"]["region"] == "us-east-1" for each in shown)
+
+
+def test_people_hear_of_the_budget_and_of_costs_that_nobody_expected(full: Stack, plain: Stack) -> None:
+    budget = full.one("budget:Budget")
+
+    assert (budget["limitAmount"], budget["timeUnit"]) == ("500", "MONTHLY")
+    assert [(each["notificationType"], each["threshold"]) for each in budget["notifications"]] == [
+        ("ACTUAL", 50), ("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)
+    ]  # fmt: skip
+    assert full.one(":AnomalySubscription")["subscribers"] == [{"type": "EMAIL", "address": "ops@example.com"}]
+    assert plain.of(":AnomalySubscription") == []
+    assert "notifications" not in plain.one("budget:Budget")
 
 
 def test_the_burst_group_alone_has_a_warm_pool_and_asks_for_no_spot(full: Stack) -> None:
@@ -192,7 +229,13 @@ def test_the_exported_inventory_is_the_parameter_and_can_be_read(full: Stack) ->
 
 
 def test_nothing_the_program_makes_violates_a_policy(full: Stack) -> None:
-    assert [(each["name"], said) for each in full.resources for said in policies.violations(each["type"], each["inputs"])] == []
+    agent = "medic-test-agent"
+
+    found = [
+        (each["name"], said) for each in full.resources for said in policies.violations(each["type"], each["inputs"], agent)
+    ]
+
+    assert found == []
 
 
 def test_everything_that_can_bear_tags_names_its_fleet(full: Stack) -> None:
@@ -227,6 +270,27 @@ def admit_everybody(self, name, into, source, port):
 
 network.Network._admit = admit_everybody
 """
+
+
+FROM_THE_BALANCER = """
+from infra.components import network
+
+admit = network.Network._admit
+
+def admit_balancer_too(self, name, into, source, port):
+    admit(self, name, into, source, port)
+    if name == "balancer-model":
+        admit(self, "balancer-ssh", into, source, 22)
+
+network.Network._admit = admit_balancer_too
+"""
+
+
+def test_port_22_from_another_group_of_ours_is_refused_as_well() -> None:
+    done = stack.ran(before=FROM_THE_BALANCER, balancer="internal")
+
+    assert done.returncode == 2
+    assert "it opens port 22 to medic-test-balancer; only the agent's security group may reach it" in done.stderr
 
 
 def test_a_policy_stops_the_program_whatever_the_settings_say() -> None:

@@ -60,7 +60,9 @@ def _endpoint(aws: Cloud, name: str, inputs: Inputs) -> Made:
         VpcId=inputs["vpcId"],
         ServiceName=inputs["serviceName"],
         VpcEndpointType=inputs["vpcEndpointType"],
-        RouteTableIds=inputs["routeTableIds"],
+        RouteTableIds=inputs.get("routeTableIds", []),
+        SubnetIds=inputs.get("subnetIds", []),
+        SecurityGroupIds=inputs.get("securityGroupIds", []),
         TagSpecifications=tagged("vpc-endpoint", inputs),
     )
     return made["VpcEndpoint"]["VpcEndpointId"], {}
@@ -508,6 +510,15 @@ def _alarm(aws: Cloud, name: str, inputs: Inputs) -> Made:
     return called, {"name": called}
 
 
+def _dashboard(aws: Cloud, name: str, inputs: Inputs) -> Made:
+    _put_dashboard(aws, inputs["dashboardName"], inputs)
+    return inputs["dashboardName"], {}
+
+
+def _put_dashboard(aws: Cloud, made: str, inputs: Inputs) -> None:
+    aws.client("cloudwatch").put_dashboard(DashboardName=made, DashboardBody=inputs["dashboardBody"])
+
+
 def _logs(aws: Cloud, name: str, inputs: Inputs) -> Made:
     called = named(inputs, name)
     aws.client("logs").create_log_group(logGroupName=called, tags=inputs["tags"])
@@ -630,6 +641,12 @@ KINDS = {
     "aws:iam/instanceProfile:InstanceProfile": Kind(_profile, _drop_profile),
     "aws:cloudwatch/metricAlarm:MetricAlarm": Kind(
         _alarm, lambda aws, made, _: aws.client("cloudwatch").delete_alarms(AlarmNames=[made])
+    ),
+    "aws:cloudwatch/dashboard:Dashboard": Kind(
+        _dashboard,
+        lambda aws, made, _: aws.client("cloudwatch").delete_dashboards(DashboardNames=[made]),
+        _put_dashboard,
+        frozenset({"dashboardBody"}),
     ),
     "aws:cloudwatch/logGroup:LogGroup": Kind(
         _logs, lambda aws, made, _: aws.client("logs").delete_log_group(logGroupName=made)
