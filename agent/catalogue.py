@@ -4,8 +4,11 @@ In: the folders of runbooks and of Ansible. Out: the catalogue that decisions ar
 would run. An edit that cannot be read leaves the last good catalogue in force, and is told in the log once.
 """
 
+import contextlib
 import logging
+import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent import runbook_file
@@ -56,13 +59,16 @@ class RunbookFiles:
         logger.info("the runbooks were read again", extra={"runbooks": len(self._runbooks)})
 
     def _look(self) -> Stamp:
-        ansible = self._playbooks.parent
-        files = (file for root in (self._folder, ansible) for file in runbook_file.files_below(root))
-        seen = []
-        for file in files:
-            try:
-                stat = file.stat()
-            except OSError:  # it went away between the listing and now: another stamp next time
-                continue
-            seen.append((str(file), stat.st_ino, stat.st_size, stat.st_ctime_ns))
-        return tuple(seen)
+        return tuple(stamp for root in (self._folder, self._playbooks.parent) for stamp in _stamps(str(root)))
+
+
+def _stamps(folder: str) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the stamp of every file below a folder. Asked every few seconds for as long as Medic runs, so by the cheapest call."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:  # what went away just now is another stamp next time
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    yield from _stamps(entry.path)
+            elif entry.is_file():
+                stat = entry.stat()
+                yield entry.path, stat.st_ino, stat.st_size, stat.st_ctime_ns
