@@ -126,6 +126,8 @@ def test_inspects_the_container_that_it_lists(engine: Engine) -> None:
     assert inspected.started_at is not None
 
 
+# Where Medic only looks (SSM) nobody asks: each right would be a command of a second.
+@pytest.mark.parametrize("engine", FOLLOWED, indirect=True)
 def test_an_engine_without_a_door_before_it_refuses_nothing(engine: Engine) -> None:
     assert engine.containers.refuses(LOCAL) == ()
 
