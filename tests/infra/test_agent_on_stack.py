@@ -16,6 +16,7 @@ from moto.ec2.models import ec2_backends
 from typer.testing import CliRunner
 
 from agent import config, departing, drain, drift, fleet, heal
+from agent.adapters import aws_meter
 from agent.adapters.aws_balancer import AwsBalancer
 from agent.adapters.aws_bucket import AwsBucket
 from agent.adapters.aws_clients import AwsClients
@@ -29,6 +30,7 @@ from agent.model import (
     Closing,
     Ending,
     FleetEventKind,
+    GpuUse,
     Health,
     HostName,
     IncidentId,
@@ -41,6 +43,7 @@ from agent.model import (
     ServiceName,
     Streak,
 )
+from agent.policy import idleness
 from agent.ports import Engine, Fleet
 from agent.settings import Settings
 from agent.sweep import Sweep
@@ -351,6 +354,46 @@ def test_what_spot_saved_is_reckoned_from_ec2s_own_prices_and_the_hosts_that_wer
     assert "1 spot hosts within 30 days: paid 4.50 USD, 10.06 on demand, saved 5.56 (55%)" in said
     assert spot.instance in said
     assert json.loads(medic("--config", str(settings.file), "infra", "savings", "--json"))[0]["paid"] == "4.5000"
+
+
+def test_which_hosts_are_idle_is_told_by_the_figures_that_they_send(
+    stack: inventory.Inventory, settings: Settings, aws: Cloud
+) -> None:
+    quiet, busy, *_ = (each.instance for each in cloud.sync_inventory(settings).members if each.in_service)
+    now = datetime.now(UTC)
+    for minute in range(60):
+        for instance, percent in ((quiet, 1.0), (busy, 90.0 if minute == 30 else 0.0)):
+            aws.client("cloudwatch").put_metric_data(
+                Namespace=stack.metric_namespace,
+                MetricData=[
+                    {
+                        "MetricName": aws_meter.METRIC,
+                        "Dimensions": [{"Name": "Fleet", "Value": stack.stack}, {"Name": "Instance", "Value": instance}],
+                        "Timestamp": now - timedelta(minutes=minute, seconds=20),
+                        "Value": percent,
+                    }
+                ],
+            )
+
+    loads = {each.instance: each for each in cloud.host_loads(settings)}
+
+    assert (loads[quiet].load, loads[busy].load) == (idleness.Load.IDLE, idleness.Load.BUSY)
+    assert "up to 90 % within 60 min" in loads[busy].because
+    assert loads[quiet].usd_per_hour is not None
+    said = medic("--config", str(settings.file), "infra", "idle")
+    assert "retire-host model-INSTANCE" in said
+    assert quiet in said
+
+
+def test_a_host_that_sends_no_figures_is_unknown(stack: inventory.Inventory, settings: Settings) -> None:
+    assert settings.inventory is not None
+    other = AwsClients("us-east-1")
+
+    use = aws_meter.AwsGpuMeter(other, stack.metric_namespace, "another-fleet").use(
+        ["i-0123456789abcdef0"], datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC)
+    )
+
+    assert use == {"i-0123456789abcdef0": GpuUse(busiest=None, minutes=0)}
 
 
 def medic(*words: str) -> str:

@@ -3,6 +3,8 @@
 import json
 import runpy
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ class Metadata(ThreadingHTTPServer):
         self.given = 0
         self.status: int | None = None
         self.hangs = False
+        self.token_status: int | None = None
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -38,6 +41,9 @@ class _Answers(BaseHTTPRequestHandler):
         pass
 
     def do_PUT(self) -> None:
+        if self.server.token_status:
+            self._say(self.server.token_status, "<html>Service Unavailable</html>")
+            return
         seconds = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "")
         if not seconds.isdigit() or not 1 <= int(seconds) <= 21600:
             self._say(400, "<html>400 - Bad Request</html>")
@@ -123,6 +129,70 @@ def test_metadata_that_hangs_or_is_gone_is_no_notice(metadata: Metadata) -> None
     assert asked.get("spot/instance-action") == ""
 
     assert WATCHER["Imds"]("http://127.0.0.1:9").get("spot/instance-action") == ""
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_without_a_token_nothing_is_said_and_one_is_asked_for_again(metadata: Metadata, status: int) -> None:
+    metadata.says["spot/instance-action"] = NOTICE
+    metadata.token_status = status
+    asked = imds(metadata)
+    assert asked.get("spot/instance-action") == ""
+
+    metadata.token_status = None
+
+    assert asked.get("spot/instance-action") == NOTICE
+
+
+def test_a_token_that_is_never_taken_ends_after_two_tries(metadata: Metadata) -> None:
+    asked = imds(metadata)
+    asked.get("instance-id")
+    metadata.status = 401
+
+    assert asked.get("spot/instance-action") == ""
+    assert metadata.given == 2
+
+
+def test_a_token_life_that_aws_refuses_is_refused_by_the_double_too(metadata: Metadata) -> None:
+    made = imds(metadata)
+    made.renew.__globals__["TOKEN_LIVES"] = 21_601
+    try:
+        assert made.get("instance-id") == ""
+    finally:
+        made.renew.__globals__["TOKEN_LIVES"] = 300
+
+
+def test_the_program_tells_the_queue_until_it_is_heard_and_then_goes_on(metadata: Metadata, tmp_path: Path) -> None:
+    """The whole of it as a process, with the AWS command line for a double: the first message does not go through."""
+    heard = tmp_path / "heard"
+    (tmp_path / "aws").write_text(
+        '#!/bin/sh\nfor word; do said="$word"; done\n'
+        f'printf "%s\\n" "$said" >> {heard}\n[ "$(wc -l < {heard})" -gt 1 ] || {{ echo no network >&2; exit 1; }}\n'
+    )
+    (tmp_path / "aws").chmod(0o755)
+    config = {"imds": f"http://127.0.0.1:{metadata.server_address[1]}", "region": "r", "queue_url": "q", "watch_every": 0.02}
+    (tmp_path / "config").write_text(json.dumps(config))
+    metadata.says["spot/instance-action"] = NOTICE
+
+    def messages(least: int) -> list[str]:
+        for _ in range(1500):
+            lines = heard.read_text().splitlines() if heard.exists() else []
+            if len(lines) >= least:
+                break
+            time.sleep(0.02)
+        return [json.loads(each)["detail-type"] for each in lines]
+
+    words = [sys.executable, str(ROOT / "infra/host/watch_spot.py"), str(tmp_path / "config")]
+    with subprocess.Popen(words, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, stdout=subprocess.DEVNULL) as program:
+        try:
+            first = messages(2)
+            metadata.says["events/recommendations/rebalance"] = json.dumps({"noticeTime": "2026-11-20T12:24:32Z"})
+            after = messages(3)
+        finally:
+            program.kill()
+
+    interruption, rebalance = "EC2 Spot Instance Interruption Warning", "EC2 Instance Rebalance Recommendation"
+    assert first == [interruption, interruption]
+    assert after == [interruption, interruption, rebalance], "what was heard is not said again at once"
 
 
 @pytest.mark.parametrize(
