@@ -31,6 +31,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "prune-unused-images": ("images", "start"),
     "restore-artefact": ("restart",),
     "restore-config": ("restart",),
+    "rollback-config": ("restart",),
     "put-back-config": ("restart",),
     "restart-dependency": ("restart",),
     "restart-replica": ("restart", "exec"),

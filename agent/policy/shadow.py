@@ -42,6 +42,7 @@ LEAVES: Mapping[str, frozenset[Deed]] = {
     "recreate-gpu-container": frozenset({Deed.RECREATED}),
     "rollback-image": frozenset({Deed.OTHER_IMAGE}),
     "restore-config": frozenset({Deed.CONFIGURED}),
+    "rollback-config": frozenset({Deed.CONFIGURED}),
     "put-back-config": frozenset({Deed.CONFIGURED}),
 }
 """What a person who does the same by hand leaves on the container of the service. What is not here leaves nothing there."""

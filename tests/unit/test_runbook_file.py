@@ -212,6 +212,7 @@ def shipped() -> dict[str, Runbook]:
 def test_the_shipped_runbooks_load_in_the_order_of_their_rungs() -> None:
     assert [(runbook.id, runbook.rung) for runbook in shipped().values()] == [
         ("rollback-image", 5),
+        ("rollback-config", 6),
         ("reconnect-network", 8),
         ("recreate-namespace-child", 9),
         ("regenerate-nginx-routes", 9),
