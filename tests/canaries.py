@@ -105,14 +105,18 @@ class Found:
     """Marks of the redactor, which show that secrets came by."""
 
 
-def search(folder: Path) -> Found:
-    """Look for the planted secrets, as they are, in base64, in hex, and within gzip, in every file below a folder."""
+def search(*places: Path) -> Found:
+    """Look for the planted secrets, as they are, in base64, in hex, and within gzip, in files and in every file below folders."""
     leaks: list[str] = []
     files = size = databases = redacted = 0
-    for file in sorted(folder.rglob("*")):
+    for file in sorted(each for place in places for each in (place.rglob("*") if place.is_dir() else [place])):
         if file.name == FILE or file.is_symlink() or not file.is_file():
             continue
-        text = _read(file)
+        try:
+            text = _read(file)
+        except OSError as exc:  # what nobody can read leaks nothing; that it was left out is said
+            print(f"canaries: not looked into {file}: {exc.strerror}", file=sys.stderr)
+            continue
         files, size = files + 1, size + len(text)
         databases += file.name == "medic.db"
         redacted += text.count(REDACTED)
