@@ -75,7 +75,7 @@ class Case:
     symptoms: tuple[str, ...]
     causes: tuple[Cause, ...]
     """What `expect.yaml` says: one of each must be seen and named."""
-    services: Mapping[str, object]
+    services: Mapping[str, Mapping[str, object]]
     """`services:` of `expect.yaml`, as written: the patient and those around it."""
     asked: bool
     """It is asked for, since a lower rung would be chosen."""
@@ -84,7 +84,7 @@ class Case:
     name: str
     """The throw-away container; everything that is made begins with it."""
     folder: Path
-    """A folder that the playbooks may make and revert.yml must remove."""
+    """A folder on the host that the playbooks may make and revert.yml must remove."""
     image: str
     nginx_image: str
     host: HostName
@@ -124,7 +124,8 @@ def declared(case: Case, names: Mapping[str, str]) -> tuple[Service, ...]:
     names: what stands for each word in braces.
     """
     file = case.files / "expect.yaml"
-    document = {"hosts": {case.host: {"docker": case.docker}}, "services": _filled(dict(case.services), names)}
+    there = {name: {"host": case.host, **words} for name, words in case.services.items()}
+    document = {"hosts": {case.host: {"docker": case.docker}}, "services": _filled(there, names)}
     found = config.services(document, str(file))
     # The test is the person's word: a runbook whose risk asks would never show here what it does.
     own = tuple(
@@ -318,7 +319,8 @@ def _tidy(case: Case, world: World, left: Callable[[str], Sequence[str]], note: 
         return
     reverted = _play("revert", case, world)
     note("revert", _said(reverted), passed=reverted.end is RunEnd.COMPLETED)
-    found = (*left(case.name), *((str(case.folder),) if case.folder.exists() else ()))
+    is_there = world.files.usage(case.host, str(case.folder)) is not None
+    found = (*left(case.name), *((str(case.folder),) if is_there else ()))
     note("nothing left", ", ".join(found) or "nothing", passed=not found)
 
 
@@ -391,6 +393,7 @@ def _play(name: str, case: Case, world: World) -> PlaybookRun:
         rerun=Rerun.NEVER,
         undo=None,
         why="a rehearsal",
+        host=case.host,
     )
     return _run(plan, f"{name}-1", world, check=False)
 

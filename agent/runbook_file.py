@@ -236,6 +236,7 @@ class RunbookShape(_Keys):
     undo: str | None = None
     evidence: Literal["required", "optional"] = "required"
     unrehearsed: Text | None = None
+    whole_host: bool = False
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunbookShape":
@@ -250,6 +251,8 @@ class RunbookShape(_Keys):
             raise ValueError(f"interrupts: only a safe runbook may say false, and this one is {self.risk.value}")
         if self.unrehearsed is not None and self.risk is Risk.SAFE:
             raise ValueError("unrehearsed: a safe runbook can be put to the test on a throw-away container")
+        if self.whole_host and (self.risk is Risk.SAFE or self.unrehearsed is not None):
+            raise ValueError("whole_host: what is done to a whole host is not safe, and is rehearsed on one that people name")
         if self.fleet is not None and (self.risk is not Risk.DESTRUCTIVE or "fleet-member" not in self.when.needs):
             raise ValueError("fleet: a host is given up by a destructive runbook only, whose when.needs names 'fleet-member'")
         if (self.fleet is None) is not bool(self.playbook):
@@ -268,7 +271,7 @@ class ExpectShape(_Keys):
     """A lower rung would be chosen for this, so the runbook is asked for, as a person would."""
     refused: Annotated[RefusalCode, Field(strict=False)] | None = None
     """Of a runbook that contains what it cannot heal: what Medic says after it, in place of WELL."""
-    services: Annotated[dict[str, Any], Field(min_length=1)]
+    services: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     """As in medic.yaml, the patient first, with names in braces: read by `rehearsal.declared`, which knows what they mean."""
 
 
@@ -354,6 +357,7 @@ def _runbook(folder: Path, playbooks: Path, tested: frozenset[str]) -> Runbook:
         hash=hash_,
         tested=hash_ in tested,
         unrehearsed=shape.unrehearsed,
+        whole_host=shape.whole_host,
         fleet=shape.fleet,
     )
 

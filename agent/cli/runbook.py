@@ -9,7 +9,7 @@ from agent.cli import options
 if TYPE_CHECKING:  # types only: a fast command must not pay for them
     from rich.console import Console
 
-    from agent.model import PlaybookRun, Rehearsal, Runbook
+    from agent.model import Host, PlaybookRun, Rehearsal, Runbook
     from agent.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, run and test the remedies that Medic knows.")
@@ -127,6 +127,10 @@ def rehearse(
     nginx_image: Annotated[
         str | None, typer.Option("--nginx-image", help="A local image with nginx and curl. Default: the lab's.")
     ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", help="A declared host to make the throw-aways on; for some runbooks, a throw-away itself."),
+    ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write what passed into runbooks/TESTED, for a checkout that is to be shipped.")
     ] = False,
@@ -138,15 +142,16 @@ def rehearse(
     demoted or changed runbook act by itself again.
     """
     from agent.cli import screen
+    from agent.model import HostName
     from agent.wiring import rehearsals, shipped
 
     settings = options.settings(ctx)
     lines = as_json or options.given(ctx).as_json
-    chosen = _chosen(id_, all_)
+    chosen = _chosen(id_, all_, on_a_host=host is not None)
+    on = [rehearsals.host_for(settings, each, HostName(host) if host else None) for each in chosen]
     _stop_if_halted(settings)
-    results = _rehearsed(
-        settings, chosen, image or rehearsals.IMAGE, nginx_image or rehearsals.NGINX_IMAGE, screen.console(stderr=lines)
-    )
+    images = (image or rehearsals.IMAGE, nginx_image or rehearsals.NGINX_IMAGE)
+    results = _rehearsed(settings, list(zip(chosen, on, strict=True)), images, screen.console(stderr=lines))
     for done in results:
         if done.passed:
             rehearsals.keep_pass(settings, done)
@@ -165,32 +170,36 @@ AT_ONCE = 2
 """Rehearsals at a time: each has its own names, folder and state; more only wait for one another on two cores."""
 
 
-def _rehearsed(settings: "Settings", chosen: "list[Runbook]", image: str, nginx_image: str, to: "Console") -> "list[Rehearsal]":
+def _rehearsed(
+    settings: "Settings", chosen: "list[tuple[Runbook, Host]]", images: tuple[str, str], to: "Console"
+) -> "list[Rehearsal]":
     """Put each runbook to the test, some at a time, and say each step as it ends. None begins once people have said stop."""
     from concurrent.futures import ThreadPoolExecutor
 
     from agent.cli import screen
-    from agent.model import Rehearsal, RehearsalStep, Runbook
+    from agent.model import Host, Rehearsal, RehearsalStep, Runbook
     from agent.wiring import halting, rehearsals
 
     def say(text: str) -> None:
         to.print(screen.plain(text), soft_wrap=True, markup=False, highlight=False)
 
-    def one(runbook: Runbook) -> Rehearsal | None:
+    def one(runbook: Runbook, host: Host) -> Rehearsal | None:
         def tell(step: RehearsalStep) -> None:
             say(f"{runbook.id:<24} {'ok' if step.passed else 'NO':<2} {step.name:<13}{step.said}")
 
         if halting.kill_file(settings).halted() is not None:
             return None
-        done = rehearsals.rehearse(settings, runbook, image, nginx_image, tell)
+        done = rehearsals.rehearse(settings, runbook, host, *images, tell)
         say(f"{runbook.id} {'passed' if done.passed else 'did not pass'} in {done.took.total_seconds():.1f} s")
         return done
 
-    with ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="rehearsal") as pool:
-        return [done for done in pool.map(one, chosen) if done is not None]
+    # What is done to a whole host is done to all that lives there.
+    at_once = 1 if any(runbook.whole_host for runbook, _ in chosen) else AT_ONCE
+    with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="rehearsal") as pool:
+        return [done for done in pool.map(one, *zip(*chosen, strict=True)) if done is not None]
 
 
-def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
+def _chosen(id_: str | None, all_: bool, *, on_a_host: bool) -> "list[Runbook]":
     from agent import errands
     from agent.errors import ConfigError
     from agent.model import RunbookId
@@ -200,7 +209,7 @@ def _chosen(id_: str | None, all_: bool) -> "list[Runbook]":
     if all_ is (id_ is not None):
         raise ConfigError("cannot choose what to test: give the ID of one runbook, or --all")
     if id_ is None:
-        return [runbook for runbook in catalogue if runbook.unrehearsed is None]
+        return [each for each in catalogue if each.unrehearsed is None and (on_a_host or not each.whole_host)]
     chosen = errands.runbook_of(RunbookId(id_), catalogue)
     if chosen.unrehearsed is not None:
         raise ConfigError(f"cannot test {id_!r}: {chosen.unrehearsed} It asks first, always")

@@ -124,7 +124,9 @@ class Runbook:
     tested: bool = False
     """`medic runbook test` passed on this very hash before it was shipped: it stands in `runbooks/TESTED`."""
     unrehearsed: str | None = None
-    """Why it cannot be put to the test on a throw-away container: then nobody has seen it work, and it always asks first."""
+    """Why it cannot be put to the test on a throw-away: then nobody has seen it work, and it always asks first."""
+    whole_host: bool = False
+    """It is done to a whole host, so it is put to the test on a throw-away host only, which people name."""
     fleet: FleetAct | None = None
     """What it does to its host as a member of a fleet: no playbook's work, so its playbook is empty."""
 

@@ -1,14 +1,19 @@
-"""Trying a runbook: in check mode on a service, or for real on a throw-away container."""
+"""Trying a runbook: in check mode on a service, or for real on a throw-away container or host."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from agent.errors import ConfigError, OutsideError
 from agent.model import (
+    ContainerFacts,
     FleetAct,
     FleetLimits,
+    Here,
+    Host,
+    HostName,
     Permissions,
     PlaybookRun,
     Rehearsal,
@@ -23,19 +28,42 @@ from agent.model import (
 )
 from agent.ports import World
 from agent.settings import Settings
-from agent.wiring import clock, cloud, halting, keeping, shipped, worlds
+from agent.wiring import clock, cloud, halting, keeping, looking, shipped, worlds
 
 IMAGE = "medic-lab/tiny"
 NGINX_IMAGE = "medic-lab/base"
 """The lab's images, built by `python -m tests.lab.images` in a checkout."""
 
 
-def rehearse(
-    using: Settings, runbook: Runbook, image: str, nginx_image: str, on_step: Callable[[RehearsalStep], None]
-) -> Rehearsal:
-    """Put one runbook to the test on a throw-away container, in a scratch state folder, under the real kill switch.
+def host_for(using: Settings, runbook: Runbook, named: HostName | None) -> Host:
+    """Return the host that a runbook's throw-aways are made on: the one that people name, else the first with an engine.
 
-    Raises OutsideError where an image is missing or Docker is away.
+    Raises ConfigError where there is none, or a whole host is needed and people named none or one on which a service lives.
+    """
+    if named is None and runbook.whole_host:
+        raise ConfigError(f"cannot test {runbook.id!r}: it is done to a whole host; name one with --host that you can spare")
+    fit = {host.name: host for host in using.hosts if host.docker is not None}
+    host = fit.get(named) if named is not None else next(iter(fit.values()), None)
+    if host is None:
+        wanted = f"no host {named!r} with a Docker engine" if named is not None else "no host with a Docker engine"
+        raise ConfigError(f"cannot test {runbook.id!r}: {wanted} is declared; there are: {', '.join(fit) or 'none'}")
+    lives = sorted(service.name for service in using.services if service.host == host.name)
+    if runbook.whole_host and lives:
+        raise ConfigError(f"cannot test {runbook.id!r} on host {host.name!r}: {', '.join(lives)} of medic.yaml lives there")
+    return host
+
+
+def rehearse(
+    using: Settings,
+    runbook: Runbook,
+    host: Host,
+    image: str,
+    nginx_image: str,
+    on_step: Callable[[RehearsalStep], None],
+) -> Rehearsal:
+    """Put one runbook to the test on throw-aways on a host, in a scratch state folder, under the real kill switch.
+
+    Raises OutsideError where an image is missing, Docker is away, or a host that is to be a throw-away itself has containers.
     """
     import tempfile
     import uuid
@@ -43,13 +71,16 @@ def rehearse(
     from agent import rehearsal, runbook_file
     from agent.adapters.docker_engine import DockerEngine
 
+    assert host.docker is not None  # noqa: S101  `host_for` returns no host without an engine
     files = shipped.folder("runbooks") / runbook.id
     expected = runbook_file.load_expectation(files)
-    host = next((each for each in using.hosts if each.docker is not None), None)
-    if host is None or host.docker is None:
-        raise ConfigError(f"cannot test {runbook.id!r}: no host is declared to make a throw-away container on")
-    docker = DockerEngine((host,), clock.CLOCK)
-    try:
+    name = f"medic-rehearsal-{uuid.uuid4().hex[:8]}"
+    with contextlib.ExitStack() as opened:
+        reached = opened.enter_context(looking.ways(using))
+        docker = DockerEngine((host,), clock.CLOCK, far=reached.engines, late=reached.late, bare=reached.bare)
+        opened.callback(docker.close)
+        if runbook.whole_host:
+            _refuse_where_something_is(docker.list(host.name), runbook, host)
         with tempfile.TemporaryDirectory(prefix="medic-rehearsal-", ignore_cleanup_errors=True) as scratch:
             case = rehearsal.Case(
                 runbook=runbook,
@@ -59,8 +90,9 @@ def rehearse(
                 asked=expected.asked,
                 refused=expected.refused,
                 services=expected.services,
-                name=f"medic-rehearsal-{uuid.uuid4().hex[:8]}",
-                folder=Path(scratch) / "folder",
+                name=name,
+                # Of a host elsewhere, nobody but revert.yml removes it.
+                folder=Path(scratch) / "folder" if isinstance(host.access, Here) else Path("/var/tmp") / name,  # noqa: S108
                 image=image,
                 nginx_image=nginx_image,
                 host=host.name,
@@ -78,7 +110,8 @@ def rehearse(
                 using,
                 state_dir=state,
                 store_url=f"sqlite:///{state / 'medic.db'}",
-                hosts=(host,),
+                # Those behind it are hosts that it may be reached through.
+                hosts=(host, *(each for each in using.hosts if each is not host)),
                 services=(),
                 channels=(),
                 permissions=Permissions(),
@@ -86,10 +119,17 @@ def rehearse(
             )
             with worlds.build(small) as world:
                 scratch_world = rehearsal.trusting(replace(world, kill_switch=halting.kill_file(using)))
-                done = rehearsal.rehearse(case, scratch_world, lambda name: docker.named(host.name, name), on_step)
-    finally:
-        docker.close()
-    return done
+                return rehearsal.rehearse(case, scratch_world, lambda name: docker.named(host.name, name), on_step)
+
+
+def _refuse_where_something_is(there: Sequence[ContainerFacts], runbook: Runbook, host: Host) -> None:
+    # Not only what runs: an engine that begins anew starts what has `restart: always`, though people had stopped it.
+    if there:
+        names = ", ".join(sorted(each.name for each in there))
+        raise OutsideError(
+            f"cannot test {runbook.id!r} on host {host.name!r}: it is done to a whole host, and this one has {names}",
+            transient=False,
+        )
 
 
 def keep_pass(using: Settings, done: Rehearsal) -> None:

@@ -112,7 +112,8 @@ class FleetHost:
     def raise_(self, image: Path) -> None:
         """Make its network, start its engine and its sshd, and load an image into the engine."""
         self.files.mkdir(parents=True, exist_ok=True)
-        shutil.copy(SERVICE, self.files / "service")
+        for name in ("service", "systemctl"):
+            shutil.copy(SERVICE, self.files / name)
         _ip("netns", "add", self.namespace)
         _ip("link", "add", self.link, "type", "veth", "peer", "name", "up0", "netns", self.namespace)
         _ip("link", "set", self.link, "master", bridge(self.run), "up")

@@ -1,5 +1,6 @@
 #!/bin/sh
-# `service docker start | stop | restart` on a host of the lab, as the init script of its engine would do it. It stands in `files` of the host's folder.
+# `service docker start | stop | restart` on a host of the lab, as the init script of its engine would do it. It stands in `files` of the
+# host's folder, as `systemctl`, too: where this machine itself runs systemd, its own would do it to this machine's engine.
 folder=$(dirname "$(dirname "$(readlink -f "$0")")")
 lives() { [ -d "/proc/$1" ] && ! grep -q '^State:.Z' "/proc/$1/status"; }
 
@@ -22,8 +23,9 @@ stop() {
 }
 
 case "$1 $2" in
-    "docker start") start ;;
-    "docker stop") stop ;;
-    "docker restart") stop; start ;;
-    *) echo "$1: unrecognized service" >&2; exit 1 ;;
+    "docker start" | "start docker") start ;;
+    "docker stop" | "stop docker") stop ;;
+    "docker restart" | "restart docker") stop; start ;;
+    "stop docker.socket") ;;
+    *) echo "$1 $2: there is no such service on this host" >&2; exit 1 ;;
 esac

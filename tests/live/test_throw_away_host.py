@@ -1,8 +1,10 @@
 """What is done to a whole host is done to one here: a network, an sshd and a Docker engine of its own, nobody else's."""
 
 import contextlib
+import json
 import os
 import secrets
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,19 +16,32 @@ import pytest
 
 from agent.adapters import state_folder
 from agent.adapters.ansible_playbooks import AnsiblePlaybooks
+from agent.cli import options
 from agent.model import HostName, PlaybookRun, RunEnd
 from tests import far_hosts
 from tests.lab import fleet_ground, images
 from tests.lab.fleet_ground import FleetHost
 from tests.lab.stage import StageError
 from tests.live import plans
-from tests.live.daemon import ROOT
+from tests.live.daemon import MEDIC, ROOT
 
 pytestmark = [
     pytest.mark.live,
     pytest.mark.skipif(os.getuid() != 0, reason="hosts with networks of their own can only be made by root"),
 ]
 
+LOGROTATE = """\
+#!/bin/sh
+# This machine's logrotate, on the rules of a rehearsal alone: its file system is this host's, too.
+here=$(dirname "$0")
+cat /etc/logrotate.d/medic-rehearsal-* > "$here/rules"
+for word do
+    shift
+    [ "$word" != /etc/logrotate.conf ] || word=$here/rules
+    set -- "$@" "$word"
+done
+exec /usr/sbin/logrotate --state "$here/rotated" "$@"
+"""
 SHUTDOWN = """\
 #!/bin/sh
 [ ! -e "$(dirname "$0")/refuses" ] || { echo "shutdown: not now" >&2; exit 1; }
@@ -48,14 +63,44 @@ def host() -> Iterator[FleetHost]:
     with tempfile.TemporaryDirectory(prefix="m-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         made = FleetHost(run=secrets.token_hex(3), number=1, folder=Path(folder) / "spare", called="spare")
         made.files.mkdir()
-        (made.files / "shutdown").write_text(SHUTDOWN)
-        (made.files / "shutdown").chmod(0o755)
+        for name, text in (("logrotate", LOGROTATE), ("shutdown", SHUTDOWN)):
+            (made.files / name).write_text(text)
+            (made.files / name).chmod(0o755)
         try:
             fleet_ground.raise_all((made,), Path(folder))
             yield made
         finally:
             fleet_ground.strike_all((made,))
         assert fleet_ground.left_over((made,)) == ()
+
+
+def medic(host: FleetHost, folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    declared = {"state_dir": "state", "discover_labels": False, "hosts": {"local": {}, "spare": host.declared()}}
+    (folder / "medic.yaml").write_text(json.dumps(declared))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MEDIC_")}
+    said = (MEDIC, "--config", str(folder / "medic.yaml"), *words)
+    return subprocess.run(said, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+
+
+def test_what_is_done_to_a_whole_host_is_rehearsed_on_one_on_which_nothing_else_runs(host: FleetHost, tmp_path: Path) -> None:
+    unnamed = medic(host, tmp_path, "runbook", "test", "restart-docker")
+    assert unnamed.returncode == options.BAD_INPUT
+    assert "it is done to a whole host; name one with --host" in unnamed.stderr
+
+    name = host.docker("run", "--detach", "--name", "needed", images.TINY, "sleep", "600")
+    needed = medic(host, tmp_path, "runbook", "test", "restart-docker", "--host", "spare")
+    assert needed.returncode == options.CANNOT_LOOK
+    assert "cannot test 'restart-docker' on host 'spare': it is done to a whole host, and this one has needed" in needed.stderr
+    host.docker("rm", "--force", name)
+
+    for runbook in ("restart-docker", "rotate-logs"):
+        ended = medic(host, tmp_path, "runbook", "test", runbook, "--host", "spare", "--json")
+        assert ended.returncode == options.WELL, ended.stdout + ended.stderr
+        (done,) = json.loads(ended.stdout)
+        names = [step["name"] for step in done["steps"]]
+        assert names[:3] + names[-2:] == ["inject", "detect", "dry run", "revert", "nothing left"]
+        assert all(step["passed"] for step in done["steps"])
+    assert host.docker("ps", "--all", "--quiet") == ""
 
 
 def test_a_host_is_rebooted_once_its_containers_have_ended_and_not_at_all_where_that_cannot_be(
