@@ -478,3 +478,14 @@ def test_preflight_reads_quotas_and_what_the_region_has(tmp_path: Path, monkeypa
         ("L-DB2E81BA", 4, 8.0, True),
     ]
     assert lacking == ("g99.xlarge",)
+
+
+def test_a_host_that_is_retired_leaves_a_group_that_is_one_smaller(stack: inventory.Inventory) -> None:
+    groups = AwsFleet(AwsClients("us-east-1"), [stack.group])
+    before = groups.size()
+    going, *staying = (member.instance for member in groups.members())
+
+    groups.retire(going)
+
+    assert groups.size().wanted == before.wanted - 1
+    assert {member.instance for member in groups.members() if member.instance != going} == set(staying)  # nobody came for it
