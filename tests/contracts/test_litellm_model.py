@@ -441,7 +441,7 @@ def test_a_fleet_whose_hosts_took_the_days_money_leaves_no_model_to_ask(tmp_path
     (tmp_path / "key").chmod(0o600)
     (tmp_path / "medic.yaml").write_text(
         f"state_dir: {tmp_path / 'state'}\n"
-        "inventory: {ssm_parameter: /medic/a/inventory, region: us-east-1, money_per_day: 24}\n"
+        "fleet: {ssm_parameter: /medic/a/inventory, region: us-east-1, money_per_day: 24}\n"
         "model:\n"
         "  ask: doubt\n"
         f"  providers: [{{model: {OPENAI}, url: '{server.openai_url}', key_file: key}}]\n"
