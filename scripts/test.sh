@@ -10,8 +10,10 @@ if [[ ${1:-} != --with-docker ]]; then
 fi
 
 say() { echo; echo "== $* =="; }
-# Two at a time, whatever the machine has: the budget is for two cores, and the live tests share one Docker engine.
-pytest=(.venv/bin/python -m pytest --quiet --numprocesses 2 --durations=10 --durations-min=1)
+# The same number at a time, whatever the machine has: the budget is for two cores, and the live tests share one Docker engine.
+pytest=(.venv/bin/python -m pytest --quiet --durations=10 --durations-min=1)
+two=(--numprocesses 2)
+three=(--numprocesses 3) # they mostly wait for others: two of them left half of two cores idle
 
 # All that the suite leaves is in one folder, for the canaries at the end. Open to others as /tmp is: sshd reads keys in it as
 # another user. A short name: the path of a socket has 107 characters.
@@ -20,7 +22,7 @@ export TMPDIR
 chmod 1777 "$TMPDIR"
 
 say "rules and cases"
-"${pytest[@]}" tests/unit tests/cases
+"${pytest[@]}" "${two[@]}" tests/unit tests/cases
 
 scripts/sshd.sh
 
@@ -41,17 +43,17 @@ take cloud-init usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cl
     cloud-init/schema-cloud-config-v1.json 644
 
 say "contracts and stories"
-"${pytest[@]}" tests/contracts tests/stories
+"${pytest[@]}" "${three[@]}" tests/contracts tests/stories
 
 say "infrastructure (on Pulumi's mocks, and on a stand-in engine over moto)"
-"${pytest[@]}" --dist loadfile tests/infra
+"${pytest[@]}" "${two[@]}" --dist loadfile tests/infra
 
 say "lab images"
 .venv/bin/python -m tests.lab.images
 
 say "lab, live"
 # The lab first: its demos take longest, and whoever is done with the rest takes over from the end.
-"${pytest[@]}" --dist worksteal tests/lab tests/live
+"${pytest[@]}" "${three[@]}" --dist worksteal tests/lab tests/live
 
 say "canaries (30 secrets that were planted in what the tests break, looked for in all that they left)"
 .venv/bin/python -m tests.canaries "$TMPDIR"
