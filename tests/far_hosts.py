@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from agent.model import Host, HostName, SshAccess
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -40,6 +38,8 @@ MaxStartups 100:30:200
 
 def needs_sshd() -> None:
     """Skip where there is no sshd; an error when CI=true."""
+    import pytest  # here alone: the demos and the lab stand on these hosts too, and run without the test tools
+
     if SSHD is None:
         if os.environ.get("CI") == "true":
             pytest.fail("no sshd is installed, and CI=true: remote hosts must be tested here (scripts/sshd.sh)", pytrace=False)

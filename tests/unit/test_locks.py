@@ -1,8 +1,11 @@
 """The locks say what pyproject.toml says, agree with one another, and name no place that packages come from."""
 
+import json
 import re
 import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -79,3 +82,28 @@ def test_no_tracked_file_names_a_package_registry() -> None:
         if name and (path := ROOT / name).is_file() and REGISTRIES.search(path.read_text(errors="replace"))
     ]
     assert naming == []
+
+
+WITHOUT = """
+import importlib, json, sys
+
+class Nothing:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"no {name} without the test tools")
+
+absent = frozenset(json.loads(sys.argv[1]))
+sys.meta_path.insert(0, Nothing())
+importlib.import_module("tests.lab.demo")
+"""
+
+
+def test_the_demo_starts_with_what_its_own_lock_brings() -> None:
+    """`make demo` is the first thing that people run, and sets up Medic without its test tools."""
+    brought = pinned("requirements.lock").keys() | {normal(PROJECT["project"]["name"])}
+    modules = metadata.packages_distributions()
+    absent = [name for name, by in modules.items() if not {normal(each) for each in by} & brought]
+    assert "pytest" in absent
+    words = (sys.executable, "-c", WITHOUT, json.dumps(absent))
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
