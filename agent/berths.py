@@ -4,9 +4,10 @@ In: the live groups, the store. Out: a `Berth` for `plan` and for what people ar
 drain carries out like any other host that goes (`drain`, `departing`). Nothing is changed here but that row and the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from agent import money
 from agent.errors import OutsideError
@@ -20,6 +21,7 @@ from agent.model import (
     Hold,
     HoldCode,
     HostName,
+    IdleRule,
     Incident,
     Member,
     Plan,
@@ -33,7 +35,7 @@ from agent.model import (
 )
 from agent.policy import giving_up, idleness, spot, starting
 from agent.policy.idleness import HostLoad
-from agent.ports import Clock, Fleet, Store
+from agent.ports import Clock, Fleet, GpuMeter, Store
 
 SOON = timedelta(seconds=30)
 
@@ -170,10 +172,15 @@ def _load(member: Member, fleet: Fleet, clock: Clock) -> HostLoad | Hold | None:
 
 def loads(members: Sequence[Member], fleet: Fleet, now: datetime) -> tuple[HostLoad, ...]:
     """Return what every host in service had to do; none where nobody tells what the cards do. Raises OutsideError."""
-    if fleet.meter is None:
-        return ()
+    return () if fleet.meter is None else metered(members, fleet.meter, fleet.idle, fleet.price, now)
+
+
+def metered(
+    members: Sequence[Member], meter: GpuMeter, rule: IdleRule, price: Callable[[str], Decimal | None], now: datetime
+) -> tuple[HostLoad, ...]:
+    """Return what every host in service had to do within the rule's time, the idle first. Raises OutsideError."""
     here = [each.instance for each in members if each.in_service]
-    return idleness.judge(members, fleet.meter.use(here, now - fleet.idle.within, now), fleet.idle, fleet.price)
+    return idleness.judge(members, meter.use(here, now - rule.within, now), rule, price)
 
 
 def _no_money(incident: Incident, number: int, found: Berth, fleet: Fleet, store: Store, clock: Clock) -> Refusal | None:

@@ -81,9 +81,6 @@ from agent.steps import apply, diagnose, escalate, plan, propose, undo, verify, 
 
 logger = logging.getLogger(__name__)
 
-HISTORY = 6
-"""Latest incidents of the service that a model is told of, this one among them."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Around:
@@ -252,7 +249,7 @@ def _second_opinion(
     decision = plan.choose(incident, service, ruled, runbooks, _standing(service, incident_id, runbooks, around(), world))
     if not advice.worth_asking(decision, number, world.advisor.asks):
         return None
-    recent = world.store.incidents.recent(service=service.name, limit=HISTORY)
+    recent = world.store.incidents.recent(service=service.name, limit=recall.HISTORY)
     question = Question(
         service=service,
         number=number,

@@ -1,7 +1,7 @@
 """Idle hosts of a fleet: found by what their cards did, and people asked whether one may be retired. Nothing is stopped unasked.
 
-In: the members, the meter. Out: for one that may go an incident whose only plan is
-the runbook `retire-host`, which waits for a person's word (`policy/permission.py:confirmed`). Safe to repeat: one request a host.
+In: the members, the meter. Out: for one that may go, an incident whose only plan is the runbook `retire-host`, which waits for a
+person's word (`policy/permission.py:confirmed`). Safe to repeat: one request a host.
 """
 
 import logging

@@ -3,13 +3,16 @@
 In: the store, a fingerprint and a moment. Out: `Remembered`. Nothing here writes: only people do, by `medic memory`.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent import episodes
-from agent.model import Episode, Incident, IncidentId, MemoryRule, Remembered, ServiceName
+from agent.model import Episode, Incident, IncidentId, MemoryRule, Note, Remembered, ServiceName
 from agent.ports import Store
 
+HISTORY = 6
+"""Latest incidents of a service that a model is told of, the one under way among them."""
 MOST_PAST = 1_000
 """Incidents of one service that are read to find those before one of the past."""
 
@@ -40,11 +43,7 @@ def trouble(
 def of(service: ServiceName, *, store: Store, rule: MemoryRule, now: datetime) -> tuple[Remembered, ...]:
     """Return everything that is remembered of one service, the trouble that came last first."""
     notes = store.memory.notes(now) if rule.keeps else ()
-    return tuple(
-        Remembered(episode=each, notes=tuple(note for note in notes if note.fingerprint == each.fingerprint))
-        for each in everything(store=store, rule=rule, now=now)
-        if each.service == service
-    )
+    return _with_notes((each for each in everything(store=store, rule=rule, now=now) if each.service == service), notes)
 
 
 def everything(*, store: Store, rule: MemoryRule, now: datetime) -> tuple[Episode, ...]:
@@ -66,10 +65,13 @@ def as_of(at: datetime, incident: Incident, *, store: Store, rule: MemoryRule) -
     notes = (
         [note for note in store.memory.notes(at) if note.at <= at and note.service == incident.service] if rule.keeps else []
     )
-    troubles = tuple(
-        Remembered(episode=each, notes=tuple(note for note in notes if note.fingerprint == each.fingerprint))
-        for each in episodes.remember(ledger, at, rule, forgotten)
-    )
+    troubles = _with_notes(episodes.remember(ledger, at, rule, forgotten), notes)
     this = [each for each in troubles if each.episode is not None and each.episode.fingerprint == incident.fingerprint]
     noted = Remembered(notes=tuple(note for note in notes if note.fingerprint == incident.fingerprint))
     return Past(history=before, trouble=this[0] if this else noted, troubles=troubles)
+
+
+def _with_notes(found: Iterable[Episode], notes: Sequence[Note]) -> tuple[Remembered, ...]:
+    return tuple(
+        Remembered(episode=each, notes=tuple(note for note in notes if note.fingerprint == each.fingerprint)) for each in found
+    )

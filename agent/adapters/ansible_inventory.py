@@ -70,7 +70,7 @@ def _host(inventory: Inventory, name: str, given: Mapping[str, Any]) -> dict[str
         "known_hosts": known_hosts,
         "key_file": key_file or inventory.key_file,
         "port": _number(inventory, name, port) if port is not None else 22,
-        "jump": inventory.jump if inventory.jump != name else None,  # the jump host may stand in the inventory, too
+        "jump": inventory.jump_to(name),
         "sudo": inventory.sudo if become is None else str(become).lower() in ("true", "yes", "1", "on"),
     }
     return {**host, "ssh": {key: value for key, value in ssh.items() if value is not None}}

@@ -38,9 +38,8 @@ def _host(inventory: Inventory, source: Ec2Source, instance: dict[str, Any], nam
     if not address:
         raise _wrong(inventory, f"instance {id_} has no {'public' if source.public else 'private'} address")
     ssh = {"address": str(address), "user": inventory.user, "known_hosts": inventory.known_hosts, "sudo": inventory.sudo}
-    jump = inventory.jump if inventory.jump != name else None  # the jump host may have the tags, too
-    more = {key: value for key, value in (("key_file", inventory.key_file), ("jump", jump)) if value is not None}
-    return {"ssh": {**ssh, **more}}
+    more = {"key_file": inventory.key_file, "jump": inventory.jump_to(name)}
+    return {"ssh": {**ssh, **{key: value for key, value in more.items() if value is not None}}}
 
 
 def _name(instance: dict[str, Any]) -> str:

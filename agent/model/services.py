@@ -101,6 +101,10 @@ class Inventory:
     jump: str | None = None
     """The host of medic.yaml through which they are reached."""
 
+    def jump_to(self, name: str) -> str | None:
+        """Return the host through which one of them is reached; None for the jump host itself, which may be among them."""
+        return self.jump if self.jump != name else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSeen:

@@ -160,7 +160,7 @@ def outlook(act: FleetAct, berth: Berth, *, balanced: bool) -> tuple[str, ...]:
     ends = (
         f"serves on with {berth.size.wanted - 1} hosts"
         if retires
-        else (f"serves again with {berth.size.wanted} hosts once the new one is seen well, within {_minutes(berth.warm_up)}")
+        else f"serves again with {berth.size.wanted} hosts once the new one is seen well, within {_minutes(berth.warm_up)}"
     )
     steps = (
         *([f"takes {this} out of the balancer and lets its requests end"] if balanced else []),

@@ -111,16 +111,15 @@ def host_loads(using: Settings) -> tuple["HostLoad", ...]:
 
     Raises ConfigError (no `fleet:`, boto3 missing) or OutsideError (AWS does not answer).
     """
-    from agent.policy import idleness
+    from agent import berths
 
     source = _source(using)
     snapshot = sync_inventory(using)
-    clients, stack, now = _aws(source.region), snapshot.inventory, clock.CLOCK.now()
+    clients, stack = _aws(source.region), snapshot.inventory
     from agent.adapters.aws_meter import AwsGpuMeter
 
     meter = AwsGpuMeter(clients, stack.metric_namespace, stack.stack)
-    here = [each.instance for each in snapshot.members if each.in_service]
-    return idleness.judge(snapshot.members, meter.use(here, now - source.idle.within, now), source.idle, _price())
+    return berths.metered(snapshot.members, meter, source.idle, _price(), clock.CLOCK.now())
 
 
 def _price() -> Callable[[str], Decimal | None]:

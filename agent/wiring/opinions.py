@@ -17,10 +17,6 @@ if TYPE_CHECKING:  # types only: importing them for real is what the fast comman
     from agent.llm.advisor import ModelAdvisor
     from agent.llm.providers import Provider
     from agent.llm.tools import Senses
-    from agent.recall import Past
-
-HISTORY = 6
-"""Earlier incidents of a service that a model may recall."""
 
 
 def model_bundle(using: Settings) -> tuple[str, bool]:
@@ -61,7 +57,7 @@ def advisor(
     senses = Senses(
         containers=docker,
         look=lambda service: look.at(service, prober, clock.CLOCK),
-        recent=lambda name: store.incidents.recent(service=name, limit=HISTORY),
+        recent=lambda name: store.incidents.recent(service=name, limit=recall.HISTORY),
         remembered=lambda name: recall.of(name, store=store, rule=using.fleet_limits.memory, now=clock.CLOCK.now()),
         clock=clock.CLOCK,
         redact=redact,
@@ -160,7 +156,7 @@ def _asking(
 
 
 @contextlib.contextmanager
-def second_opinions(using: Settings, model: ModelSettings) -> Iterator[Callable[["Recording", "Past"], "ModelAdvisor"]]:
+def second_opinions(using: Settings, model: ModelSettings) -> Iterator[Callable[["Recording", recall.Past], "ModelAdvisor"]]:
     """Yield what makes a second opinion over a recording and what was known then: for evaluations and replays. What it costs is on
     the ledger.
 
@@ -179,11 +175,11 @@ def second_opinions(using: Settings, model: ModelSettings) -> Iterator[Callable[
         tempfile.TemporaryDirectory() as folder,
     ):
 
-        def made(recording: "Recording", past: "Past") -> "ModelAdvisor":
+        def made(recording: "Recording", past: recall.Past) -> "ModelAdvisor":
             senses = Senses(
                 containers=recording,
                 look=recording.look,
-                recent=lambda name: past.history[:HISTORY] if name == recording.service.name else (),
+                recent=lambda name: past.history[: recall.HISTORY] if name == recording.service.name else (),
                 remembered=lambda name: past.troubles if name == recording.service.name else (),
                 clock=clock.CLOCK,
                 redact=redact,
