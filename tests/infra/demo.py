@@ -19,19 +19,12 @@ from pathlib import Path
 from moto.server import ThreadedMotoServer
 
 from agent import config
-from agent.adapters.aws_balancer import AwsBalancer
-from agent.adapters.aws_bucket import AwsBucket
-from agent.adapters.aws_clients import AwsClients
-from agent.adapters.aws_events import AwsEvents
-from agent.adapters.aws_fleet import AwsFleet
 from agent.departing import FleetWatch
-from agent.model import Closing, HostName, IncidentId, Member, Mode
-from agent.ports import Fleet
+from agent.model import Closing, HostName, IncidentId, Member
 from agent.settings import Settings
 from agent.wiring import cloud
 from infra import inventory, prices
 from tests.fakes import FakeClock
-from tests.fakes_fleet import FakeCloud
 from tests.infra.stack import IMAGE, WHEEL
 from tests.infra.stand_in import moto_more
 from tests.infra.stand_in.cloud import Cloud
@@ -96,22 +89,10 @@ def _settings(folder: Path) -> Settings:
 
 
 def _interruption(folder: Path, aws: Cloud, stack: inventory.Inventory, settings: Settings, doomed: Member) -> None:
-    clients, book = AwsClients(stack.region), prices.load().on_demand
+    book = prices.load().on_demand
     model = replace(service("model"), host=HostName(doomed.instance))
     ward = OnStack(folder=folder, services=(model,), clock=FakeClock(datetime.now(UTC)))
-    machine = FakeCloud(ward.clock)
-    ward.fleet = Fleet(
-        groups=AwsFleet(clients, [stack.group]),
-        events=AwsEvents(clients, stack.queue_url),
-        balancer=AwsBalancer(clients, stack.target_group_arn),
-        last_words=AwsBucket(clients, stack.bucket),
-        stopper=machine,
-        drain_hook=stack.drain_hook,
-        warm_up=timedelta(seconds=stack.warm_up_seconds),
-        on_drought=Mode.ASK,
-        daily_usd=Decimal(25),
-        price=lambda kind: Decimal(str(book[kind])) if kind in book else None,
-    )
+    ward.reach(stack, lambda kind: Decimal(str(book[kind])) if kind in book else None)
     watch = FleetWatch(ward.fleet, ward.world, ward.engine, lambda: (cloud.sync_inventory(settings).members, False))
     detail = {"instance-id": doomed.instance, "instance-action": "terminate"}
     notice = {"Source": "aws.ec2", "DetailType": "EC2 Spot Instance Interruption Warning", "Detail": json.dumps(detail)}

@@ -4,6 +4,7 @@ What stands for the hosts' Docker engines is the make-believe machine of the sto
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -208,30 +209,35 @@ class OnStack(Ward):
             return drain.drain(incident, steps, self.world, self.fleet)
         return heal.heal(incident, steps, self.world)
 
+    def reach(self, stack: inventory.Inventory, price: Callable[[str], Decimal | None], priced_on: str = "") -> FakeCloud:
+        """Reach the stack's own groups, queue, balancer and bucket. Returns what plays the host that is told to stop."""
+        clients, stopper = AwsClients(stack.region), FakeCloud(self.clock)
+        self.fleet = Fleet(
+            groups=AwsFleet(clients, [stack.group]),
+            events=AwsEvents(clients, stack.queue_url),
+            balancer=AwsBalancer(clients, stack.target_group_arn),
+            last_words=AwsBucket(clients, stack.bucket),
+            stopper=stopper,
+            drain_hook=stack.drain_hook,
+            warm_up=timedelta(seconds=stack.warm_up_seconds),
+            on_drought=Mode.ASK,
+            daily_usd=Decimal(25),
+            price=price,
+            priced_on=priced_on,
+        )
+        return stopper
+
 
 def test_from_the_notice_to_a_verified_warm_host(
     stack: inventory.Inventory, settings: Settings, aws: Cloud, tmp_path: Path
 ) -> None:
     doomed = next(each for each in cloud.sync_inventory(settings).members if each.spot)
-    clients = AwsClients("us-east-1")
     ward = OnStack(
         folder=tmp_path,
         services=(replace(service("model"), host=HostName(doomed.instance)),),
         clock=FakeClock(datetime.now(UTC)),
     )
-    stopped = FakeCloud(ward.clock)
-    ward.fleet = Fleet(
-        groups=AwsFleet(clients, [stack.group]),
-        events=AwsEvents(clients, stack.queue_url),
-        balancer=AwsBalancer(clients, stack.target_group_arn),
-        last_words=AwsBucket(clients, stack.bucket),
-        stopper=stopped,
-        drain_hook=stack.drain_hook,
-        warm_up=timedelta(seconds=stack.warm_up_seconds),
-        on_drought=Mode.ASK,
-        daily_usd=Decimal(25),
-        price=lambda _kind: None,
-    )
+    stopped = ward.reach(stack, lambda _kind: None)
 
     def sync() -> tuple[object, bool]:
         return cloud.sync_inventory(settings).members, False
@@ -257,34 +263,23 @@ def test_from_the_notice_to_a_verified_warm_host(
     watch.attend()
     assert ward.incident(f"spot:{doomed.instance}").closing is Closing.HEALED
     assert coming in {each.name for each in config.load(settings.file, {}).hosts}
-    assert set(_emptied(AwsEvents(clients, stack.queue_url))) <= {FleetEventKind.LAUNCH_HOOK, FleetEventKind.TERMINATE_HOOK}
+    assert set(_emptied(AwsEvents(AwsClients("us-east-1"), stack.queue_url))) <= {
+        FleetEventKind.LAUNCH_HOOK,
+        FleetEventKind.TERMINATE_HOOK,
+    }
 
 
 def test_from_a_broken_gpu_through_a_persons_word_to_a_host_that_medic_sees_well(
     stack: inventory.Inventory, settings: Settings, aws: Cloud, tmp_path: Path
 ) -> None:
     broken, other = (each.instance for each in cloud.sync_inventory(settings).members if each.in_service)
-    clients = AwsClients("us-east-1")
     ward = OnStack(
         folder=tmp_path,
         services=(on_gpu(broken), on_gpu(other)),
         runbooks=(SHIPPED[RunbookId("replace-host")],),
         clock=FakeClock(datetime.now(UTC)),
     )
-    stopper = FakeCloud(ward.clock)
-    ward.fleet = Fleet(
-        groups=AwsFleet(clients, [stack.group]),
-        events=AwsEvents(clients, stack.queue_url),
-        balancer=AwsBalancer(clients, stack.target_group_arn),
-        last_words=AwsBucket(clients, stack.bucket),
-        stopper=stopper,
-        drain_hook=stack.drain_hook,
-        warm_up=timedelta(seconds=stack.warm_up_seconds),
-        on_drought=Mode.ASK,
-        daily_usd=Decimal(25),
-        price=lambda _kind: Decimal("1.006"),
-        priced_on="2026-11-01",
-    )
+    ward.reach(stack, lambda _kind: Decimal("1.006"), "2026-11-01")
     ward.world = replace(ward.world, fleet=ward.fleet)
     ward.sweep = Sweep(ward.world, ward.engine, [HostName(broken), HostName(other)], discover=False)
     ward.machine.gpus = {broken: SOUND, other: SOUND}
@@ -325,7 +320,7 @@ def test_from_a_broken_gpu_through_a_persons_word_to_a_host_that_medic_sees_well
     assert healed.attempts[0].outcome is Outcome.HEALED
     members = {each.instance: each.state for each in cloud.sync_inventory(settings).members}
     assert members == {other: "InService", came: "InService"}
-    _emptied(AwsEvents(clients, stack.queue_url))
+    _emptied(AwsEvents(AwsClients("us-east-1"), stack.queue_url))
 
 
 def on_gpu(instance: str) -> Service:

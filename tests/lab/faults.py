@@ -8,12 +8,12 @@ are sent from outside the container, from the host's own process table: inside, 
 import contextlib
 import dataclasses
 import json
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal  # Any: arguments as a scenario file gives them
 
@@ -343,19 +343,8 @@ def _kill(part: Part, run: str, process: str, signal: str) -> None:
 
 
 def _medic(site: Stage, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml, *words),
-            capture_output=True,
-            text=True,
-            timeout=HEALS_WITHIN,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise StageError(f"cannot run medic {' '.join(words)}: no end after {HEALS_WITHIN:.0f} s") from None
-    if done.returncode != 0:
-        raise StageError(f"cannot run medic {' '.join(words)}: {done.stderr.strip()[-400:]}")
-    return done.stdout
+    medic = (Path(sys.executable).with_name("medic"), "--config", site.medic_yaml)
+    return stage.run((*medic, *words), f"medic {' '.join(words)}", timedelta(seconds=HEALS_WITHIN))
 
 
 def _post(site: Stage, name: str, wish: Mapping[str, Any]) -> None:

@@ -94,20 +94,8 @@ class FleetHost:
 
     def shell(self, *command: str) -> str:
         """Run a command on it, as something there would. Raises StageError when it fails."""
-        path = f"PATH={self._path()}"
-        try:
-            done = subprocess.run(
-                (*self._within(), "env", path, f"DOCKER_HOST=unix://{self.socket}", *command),
-                capture_output=True,
-                text=True,
-                timeout=stage.PATIENCE.total_seconds(),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise StageError(f"cannot run {command[0]} on {self.name}: no end after {stage.PATIENCE.seconds} s") from None
-        if done.returncode != 0:
-            raise StageError(f"cannot run {command[0]} on {self.name}: {(done.stderr or done.stdout).strip()[-300:]}")
-        return done.stdout
+        there = (*self._within(), "env", f"PATH={self._path()}", f"DOCKER_HOST=unix://{self.socket}")
+        return stage.run((*there, *command), f"{command[0]} on {self.name}", stage.PATIENCE)
 
     def raise_(self, image: Path) -> None:
         """Make its network, start its engine and its sshd, and load an image into the engine."""

@@ -226,11 +226,11 @@ def one_builder() -> Iterator[None]:
         yield
 
 
-def main() -> int:
-    """Build the images of the tests; return 0, or 3 when this machine lacks something."""
+def build(*images: Callable[[], str]) -> int:
+    """Make images that are not there and name each; return 0, or 3 when this machine lacks something."""
     try:
-        for image in (TINY, BASE):
-            print(f"{ensure(image)} is there")
+        for ensured in images:
+            print(f"{ensured()} is there")
     except LabError as error:
         print(error, file=sys.stderr)
         return 3
@@ -238,4 +238,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(build(lambda: ensure(TINY), lambda: ensure(BASE)))

@@ -79,15 +79,5 @@ def _same_python() -> None:
         raise LabError(f"cannot build {OWN}: the base has Python {theirs} and the packages would be for {ours}")
 
 
-def main() -> int:
-    """Build it; return 0, or 3 when this machine lacks something."""
-    try:
-        print(f"{ensure()} is there")
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 3
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(images.build(ensure))

@@ -10,7 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -88,15 +88,20 @@ class Stage:
 
 def docker(*words: str, timeout: timedelta = PATIENCE) -> str:
     """Run one docker command to its end and return what it printed. Raises StageError with Docker's own sentence."""
+    return run(("docker", *words), f"docker {' '.join(words[:2])}", timeout).strip()
+
+
+def run(command: Sequence[str | Path], named: str, timeout: timedelta) -> str:
+    """Run one command to its end and return what it printed. Raises StageError with the command's own words."""
     try:
         done = subprocess.run(
-            ("docker", *words), capture_output=True, text=True, errors="replace", timeout=timeout.total_seconds(), check=False
+            command, capture_output=True, text=True, errors="replace", timeout=timeout.total_seconds(), check=False
         )
     except subprocess.TimeoutExpired:
-        raise StageError(f"cannot run docker {words[0]}: no end after {timeout.total_seconds():.0f} s") from None
+        raise StageError(f"cannot run {named}: no end after {timeout.total_seconds():.0f} s") from None
     if done.returncode != 0:
-        raise StageError(f"cannot run docker {' '.join(words[:2])}: {done.stderr.strip()[-400:]}")
-    return done.stdout.strip()
+        raise StageError(f"cannot run {named}: {(done.stderr or done.stdout).strip()[-400:]}")
+    return done.stdout
 
 
 def inspect(container: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from agent.cli import screen
 from agent.model import IncidentId, ServiceName, StoryEvent, StoryKind
+from tests.lab import stage
 from tests.lab.stage import Stage, StageError
 
 MEDIC = Path(sys.executable).with_name("medic")
@@ -128,19 +129,8 @@ class Watching:
 
 def ask(site: Stage, *words: str) -> Any:
     """Ask the real command for JSON: `medic --json <words>`. Raises StageError when it does not answer."""
-    try:
-        asked = subprocess.run(
-            (MEDIC, "--config", site.medic_yaml, "--json", *words),
-            capture_output=True,
-            text=True,
-            timeout=ANSWER.total_seconds(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise StageError(f"cannot ask medic {' '.join(words)}: no answer after {ANSWER.total_seconds():.0f} s") from None
-    if asked.returncode != 0:
-        raise StageError(f"cannot ask medic {' '.join(words)}: {(asked.stderr or asked.stdout).strip()[-400:]}")
-    return json.loads(asked.stdout)
+    command = (MEDIC, "--config", site.medic_yaml, "--json", *words)
+    return json.loads(stage.run(command, f"medic {' '.join(words)}", ANSWER))
 
 
 def _event(said: dict[str, Any]) -> StoryEvent:

@@ -5,12 +5,14 @@ That an engine answers is settled before any fixture runs (`tests/conftest.py`: 
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import docker
 import pytest
 
 from tests import canaries
 from tests.lab import images
+from tests.live.daemon import Site
 
 LABELS = {"medic.test": "docker"}
 
@@ -24,6 +26,14 @@ def docker_client() -> Iterator[docker.APIClient]:
     client = docker.APIClient(version="auto", timeout=30)
     yield client
     client.close()
+
+
+@pytest.fixture
+def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
+    """A folder with a medic.yaml, and the containers that it names."""
+    site = Site(tmp_path, docker_client)
+    yield site
+    site.clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,8 @@
 """A service that asks, on the real daemon: the request shows with its diff, and `medic approve` heals it."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 
 from agent.cli import options
@@ -12,13 +10,6 @@ from agent.model import Closing, HoldCode, IncidentState, Outcome
 from tests.live.daemon import Daemon, Site, until
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, docker_client)
-    yield site
-    site.clear()
 
 
 def test_a_service_that_asks_waits_for_its_word_and_is_healed_by_it(site: Site) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import docker
 import pytest
 
 from agent.model import NoticeKind, Outcome, RefusalCode
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.live
 
 REAL_DOCKER = "/var/run/docker.sock"
 LITTLE_DISK = 4 * 1024 * 1024
-
-
-@pytest.fixture
-def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, docker_client)
-    yield site
-    site.clear()
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """Hosts that are reached over SSH, as people meet them: a network of their own, and `medic watch` over what lives there."""
 
 import signal
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,13 +47,6 @@ def test_a_loopback_address_is_the_loopback_of_the_host_and_not_of_this_machine(
     assert isinstance(found_here, HttpSeen)
     assert isinstance(found_port, TcpSeen)
     assert (found_there.status, found_here.error, found_port.connected) == (404, "connection-refused", True)
-
-
-@pytest.fixture
-def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, docker_client)
-    yield site
-    site.clear()
 
 
 def test_an_engine_that_hangs_on_a_far_host_is_one_incident_of_the_host_and_holds_up_nobody(site: Site, tmp_path: Path) -> None:

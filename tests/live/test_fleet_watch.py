@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 from moto.ec2.models import ec2_backends
 from moto.server import ThreadedMotoServer
@@ -45,13 +44,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         monkeypatch.setenv(f"AWS_{key}", value)
     yield Cloud(f"http://{host}:{port}")
     server.stop()
-
-
-@pytest.fixture
-def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, docker_client)
-    yield site
-    site.clear()
 
 
 def _model(site: Site) -> str:

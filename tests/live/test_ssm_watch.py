@@ -5,9 +5,7 @@ Stand-in: moto's wire before a real shell of this machine, which plays the insta
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
-import docker
 import pytest
 
 from agent.model import Closing, HoldCode
@@ -19,13 +17,6 @@ pytestmark = pytest.mark.live
 
 SLOW = 240
 """Seconds at most: each look is several commands, one after the other, each asked for twice a second."""
-
-
-@pytest.fixture
-def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, docker_client)
-    yield site
-    site.clear()
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@
 import signal
 import statistics
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import docker
 import psutil
 import pytest
 
@@ -18,13 +15,6 @@ from tests.live.daemon import CONTAINER, HTTP, HTTPD, LIMITS, Daemon, Site, seco
 pytestmark = pytest.mark.live
 
 DEATHS = 4
-
-
-@pytest.fixture
-def site(docker_client: docker.APIClient, tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path, docker_client)
-    yield site
-    site.clear()
 
 
 @pytest.fixture
